@@ -1,0 +1,3 @@
+"""moml: multi-objective learning on PyTorch."""
+
+__version__ = "0.1.0"

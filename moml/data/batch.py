@@ -1,0 +1,62 @@
+"""One step's worth of data: inputs, a target per task, and which labels are present."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Inputs = Tensor | dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Inputs and targets of one step.
+
+    Attributes:
+        inputs: One tensor ``(B, ...)`` for all tasks, or one tensor per task (multi-input).
+        targets: Target per task, ``(B, ...)``. A task without a target is absent from the step.
+        present: For partly labelled tasks, which samples carry a label, ``(B,)`` bool. A task that
+            is not listed is fully labelled.
+    """
+
+    inputs: Inputs
+    targets: dict[str, Tensor]
+    present: Mapping[str, Tensor] | None = None
+
+    @property
+    def multi_input(self) -> bool:
+        """Whether every task has inputs of its own."""
+        return isinstance(self.inputs, dict)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Copy to ``device``; the batch itself if it is there already."""
+        inputs = (
+            {task: x.to(device) for task, x in self.inputs.items()}
+            if isinstance(self.inputs, dict)
+            else self.inputs.to(device)
+        )
+        targets = {task: y.to(device) for task, y in self.targets.items()}
+        present = self.present and {task: p.to(device) for task, p in self.present.items()}
+        return Batch(inputs, targets, present)
+
+    def labelled(self, task: str, prediction: Tensor) -> tuple[Tensor, Tensor]:
+        """Prediction and target of the samples that carry a label for ``task``.
+
+        Missing labels are selected away, never multiplied by zero: ``0 * nan`` is ``nan``.
+        """
+        target = self.targets[task]
+        if self.present is None or task not in self.present:
+            return prediction, target
+        mask = self.present[task]
+        return prediction[mask], target[mask]
+
+    def has_labels(self, task: str) -> bool:
+        """Whether at least one sample carries a label for ``task``."""
+        if task not in self.targets or len(self.targets[task]) == 0:
+            return False
+        if self.present is None or task not in self.present:
+            return True
+        return bool(self.present[task].any())

@@ -1,0 +1,113 @@
+"""Loaders whose order is a function of ``(seed, epoch)``, so that a position is two integers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from moml.data.batch import Batch
+from moml.data.source import Source
+
+
+class BatchLoader(ABC):
+    """Batches by number: ``batch(i)`` is the i-th of the endless sequence, whatever came before."""
+
+    @property
+    @abstractmethod
+    def batches_per_epoch(self) -> int:
+        """Number of batches after which `epoch` grows by one."""
+
+    @abstractmethod
+    def batch(self, number: int) -> Batch:
+        """The batch with this number, counted from the first batch of epoch 0."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        return (self.batch(number) for number in range(self.batches_per_epoch))
+
+    def __len__(self) -> int:
+        return self.batches_per_epoch
+
+
+class Loader(BatchLoader):
+    """Shuffled (or sequential) batches of one source.
+
+    Args:
+        source: The samples.
+        batch_size: Samples per batch.
+        shuffle: A new order every epoch, drawn from ``(seed, epoch)``.
+        drop_last: Leave out an incomplete last batch (never the only one).
+        seed: Seed of the order.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        seed: int = 0,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"`batch_size` should be at least 1, found {batch_size}.")
+        self.source, self.batch_size = source, min(batch_size, len(source))
+        self.shuffle, self.drop_last, self.seed = shuffle, drop_last, seed
+        self._order: tuple[int, Tensor] | None = None
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches in one pass over the source."""
+        full, rest = divmod(len(self.source), self.batch_size)
+        return full if self.drop_last or rest == 0 else full + 1
+
+    def batch(self, number: int) -> Batch:
+        """The batch with this number."""
+        epoch, position = divmod(number, self.batches_per_epoch)
+        start = position * self.batch_size
+        return self.source.batch(self._epoch_order(epoch)[start : start + self.batch_size])
+
+    def _epoch_order(self, epoch: int) -> Tensor:
+        if not self.shuffle:
+            epoch = 0
+        if self._order is None or self._order[0] != epoch:
+            n = len(self.source)
+            if self.shuffle:
+                mixed = (self.seed * 1_000_003 + epoch * 7919 + 12_345) % 2**63
+                order = torch.randperm(n, generator=torch.Generator().manual_seed(mixed))
+            else:
+                order = torch.arange(n)
+            self._order = epoch, order
+        return self._order[1]
+
+
+class MultiLoader(BatchLoader):
+    """Multi-input batches: one loader per task, each cycling at its own length.
+
+    An epoch lasts as long as the longest loader, so no sample of any task is left out.
+    """
+
+    def __init__(self, loaders: Mapping[str, Loader]) -> None:
+        self.loaders = dict(loaders)
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches of the longest loader."""
+        return max(loader.batches_per_epoch for loader in self.loaders.values())
+
+    def batch(self, number: int) -> Batch:
+        """The tasks' own batches with this number, side by side."""
+        inputs: dict[str, Tensor] = {}
+        targets: dict[str, Tensor] = {}
+        present: dict[str, Tensor] = {}
+        for task, loader in self.loaders.items():
+            one = loader.batch(number)
+            assert isinstance(one.inputs, Tensor)
+            inputs[task] = one.inputs
+            if task in one.targets:
+                targets[task] = one.targets[task]
+            if one.present is not None and task in one.present:
+                present[task] = one.present[task]
+        return Batch(inputs, targets, present or None)

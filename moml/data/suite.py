@@ -1,0 +1,92 @@
+"""A benchmark: its tasks, its data by split, and the networks it is usually solved with."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from torch import nn
+
+from moml.data.loader import BatchLoader, Loader, MultiLoader
+from moml.data.source import Source
+from moml.losses import Loss
+
+if TYPE_CHECKING:
+    from torchmetrics import Metric
+
+Split = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """What one task minimises and how its quality is told.
+
+    Attributes:
+        loss: Training loss of ``(prediction, target)``.
+        metrics: Makes fresh metrics, name to torchmetrics object; each is updated with
+            ``(prediction, target)`` and knows its ``higher_is_better``.
+        main: The metric that model selection looks at.
+        unit: Unit of the predictions, for tables.
+    """
+
+    loss: Loss
+    metrics: Callable[[], dict[str, Metric]]
+    main: str
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """Training settings that suit a suite; every one can be overridden."""
+
+    steps: int = 1000
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    eval_every: int = 100
+    learning_rates: tuple[float, ...] = field(default=(3e-4, 1e-3, 3e-3))
+
+
+class Suite(ABC):
+    """Data, losses and metrics of a benchmark.
+
+    Splits are made by source item (a digit image, a graph, a scene), never by rendered sample.
+    """
+
+    defaults: Defaults = Defaults()
+
+    @property
+    @abstractmethod
+    def tasks(self) -> Mapping[str, TaskSpec]:
+        """The tasks, in the order every matrix and table uses."""
+
+    @abstractmethod
+    def sources(self, split: Split) -> Source | Mapping[str, Source]:
+        """The samples of a split: one source, or one per task (multi-input)."""
+
+    @abstractmethod
+    def encoder(self) -> nn.Module:
+        """A fresh default encoder; its ``out_features`` attribute is the width heads expect."""
+
+    @abstractmethod
+    def head(self, task: str, in_features: int) -> nn.Module:
+        """A fresh default head of ``task`` on features of this width."""
+
+    def heads(self, in_features: int) -> dict[str, nn.Module]:
+        """Fresh default heads of all tasks."""
+        return {task: self.head(task, in_features) for task in self.tasks}
+
+    def loader(self, split: Split, *, batch_size: int | None = None, seed: int = 0) -> BatchLoader:
+        """Batches of a split: shuffled and without a ragged last one for training, else in order."""
+        sources, train = self.sources(split), split == "train"
+        size = self.defaults.batch_size if batch_size is None else batch_size
+        if isinstance(sources, Source):
+            return Loader(sources, size, shuffle=train, drop_last=train, seed=seed)
+        return MultiLoader(
+            {
+                task: Loader(source, size, shuffle=train, drop_last=train, seed=seed + 101 * i)
+                for i, (task, source) in enumerate(sources.items())
+            }
+        )

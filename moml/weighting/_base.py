@@ -1,0 +1,152 @@
+"""Three levels of weightings: on losses, on the Gramian, on the Jacobian."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from moml.evaluation import Evaluation
+
+Needs = Literal["losses", "gramian", "jacobian"]
+
+
+class Weighting(nn.Module, ABC):
+    """Decides the trade-off between tasks in one step.
+
+    State lives in buffers and parameters, so ``state_dict`` resumes bit for bit; random methods own
+    a `torch.Generator` (see `Randomized`).
+    """
+
+    needs: ClassVar[Needs]
+    """The most expensive quantity the method looks at."""
+    traits: ClassVar[frozenset[str]] = frozenset()
+    """Properties the conformance test proves: see ``docs/weightings.md``."""
+    paper: ClassVar[str] = ""
+    """Authors, title, venue and year."""
+    names: tuple[str, ...] = ()
+
+    def bind(self, names: Sequence[str]) -> None:
+        """Learn the tasks and allocate per-task state and parameters.
+
+        Called once, before the optimizer is built; binding again to the same names is a no-op.
+
+        Raises:
+            ValueError: If there is no task, names repeat, or it is bound to other names already.
+        """
+        names = tuple(names)
+        if names == self.names:
+            return
+        if self.names:
+            raise ValueError(
+                f"`names` should be {self.names} as at the first call, found {names}. "
+                "Build a fresh weighting for another set of tasks."
+            )
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"`names` should be one or more distinct task names, found {names}.")
+        self.names = names
+        self._allocate(len(names))
+
+    def _allocate(self, num_tasks: int) -> None:
+        """Create per-task buffers and parameters. Nothing to do for stateless methods."""
+
+    @abstractmethod
+    def update(self, evaluation: Evaluation) -> Tensor | None:
+        """Write the step's gradient; return the weights for the log, if there are any, ``(m,)``."""
+
+    def penalty(self, losses: Tensor, *, tasks: Tensor | None = None) -> Tensor | None:
+        """Objective of the method's own learnable parameters, a scalar; ``None`` without any.
+
+        Args:
+            losses: Detached losses ``(m,)``.
+            tasks: Positions of the rows among all tasks ``(m,)``; all tasks unless given.
+        """
+        return None
+
+
+class LossWeighting(Weighting):
+    """Weights from the losses alone: one backward pass per step."""
+
+    needs = "losses"
+
+    @abstractmethod
+    def weights(self, losses: Tensor, *, tasks: Tensor | None = None) -> Tensor:
+        """Weight per loss, float64, ``(m,)``.
+
+        Args:
+            losses: Detached losses, float64, ``(m,)``.
+            tasks: Positions of the rows among all tasks ``(m,)``; all tasks unless given.
+        """
+
+    def update(self, evaluation: Evaluation) -> Tensor:
+        """Apply the gradient of the weighted sum of losses."""
+        weights = self.weights(evaluation.losses, tasks=evaluation.tasks).detach()
+        evaluation.apply(weights)
+        return weights
+
+
+class GramianWeighting(Weighting):
+    """Weights from the inner products of the tasks' gradients: one backward pass per task."""
+
+    needs = "gramian"
+
+    @abstractmethod
+    def weights(
+        self, gramian: Tensor, losses: Tensor | None = None, *, tasks: Tensor | None = None
+    ) -> Tensor:
+        """Weight per gradient, float64, ``(*b, m)``.
+
+        Args:
+            gramian: Inner products, ``(*b, m, m)``.
+            losses: Detached losses ``(*b, m)``, for methods that look at them.
+            tasks: Positions of the rows among all tasks ``(m,)``; all tasks unless given.
+        """
+
+    def update(self, evaluation: Evaluation) -> Tensor:
+        """Apply the weighted sum of gradients."""
+        weights = self.weights(evaluation.gramian, evaluation.losses, tasks=evaluation.tasks)
+        evaluation.apply(weights)
+        return weights
+
+
+class JacobianAggregator(Weighting):
+    """A direction from the gradients themselves, where no weights can express it."""
+
+    needs = "jacobian"
+
+    @abstractmethod
+    def direction(
+        self, jacobian: Tensor, losses: Tensor | None = None, *, tasks: Tensor | None = None
+    ) -> Tensor:
+        """The combined gradient, ``(n,)``.
+
+        Args:
+            jacobian: One gradient per row, ``(m, n)``.
+            losses: Detached losses ``(m,)``.
+            tasks: Positions of the rows among all tasks ``(m,)``; all tasks unless given.
+        """
+
+    def update(self, evaluation: Evaluation) -> None:
+        """Apply the direction to the shared parameters; heads get their own gradient."""
+        evaluation.assign(
+            self.direction(evaluation.jacobian, evaluation.losses, tasks=evaluation.tasks)
+        )
+
+
+class Randomized(nn.Module):
+    """Mixin: a random generator of its own that is part of the ``state_dict``."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def get_extra_state(self) -> Tensor:
+        """State of the generator."""
+        return self.generator.get_state()
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Restore the generator."""
+        self.generator.set_state(state)
