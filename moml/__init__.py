@@ -1,3 +1,92 @@
-"""moml: multi-objective learning on PyTorch."""
+"""moml: multi-objective learning on PyTorch.
+
+Whatever has several objectives is a `Problem`; an oracle says how to differentiate it; a weighting
+decides the trade-off; `fit` runs them. ``import moml`` is light: everything below is imported when
+first used.
+
+>>> import torch, moml
+>>> x = torch.zeros(2, requires_grad=True)
+>>> losses = {"a": (x - torch.tensor([1.0, 0.0])).square().sum(), "b": x.square().sum()}
+>>> moml.backward(losses, moml.weighting.MGDA())
+tensor([0., 1.], dtype=torch.float64)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from moml import architecture, data, optim, oracle, weighting
+    from moml.architecture import Architecture
+    from moml._backward import backward
+    from moml.data import Batch, Suite, TaskSpec
+    from moml.evaluation import Evaluation
+    from moml.loop import History, fit
+    from moml.multitask import MultiTask
+    from moml.optim import Updater
+    from moml.oracle import Oracle
+    from moml.problem import FactoredProblem, Objectives, Problem
+    from moml.run import load_run
+    from moml.weighting import Weighting
 
 __version__ = "0.1.0"
+
+_HOME = {
+    "Architecture": "moml.architecture",
+    "Batch": "moml.data",
+    "Evaluation": "moml.evaluation",
+    "FactoredProblem": "moml.problem",
+    "History": "moml.loop",
+    "MultiTask": "moml.multitask",
+    "Objectives": "moml.problem",
+    "Oracle": "moml.oracle",
+    "Problem": "moml.problem",
+    "Suite": "moml.data",
+    "TaskSpec": "moml.data",
+    "Updater": "moml.optim",
+    "Weighting": "moml.weighting",
+    "backward": "moml._backward",
+    "fit": "moml.loop",
+    "load_run": "moml.run",
+}
+_ROOMS = ("architecture", "data", "optim", "oracle", "weighting")
+
+__all__ = [
+    "Architecture",
+    "Batch",
+    "Evaluation",
+    "FactoredProblem",
+    "History",
+    "MultiTask",
+    "Objectives",
+    "Oracle",
+    "Problem",
+    "Suite",
+    "TaskSpec",
+    "Updater",
+    "Weighting",
+    "architecture",
+    "backward",
+    "data",
+    "fit",
+    "load_run",
+    "optim",
+    "oracle",
+    "weighting",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+    elif name in _ROOMS:
+        value = import_module(f"moml.{name}")
+    else:
+        raise AttributeError(f"module 'moml' has no attribute '{name}'")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

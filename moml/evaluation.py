@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from moml.errors import NonFiniteError
+
 Heads = Literal["unit", "weighted"]
 
 
@@ -41,6 +43,11 @@ class Evaluation(ABC):
     @abstractmethod
     def gramian(self) -> Tensor:
         """Inner products of the tasks' gradients, float64 on the CPU, ``(m, m)``."""
+
+    @property
+    def known_gramian(self) -> Tensor | None:
+        """The Gramian if it was computed already, for free diagnostics; ``None`` otherwise."""
+        return None
 
     @property
     @abstractmethod
@@ -139,7 +146,13 @@ class Given(Evaluation):
     def gramian(self) -> Tensor:
         """Inner products of the rows."""
         if self._gramian is None:
-            self._gramian = gramian_of([self._jacobian])
+            rows = self._jacobian.double()
+            self._gramian = checked((rows @ rows.T).cpu(), self.names)
+        return self._gramian
+
+    @property
+    def known_gramian(self) -> Tensor | None:
+        """Inner products of the rows, if computed."""
         return self._gramian
 
     @property
@@ -224,24 +237,16 @@ class Scaled(Reweighted):
         return rows * self.factors.to(rows)[:, None]
 
 
-# Columns converted to float64 at a time: two such pieces stay inside a core's second-level cache.
-_PIECE = 2**16
+def checked(gramian: Tensor, names: Sequence[str]) -> Tensor:
+    """The Gramian itself.
 
-
-def gramian_of(blocks: Sequence[Tensor]) -> Tensor:
-    """Sum of ``block @ block.T`` in float64, ``(m, m)`` on the CPU.
-
-    Args:
-        blocks: Pieces of the Jacobian, ``(m, n_b)`` each.
+    Raises:
+        NonFiniteError: If a task's gradient is not finite.
     """
-    m = len(blocks[0])
-    total = torch.zeros(m, m, dtype=torch.float64, device=blocks[0].device)
-    width = max(_PIECE // m, 256)
-    for block in blocks:
-        for piece in block.split(width, dim=1):
-            piece = piece.double()
-            total.addmm_(piece, piece.T)
-    return total.cpu()
+    bad = ~torch.isfinite(gramian.diagonal())
+    if bad.any():
+        raise NonFiniteError("gradient", [names[i] for i in bad.nonzero().flatten().tolist()])
+    return gramian
 
 
 def accumulate_flat(parameters: Sequence[Parameter], direction: Tensor) -> None:
@@ -254,6 +259,6 @@ def accumulate_flat(parameters: Sequence[Parameter], direction: Tensor) -> None:
 def accumulate(parameter: Parameter, gradient: Tensor) -> None:
     """Add to ``.grad`` as ``backward`` does."""
     if parameter.grad is None:
-        parameter.grad = gradient.to(parameter.dtype)
+        parameter.grad = gradient.to(parameter.dtype).contiguous()
     else:
         parameter.grad += gradient

@@ -1,0 +1,26 @@
+"""Errors that carry what the loop needs to say where they happened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class NonFiniteError(ValueError):
+    """A loss or a gradient is NaN or infinite.
+
+    Args:
+        what: ``"loss"`` or ``"gradient"``.
+        tasks: The tasks concerned.
+        detail: Values found, or a hint.
+    """
+
+    def __init__(self, what: str, tasks: Sequence[str], detail: str = "") -> None:
+        names = ", ".join(f"'{task}'" for task in tasks)
+        super().__init__(
+            f"The {what} of task {names} should be finite, found NaN or infinity{detail}."
+        )
+        self.what, self.tasks = what, tuple(tasks)
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be read, or does not belong to this run."""

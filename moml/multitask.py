@@ -1,0 +1,80 @@
+"""Multi-task learning as a problem: an architecture, and a loss per task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor
+from torch.nn import Parameter
+
+from moml.architecture._base import Architecture
+from moml.data.batch import Batch
+from moml.losses import Loss
+from moml.problem import FactoredProblem, Losses
+
+
+class MultiTask(FactoredProblem):
+    """Losses of an architecture's predictions on a `moml.data.Batch`.
+
+    Single-input and multi-input batches, and partly labelled ones: a sample without a label for a
+    task is left out of its loss, and a task without any label is absent from the step.
+
+    Args:
+        architecture: The network.
+        losses: Loss per task, one for each of the architecture's tasks.
+    """
+
+    def __init__(self, architecture: Architecture, losses: Mapping[str, Loss]) -> None:
+        if set(losses) != set(architecture.tasks):
+            raise ValueError(
+                f"`losses` should have the architecture's tasks {sorted(architecture.tasks)}, "
+                f"found {sorted(losses)}."
+            )
+        self.architecture, self.task_losses = architecture, dict(losses)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The architecture's tasks."""
+        return self.architecture.tasks
+
+    @property
+    def module(self) -> Architecture:
+        """The architecture."""
+        return self.architecture
+
+    def shared_parameters(self) -> Iterable[Parameter]:
+        """As the architecture says."""
+        return self.architecture.shared_parameters()
+
+    def private_parameters(self, task: str) -> Iterable[Parameter]:
+        """As the architecture says."""
+        return self.architecture.private_parameters(task)
+
+    def features(self, batch: Batch) -> dict[str, Tensor]:
+        """The architecture's representation of the inputs, for the tasks that have labels."""
+        return self.architecture.features(batch.inputs, self._present(batch))
+
+    def losses_from(self, features: dict[str, Tensor], batch: Batch) -> Losses:
+        """Loss per task that has at least one label in the batch."""
+        present = self._present(batch)
+        predictions = self.architecture.decode(features, present)
+        return {task: self._loss(task, predictions[task], batch) for task in present}
+
+    def _present(self, batch: Batch) -> list[str]:
+        for task in batch.targets:
+            if task not in self.task_losses:
+                raise ValueError(
+                    f"`batch.targets` should name tasks among {list(self.tasks)}, found '{task}'."
+                )
+        return [task for task in self.tasks if batch.has_labels(task)]
+
+    def _loss(self, task: str, prediction: Tensor, batch: Batch) -> Tensor:
+        prediction, target = batch.labelled(task, prediction)
+        loss = self.task_losses[task]
+        try:
+            return loss(prediction, target)
+        except (IndexError, RuntimeError, ValueError) as error:
+            wrong = loss.check(target)
+            if wrong is None:
+                raise
+            raise ValueError(f"Targets of task '{task}' should be {wrong}.") from error

@@ -1,0 +1,52 @@
+"""From gradients to parameters."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from torch import Tensor
+from torch.nn import Parameter
+from torch.optim import Optimizer
+
+from moml.evaluation import Evaluation
+
+
+class Updater(ABC):
+    """Moves the parameters once the weighting has written gradients (or instead of using them)."""
+
+    @abstractmethod
+    def parameters(self) -> Iterable[Parameter]:
+        """Every parameter it moves."""
+
+    @abstractmethod
+    def adopt(self, parameters: Iterable[Parameter]) -> None:
+        """Move these too (a weighting's own); called before the first step."""
+
+    @abstractmethod
+    def zero_grad(self) -> None:
+        """Forget the gradients of the last step."""
+
+    @abstractmethod
+    def step(self, evaluation: Evaluation, weights: Tensor | None) -> None:
+        """Move the parameters."""
+
+    @abstractmethod
+    def learning_rate(self) -> float:
+        """The current learning rate, for the log."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs."""
+
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+
+    @classmethod
+    def of(cls, updater: Updater | Optimizer) -> Updater:
+        """Wrap a PyTorch optimizer; an updater is returned as it is."""
+        from moml.optim.gradient_step import GradientStep
+
+        return updater if isinstance(updater, Updater) else GradientStep(updater)

@@ -1,0 +1,88 @@
+"""Any PyTorch optimizer on the gradients the weighting wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from moml.evaluation import Evaluation
+from moml.optim._base import Updater
+
+
+class GradientStep(Updater):
+    """One optimizer step on ``.grad``, with an optional schedule and clipping.
+
+    Args:
+        optimizer: Any PyTorch optimizer.
+        scheduler: Makes a scheduler for the optimizer; stepped once per step.
+        clip_norm: Largest norm of all gradients together.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        *,
+        scheduler: Callable[[Optimizer], LRScheduler] | None = None,
+        clip_norm: float | None = None,
+    ) -> None:
+        if clip_norm is not None and clip_norm <= 0:
+            raise ValueError(f"`clip_norm` should be positive, found {clip_norm}.")
+        self.optimizer, self.clip_norm = optimizer, clip_norm
+        self._make_scheduler = scheduler
+        self._scheduler: LRScheduler | None = None
+
+    def parameters(self) -> list[Parameter]:
+        """The optimizer's parameters."""
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
+
+    def adopt(self, parameters: Iterable[Parameter]) -> None:
+        """Add parameters the optimizer does not have yet, without weight decay."""
+        known = set(self.parameters())
+        new = [p for p in parameters if p not in known]
+        if new:
+            self.optimizer.add_param_group({"params": new, "weight_decay": 0.0})
+
+    @property
+    def scheduler(self) -> LRScheduler | None:
+        """The scheduler, made when first needed: after all parameters are known."""
+        if self._scheduler is None and self._make_scheduler is not None:
+            self._scheduler = self._make_scheduler(self.optimizer)
+        return self._scheduler
+
+    def zero_grad(self) -> None:
+        """Drop the gradients, so that a parameter no loss reaches does not move."""
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def step(self, evaluation: Evaluation, weights: Tensor | None) -> None:
+        """Clip, step, advance the schedule."""
+        scheduler = self.scheduler
+        if self.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.parameters(), self.clip_norm)
+        self.optimizer.step()
+        if scheduler is not None:
+            scheduler.step()
+
+    def learning_rate(self) -> float:
+        """Learning rate of the first parameter group."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def state_dict(self) -> dict[str, Any]:
+        """State of optimizer and scheduler."""
+        scheduler = self.scheduler
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": None if scheduler is None else scheduler.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore optimizer and scheduler."""
+        scheduler = self.scheduler  # made first: it writes initial rates into the optimizer
+        self.optimizer.load_state_dict(state["optimizer"])
+        if scheduler is not None and state["scheduler"] is not None:
+            scheduler.load_state_dict(state["scheduler"])

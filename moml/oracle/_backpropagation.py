@@ -1,0 +1,66 @@
+"""What all oracles that backpropagate live losses have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from moml.evaluation import Heads
+from moml.oracle._base import Oracle, positions
+from moml.oracle._layout import Features, Layout, lay_out
+from moml.oracle._live import Live
+from moml.oracle._rows import Plan, Strategy
+from moml.problem import FactoredProblem, Losses, Problem
+
+
+class Backpropagation(Oracle):
+    """Computes the losses, cuts the graph at the representation, remembers the layout."""
+
+    def __init__(self, *, heads: Heads = "weighted", rows: Strategy = "auto") -> None:
+        if heads not in ("unit", "weighted"):
+            raise ValueError(f"`heads` should be 'unit' or 'weighted', found {heads!r}.")
+        if rows not in ("auto", "loop", "vmap", "chunk"):
+            raise ValueError(f"`rows` should be 'auto', 'loop', 'vmap' or 'chunk', found {rows!r}.")
+        self.heads, self.rows = heads, rows
+        self._layouts: dict[tuple[str, ...], Layout] = {}
+        self._plans: dict[str, int] = {}
+
+    @abstractmethod
+    def _evaluation(
+        self, losses: Losses, features: Features, layout: Layout, tasks: Tensor
+    ) -> Live:
+        """What a weighting gets to see."""
+
+    def __call__(self, problem: Problem, batch: Any) -> Live:
+        """Compute the losses of the batch."""
+        features = Features()
+        if isinstance(problem, FactoredProblem):
+            inputs, features = Features.detach(problem.features(batch))
+            losses = problem.losses_from(inputs, batch)
+        else:
+            losses = problem.losses(batch)
+        tasks = torch.tensor(positions(problem.tasks, losses))
+        return self._evaluation(losses, features, self._layout(problem, losses, features), tasks)
+
+    def _layout(self, problem: Problem, losses: Losses, features: Features) -> Layout:
+        """The layout for this set of present tasks, found the first time it occurs."""
+        key = tuple(losses)
+        if key not in self._layouts:
+            private = {task: problem.private_parameters(task) for task in problem.tasks}
+            found = lay_out(losses, features, problem.shared_parameters(), private, self.rows)
+            size = self._plans.setdefault(",".join(key), found.plan.size)
+            self._layouts[key] = replace(found, plan=Plan(size))
+        return self._layouts[key]
+
+    def state_dict(self) -> dict[str, Any]:
+        """How rows were formed, per set of present tasks."""
+        return {"plans": dict(self._plans)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Form rows as the stored run did."""
+        self._plans, self._layouts = dict(state["plans"]), {}

@@ -1,0 +1,49 @@
+"""How a problem is differentiated."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from moml.evaluation import Evaluation
+from moml.problem import Objectives
+
+
+class Oracle(ABC):
+    """Turns a problem and a batch into an `Evaluation`; owns how gradients come about."""
+
+    @abstractmethod
+    def __call__(self, problem: Any, batch: Any) -> Evaluation:
+        """Compute the losses; gradients are computed when the weighting asks for them."""
+
+    def advance(self, problem: Objectives) -> None:
+        """Called after each step, for oracles with a lower level that moves by itself."""
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs to give the same numbers."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        return None
+
+
+def positions(names: tuple[str, ...], present: Mapping[str, Tensor]) -> list[int]:
+    """Position of each present task among all tasks.
+
+    Raises:
+        ValueError: If no task is present, or an unknown one.
+    """
+    if not present:
+        raise ValueError(
+            "The batch should carry a label for at least one task, found none. "
+            "Use larger batches, or drop the ones without labels."
+        )
+    unknown = [name for name in present if name not in names]
+    if unknown:
+        raise ValueError(f"`losses` should name tasks among {list(names)}, found {unknown}.")
+    return [names.index(name) for name in present]

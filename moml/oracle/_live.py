@@ -1,0 +1,255 @@
+"""Evaluations of losses whose graph is alive."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from moml.evaluation import Evaluation, Heads, accumulate, accumulate_flat, checked
+from moml.oracle._layout import Features, Layout
+from moml.oracle._rows import (
+    Plan,
+    Row,
+    add_rows,
+    combine_rows,
+    flatten_column,
+    form_rows,
+    gramian_of_rows,
+)
+
+
+class Live(Evaluation):
+    """Losses with a graph; subclasses say with respect to what rows are formed.
+
+    Args:
+        losses: Task name to scalar.
+        features: The representation, if there is one.
+        layout: Who owns what.
+        tasks: Position of each loss among all tasks, ``(m,)``.
+        heads: How private parameters are scaled.
+    """
+
+    def __init__(
+        self,
+        losses: Mapping[str, Tensor],
+        features: Features,
+        layout: Layout,
+        tasks: Tensor,
+        *,
+        heads: Heads,
+    ) -> None:
+        self.names, self.tasks = tuple(losses), tasks
+        self.features, self.layout, self.heads = features, layout, heads
+        self._live = list(losses.values())
+
+    @cached_property
+    def losses(self) -> Tensor:  # type: ignore[override]
+        """The losses, ``(m,)``."""
+        return torch.stack([loss.detach() for loss in self._live]).double().cpu()
+
+    @property
+    @abstractmethod
+    def rows(self) -> list[Row]:
+        """The tasks' gradients, computed once."""
+
+    @property
+    @abstractmethod
+    def _columns(self) -> Sequence[Tensor]:
+        """What rows are gradients with respect to."""
+
+    @abstractmethod
+    def _combine(self, weights: Tensor) -> Row:
+        """Weighted gradient on the shared parameters, from rows."""
+
+    @property
+    def formed(self) -> bool:
+        """Whether rows were formed, so that the heads need no further backward pass."""
+        return "_heads" in self.__dict__
+
+    @cached_property
+    def gramian(self) -> Tensor:  # type: ignore[override]
+        """Inner products of the rows, ``(m, m)``."""
+        return checked(gramian_of_rows(self.rows), self.names)
+
+    @property
+    def known_gramian(self) -> Tensor | None:
+        """The Gramian if the weighting asked for it."""
+        return self.__dict__.get("gramian")
+
+    @cached_property
+    def jacobian(self) -> Tensor:  # type: ignore[override]
+        """The rows, flattened and stacked, ``(m, n)``; zero where a loss does not reach."""
+        columns = [
+            flatten_column(column) or [x.new_zeros(x.numel())] * len(self.names)
+            for column, x in zip(zip(*self.rows, strict=True), self._columns, strict=True)
+        ]
+        return torch.stack([torch.cat(parts) for parts in zip(*columns, strict=True)])
+
+    def pullback(self, weights: Tensor) -> Tensor:
+        """The weighted gradient on the shared parameters, flat, ``(n,)``."""
+        row = self._combine(weights) if self.formed else self._differentiate(weights)
+        shared = self.layout.shared
+        pieces = [p.new_zeros(p.numel()) if g is None else g.reshape(-1) for g, p in zip(row, shared)]
+        return torch.cat(pieces)
+
+    def apply(self, weights: Tensor, *, heads: Heads | None = None) -> None:
+        """Accumulate the weighted gradient into ``.grad``."""
+        unit = (heads or self.heads) == "unit"
+        if self.formed:
+            _accumulate(self.layout.shared, self._combine(weights))
+            self._accumulate_private(None if unit else weights)
+        elif unit and bool((weights != 1).any()):
+            private = [p for own in self.layout.private.values() for p in own]
+            self._backward(weights, self.layout.shared, keep=True)
+            self._backward(torch.ones_like(weights), private)
+        else:
+            self._backward(weights)
+
+    # One pass through each head ---------------------------------------------------------------
+
+    @cached_property
+    def _heads(self) -> list[tuple[Row, Row, Row]]:
+        """Per task, its gradient on the representation, on shared parameters beside, on its own."""
+        layout = self.layout
+        beside = [layout.shared[i] for i in layout.beside]
+        passes = []
+        for name, loss in zip(self.names, self._live, strict=True):
+            wanted = [*self.features.inputs, *beside, *layout.private.get(name, ())]
+            row: Row = [None] * len(wanted)
+            if loss.requires_grad and wanted:
+                row = list(torch.autograd.grad(loss, wanted, retain_graph=True, allow_unused=True))
+            a, b = len(self.features.inputs), len(self.features.inputs) + len(beside)
+            passes.append((row[:a], row[a:b], row[b:]))
+        return passes
+
+    def _accumulate_private(self, weights: Tensor | None) -> None:
+        factors = [1.0] * len(self.names) if weights is None else weights.tolist()
+        for name, (_, _, row), factor in zip(self.names, self._heads, factors, strict=True):
+            scaled = row if factor == 1.0 else [g if g is None else g * factor for g in row]
+            _accumulate(self.layout.private.get(name, ()), scaled)
+
+    def _through_encoder(self, cotangents: Sequence[Row], plan: Plan) -> list[Row]:
+        inputs = [self.layout.shared[i] for i in self.layout.below]
+        rows = form_rows(self.features.outputs, inputs, cotangents, plan)
+        return [self._spread(self.layout.below, row) for row in rows]
+
+    def _spread(self, positions: Sequence[int], row: Row) -> Row:
+        spread: Row = [None] * len(self.layout.shared)
+        for i, gradient in zip(positions, row, strict=True):
+            spread[i] = gradient
+        return spread
+
+    # No rows: one backward pass of the weighted sum -------------------------------------------
+
+    def _seeds(self, weights: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Losses that have a graph, and each one's weight as a tensor like it."""
+        pairs = zip(self._live, weights.tolist(), strict=True)
+        seeds = [(loss, loss.new_tensor(weight)) for loss, weight in pairs if loss.requires_grad]
+        return [loss for loss, _ in seeds], [seed for _, seed in seeds]
+
+    def _backward(
+        self, weights: Tensor, inputs: Sequence[Parameter] | None = None, *, keep: bool = False
+    ) -> None:
+        roots, seeds = self._seeds(weights)
+        if not roots or (inputs is not None and not inputs):
+            return
+        if not self.features.detached:
+            torch.autograd.backward(roots, seeds, retain_graph=keep, inputs=inputs)
+            return
+        leaves = self.features.inputs
+        for leaf in leaves:
+            leaf.grad = None
+        first = None if inputs is None else [*leaves, *inputs]
+        torch.autograd.backward(roots, seeds, retain_graph=keep, inputs=first)
+        pairs = zip(self.features.outputs, leaves, strict=True)
+        reached = [(output, leaf.grad) for output, leaf in pairs if leaf.grad is not None]
+        below = inputs is None or any(p in self._below for p in inputs)
+        if reached and below:
+            outputs, cotangents = zip(*reached, strict=True)
+            torch.autograd.backward(outputs, cotangents, retain_graph=keep, inputs=inputs)
+
+    @cached_property
+    def _below(self) -> set[Parameter]:
+        return {self.layout.shared[i] for i in self.layout.below}
+
+    def _differentiate(self, weights: Tensor) -> Row:
+        """The weighted gradient on the shared parameters, nothing accumulated."""
+        roots, seeds = self._seeds(weights)
+        beside = [self.layout.shared[i] for i in self.layout.beside]
+        wanted = [*self.features.inputs, *beside]
+        if not roots or not wanted:
+            return [None] * len(self.layout.shared)
+        grads = torch.autograd.grad(roots, wanted, seeds, retain_graph=True, allow_unused=True)
+        cut = len(self.features.inputs)
+        below = self._through_encoder([list(grads[:cut])], Plan(1))[0]
+        return add_rows(below, self._spread(self.layout.beside, list(grads[cut:])))
+
+
+class ParameterRows(Live):
+    """Rows are gradients with respect to the shared parameters."""
+
+    @cached_property
+    def rows(self) -> list[Row]:  # type: ignore[override]
+        """One row per task: through its head, then through the encoder."""
+        encoder = self._through_encoder([c for c, _, _ in self._heads], self.layout.plan)
+        beside = [self._spread(self.layout.beside, row) for _, row, _ in self._heads]
+        return [add_rows(a, b) for a, b in zip(encoder, beside, strict=True)]
+
+    @property
+    def _columns(self) -> Sequence[Tensor]:
+        return self.layout.shared
+
+    def _combine(self, weights: Tensor) -> Row:
+        return combine_rows(self.rows, weights)
+
+    def assign(self, direction: Tensor) -> None:
+        """Accumulate a direction on the shared parameters; heads get their own gradient."""
+        _ = self._heads
+        accumulate_flat(self.layout.shared, direction)
+        self._accumulate_private(None)
+
+
+class RepresentationRows(Live):
+    """Rows are gradients with respect to the representation, flat over batch and features.
+
+    As MGDA-UB has it (Sener & Koltun, NeurIPS 2018). The direction is one backward pass through the
+    encoder with the weighted sum of rows, plus the weighted gradients of shared parameters that
+    losses reach without the representation.
+    """
+
+    @property
+    def rows(self) -> list[Row]:
+        """One row per task: through its head only."""
+        return [cotangents for cotangents, _, _ in self._heads]
+
+    @property
+    def _columns(self) -> Sequence[Tensor]:
+        return self.features.inputs
+
+    def _combine(self, weights: Tensor) -> Row:
+        return self._pull(combine_rows(self.rows, weights), weights)
+
+    def _pull(self, cotangents: Row, weights: Tensor) -> Row:
+        beside = combine_rows([row for _, row, _ in self._heads], weights)
+        below = self._through_encoder([cotangents], Plan(1))[0]
+        return add_rows(below, self._spread(self.layout.beside, beside))
+
+    def assign(self, direction: Tensor) -> None:
+        """Pull a direction in representation space back to the shared parameters."""
+        pieces = direction.split([x.numel() for x in self.features.inputs])
+        cotangents: Row = [
+            piece.reshape(x.shape) for piece, x in zip(pieces, self.features.inputs, strict=True)
+        ]
+        _accumulate(self.layout.shared, self._pull(cotangents, torch.ones(len(self.names))))
+        self._accumulate_private(None)
+
+
+def _accumulate(parameters: Sequence[Parameter], row: Row) -> None:
+    for parameter, gradient in zip(parameters, row, strict=True):
+        if gradient is not None:
+            accumulate(parameter, gradient)

@@ -1,0 +1,180 @@
+"""Forming the tasks' gradients: one backward pass each, or several in one by vectorisation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Row = list[Tensor | None]
+"""One task's gradient, a tensor per parameter; ``None`` where it does not reach."""
+Strategy = Literal["auto", "loop", "vmap", "chunk"]
+
+# Operations whose backward passes are batched matrix products or element-wise, hence worth
+# vectorising over tasks. Convolutions and norms are not: on a CPU a loop is faster and smaller.
+_VECTORISABLE = frozenset(
+    name + "Backward0"
+    for name in (
+        "Addmm Mm T View UnsafeView ReshapeAlias Add Sub Mul Div Relu LeakyRelu Gelu Silu Tanh "
+        "Sigmoid Elu Softplus Permute Transpose Unsqueeze Squeeze Expand Select Slice Cat"
+    ).split()
+)
+# Multiplications of one task's backward pass below which the cost of launching it counts.
+_SMALL_PASS = 2**25
+# Numbers held by one vectorised pass: larger ones fall out of the cache and page in afresh.
+_CHUNK_NUMBERS = 2**21
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How rows are formed: ``size`` tasks per backward pass, 1 for a plain loop."""
+
+    size: int
+
+    @property
+    def name(self) -> str:
+        """For logs and checkpoints."""
+        return "loop" if self.size == 1 else f"chunk of {self.size}"
+
+
+def plan_rows(
+    strategy: Strategy, nodes: Sequence[str], outputs: Sequence[Tensor], sizes: int, num_tasks: int
+) -> Plan:
+    """Choose by counting operations, so that the same model always gives the same numbers.
+
+    Vectorising pays where the passes are small enough for launching to matter, and every operation
+    has an efficient batched form; otherwise a loop does.
+
+    Args:
+        strategy: What the user asked for.
+        nodes: Names of the operations between the outputs and the parameters.
+        outputs: Tensors the rows start from.
+        sizes: Number of parameters in a row.
+        num_tasks: Number of rows.
+    """
+    if strategy == "loop" or num_tasks == 1:
+        return Plan(1)
+    chunk = max(1, min(num_tasks, _CHUNK_NUMBERS // max(sizes, 1)))
+    if strategy == "vmap":
+        return Plan(num_tasks)
+    if strategy == "chunk":
+        return Plan(max(chunk, 2))
+    positions = max((prod(output.shape[:-1]) for output in outputs), default=0)
+    batched = all(name in _VECTORISABLE for name in nodes)
+    if len(outputs) == 1 and batched and 2 * positions * sizes <= _SMALL_PASS:
+        return Plan(chunk)
+    return Plan(1)
+
+
+def form_rows(
+    outputs: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    cotangents: Sequence[Row],
+    plan: Plan,
+) -> list[Row]:
+    """Pull each task's cotangents back from ``outputs`` to ``inputs``.
+
+    Args:
+        outputs: Tensors the losses were differentiated to.
+        inputs: Parameters.
+        cotangents: Per task, the gradient of its loss with respect to each output.
+        plan: How many tasks at a time.
+    """
+    if plan.size == 1:
+        return [_pull_one(outputs, inputs, row) for row in cotangents]
+    rows: list[Row] = []
+    for start in range(0, len(cotangents), plan.size):
+        rows.extend(_pull_many(outputs, inputs, cotangents[start : start + plan.size]))
+    return rows
+
+
+def _pull_one(outputs: Sequence[Tensor], inputs: Sequence[Tensor], cotangents: Row) -> Row:
+    pairs = [(o, c) for o, c in zip(outputs, cotangents, strict=True) if c is not None]
+    if not pairs or not inputs:
+        return [None] * len(inputs)
+    reached, seeds = zip(*pairs, strict=True)
+    return list(
+        torch.autograd.grad(reached, inputs, seeds, retain_graph=True, allow_unused=True)
+    )
+
+
+def _pull_many(
+    outputs: Sequence[Tensor], inputs: Sequence[Tensor], cotangents: Sequence[Row]
+) -> list[Row]:
+    seeds = [
+        torch.stack([torch.zeros_like(o) if row[k] is None else row[k] for row in cotangents])  # type: ignore[misc]
+        for k, o in enumerate(outputs)
+    ]
+    stacked = torch.autograd.grad(
+        outputs, inputs, seeds, retain_graph=True, allow_unused=True, is_grads_batched=True
+    )
+    return [
+        [None if block is None else block[i] for block in stacked] for i in range(len(cotangents))
+    ]
+
+
+# Numbers converted to float64 at a time: the piece (2 MiB) stays inside the cache.
+_PIECE = 2**18
+
+
+def gramian_of_rows(rows: Sequence[Row]) -> Tensor:
+    """Inner products of rows, products and sums in float64, ``(m, m)`` on the CPU."""
+    m = len(rows)
+    width = max(_PIECE // m, 256)
+    device = next((g.device for row in rows for g in row if g is not None), torch.device("cpu"))
+    if device.type != "cpu":
+        total = torch.zeros(m, m, dtype=torch.float64, device=device)
+        for piece in _pieces(rows, width * 64):
+            piece = piece.double()
+            total.addmm_(piece, piece.T)
+        return total.cpu()
+    sums = np.zeros((m, m))
+    for piece in _pieces(rows, width):
+        array = piece.double().numpy()
+        sums += array @ array.T  # numpy sees the symmetry and does half the work
+    return torch.from_numpy(sums)
+
+
+def _pieces(rows: Sequence[Row], width: int) -> Iterator[Tensor]:
+    """Pieces of the Jacobian, ``(m, width)`` or narrower; a parameter nobody reaches has none."""
+    for column in zip(*rows, strict=True):
+        flat = flatten_column(column)
+        if flat is None:
+            continue
+        for start in range(0, flat[0].numel(), width):
+            yield torch.stack([g[start : start + width] for g in flat])
+
+
+def flatten_column(column: Sequence[Tensor | None]) -> list[Tensor] | None:
+    """All tasks' gradients of one parameter as vectors; zeros where a task does not reach it."""
+    known = next((g for g in column if g is not None), None)
+    if known is None:
+        return None
+    zero = torch.zeros_like(known).flatten() if any(g is None for g in column) else known
+    return [zero if g is None else g.reshape(-1) for g in column]
+
+
+def combine_rows(rows: Sequence[Row], weights: Tensor) -> Row:
+    """Weighted sum of rows; ``None`` where no task reaches a parameter."""
+    combined: Row = []
+    factors = [float(weight) for weight in weights]
+    for column in zip(*rows, strict=True):
+        total: Tensor | None = None
+        for gradient, factor in zip(column, factors, strict=True):
+            if gradient is None:
+                continue
+            total = gradient * factor if total is None else total.add_(gradient, alpha=factor)
+        combined.append(total)
+    return combined
+
+
+def add_rows(first: Row, second: Row) -> Row:
+    """Sum of two rows, ``None`` standing for zero."""
+    return [
+        b if a is None else a if b is None else a + b for a, b in zip(first, second, strict=True)
+    ]

@@ -1,0 +1,32 @@
+"""Gradients with respect to the shared parameters, by backpropagation."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from moml.oracle._backpropagation import Backpropagation
+from moml.oracle._layout import Features, Layout
+from moml.oracle._live import ParameterRows
+from moml.problem import Losses
+
+
+class Direct(Backpropagation):
+    """Gradients with respect to the shared parameters.
+
+    With a `moml.FactoredProblem` a task's gradient is one backward pass through its head and one
+    through the encoder; otherwise one through everything.
+
+    Args:
+        heads: ``"weighted"``: a private parameter's gradient is scaled by its task's weight, so
+            that the step is that of the weighted sum of losses on every parameter. ``"unit"``:
+            private parameters get their own loss's gradient, whatever the weight; only the shared
+            parameters see the trade-off.
+        rows: How the encoder's backward passes are formed: one task at a time (``"loop"``), all
+            tasks in one vectorised pass (``"vmap"``), some at a time (``"chunk"``), or whichever
+            counting operations suggests (``"auto"``).
+    """
+
+    def _evaluation(
+        self, losses: Losses, features: Features, layout: Layout, tasks: Tensor
+    ) -> ParameterRows:
+        return ParameterRows(losses, features, layout, tasks, heads=self.heads)

@@ -1,0 +1,50 @@
+"""Gradients with respect to the representation: the upper bound of MGDA-UB, for any weighting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from moml.oracle._backpropagation import Backpropagation
+from moml.oracle._layout import Features, Layout
+from moml.oracle._live import Live, RepresentationRows
+from moml.problem import FactoredProblem, Losses, Problem
+
+
+class Representation(Backpropagation):
+    """Gradients with respect to the representation: one encoder pass, however many tasks.
+
+    Sener & Koltun, `Multi-Task Learning as Multi-Objective Optimization
+    <https://arxiv.org/abs/1810.04650>`_ (NeurIPS 2018). The weights come from gradients flattened
+    over batch and features; the norm of the parameter direction is bounded by that of the
+    representation direction times the encoder's Jacobian norm. Stationary points and descent carry
+    over if that Jacobian has full row rank. For multi-input batches every task has a representation
+    of its own, hence an orthogonal gradient: then weights follow from norms alone.
+
+    Args:
+        heads: As for `moml.oracle.Direct`.
+    """
+
+    def __call__(self, problem: Problem, batch: Any) -> Live:
+        """Compute the losses of the batch.
+
+        Raises:
+            ValueError: If the problem has no representation, or it needs no gradient.
+        """
+        if not isinstance(problem, FactoredProblem):
+            raise ValueError(
+                f"`problem` should be a FactoredProblem, found {type(problem).__name__}. "
+                "Representation gradients need `features` and `losses_from`; use `Direct`."
+            )
+        return super().__call__(problem, batch)
+
+    def _evaluation(
+        self, losses: Losses, features: Features, layout: Layout, tasks: Tensor
+    ) -> RepresentationRows:
+        if not features.outputs:
+            raise ValueError(
+                "`features` should depend on a trainable parameter, found none that does. "
+                "Unfreeze the encoder, or use `Direct`."
+            )
+        return RepresentationRows(losses, features, layout, tasks, heads=self.heads)

@@ -1,0 +1,68 @@
+"""What is minimised: several losses as functions of a batch and of trainable modules."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import Parameter
+
+Losses = Mapping[str, Tensor]
+"""Task name to scalar, ordered; only tasks that are present and active in this step."""
+
+
+class Objectives(ABC):
+    """Anything with several objectives and something to train: the common root of all problems."""
+
+    @property
+    @abstractmethod
+    def tasks(self) -> tuple[str, ...]:
+        """Names of all objectives, in a fixed order."""
+
+    @property
+    @abstractmethod
+    def module(self) -> nn.Module:
+        """What is trained and stored in checkpoints."""
+
+
+class Problem(Objectives):
+    """Several losses of one batch, sharing parameters.
+
+    Losses are separate scalars, never entries of one stacked tensor: a backward pass from an entry
+    of a stack walks the graphs of all tasks.
+    """
+
+    @abstractmethod
+    def losses(self, batch: Any) -> Losses:
+        """The losses of the tasks that are present in ``batch``."""
+
+    @abstractmethod
+    def shared_parameters(self) -> Iterable[Parameter]:
+        """Parameters that at least two losses reach; verified once against the graph."""
+
+    @abstractmethod
+    def private_parameters(self, task: str) -> Iterable[Parameter]:
+        """Parameters that only this task's loss reaches."""
+
+
+class FactoredProblem(Problem):
+    """A problem whose losses depend on the shared parameters through a representation.
+
+    The representation makes gradients cheap (`moml.oracle.Direct` runs the encoder's backward
+    passes apart from the heads') and gradients with respect to it possible
+    (`moml.oracle.Representation`).
+    """
+
+    @abstractmethod
+    def features(self, batch: Any) -> dict[str, Tensor]:
+        """The representation: named tensors through which the losses see the shared parameters."""
+
+    @abstractmethod
+    def losses_from(self, features: dict[str, Tensor], batch: Any) -> Losses:
+        """The losses, given the representation."""
+
+    def losses(self, batch: Any) -> Losses:
+        """The losses of the tasks present in ``batch``."""
+        return self.losses_from(self.features(batch), batch)
