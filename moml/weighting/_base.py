@@ -53,6 +53,21 @@ class Weighting(nn.Module, ABC):
     def _allocate(self, num_tasks: int) -> None:
         """Create per-task buffers and parameters. Nothing to do for stateless methods."""
 
+    def _check_bound(self) -> None:
+        if not self.names:
+            raise ValueError(
+                f"`names` should be known before {type(self).__name__} is used, found none. "
+                "Call `bind(names)` first: its state is kept per task."
+            )
+
+    def _labels(self, rows: Tensor, tasks: Tensor | None) -> str:
+        """Names of the rows where a mask ``(m,)`` holds, for an error message; else positions."""
+        indices = rows.nonzero().flatten()
+        if self.names:
+            positions = indices if tasks is None else tasks[indices]
+            return ", ".join(repr(self.names[i]) for i in positions.tolist())
+        return ", ".join(map(str, indices.tolist()))
+
     @abstractmethod
     def update(self, evaluation: Evaluation) -> Tensor | None:
         """Write the step's gradient; return the weights for the log, if there are any, ``(m,)``."""

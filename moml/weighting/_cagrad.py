@@ -1,0 +1,149 @@
+r"""Conflict-averse direction: the best worst task within a ball around the average gradient.
+
+:math:`\max_d \min_i \langle g_i, d\rangle` subject to :math:`\|d - g_0\| \le c\|g_0\|`. Its dual is
+:math:`\min_{w\in\Delta} g_w^\top g_0 + c\|g_0\|\|g_w\|`, and :math:`d = g_0 + \lambda g_w` with
+:math:`\lambda = c\|g_0\| / \|g_w\|`.
+
+For a fixed :math:`\tau = 1/\lambda` the minimiser w is the minimum-norm point of the shifted
+gradients :math:`g_i + \tau g_0`, and :math:`\|g_w\| / \tau` decreases in :math:`\tau`: one root in
+one unknown. On the support that a minimum-norm point reveals, the problem is quadratic in closed
+form, so two or three such points usually suffice and the result is exact.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg.lapack import dposv
+
+from moml.weighting._cone import Projector
+from moml.weighting._gramian import Array, correlation, root
+from moml.weighting._min_norm import nearest
+
+# Relative to |g0|^2: what counts as optimal, and which squared norms are rounding noise.
+_OPTIMAL = 1e-10
+_NOISE = 1e-30
+
+
+class _Problem(NamedTuple):
+    cosines: Array  # (m, m)
+    norms: Array  # (m,), in units of |g0|
+    average: Array  # (m,) weights of g0 over these rows
+    radius: float  # c
+
+    def times(self, weights: Array) -> Array:
+        """The Gramian times weights."""
+        return self.norms * (self.cosines @ (self.norms * weights))
+
+
+def cagrad_weights(gramian: Array, *, c: float) -> Array:
+    """Weights of the direction, before any rescaling.
+
+    Args:
+        gramian: Inner products, ``(m, m)``; may be singular, have zero rows and any scale.
+        c: Radius of the ball in units of the average gradient's norm.
+
+    Returns:
+        ``(m,)``: 1/m each plus the multiples of the gradients that correct the average.
+    """
+    m = len(gramian)
+    weights = np.full(m, 1.0 / m)
+    live = np.diagonal(gramian) > 0.0  # a zero row is indifferent to every direction
+    square = gramian.sum() / m**2  # |g0|^2
+    if c == 0.0 or square <= 4.0 * np.finfo(float).eps * np.diagonal(gramian).max():
+        return weights
+    norms = np.sqrt(np.diagonal(gramian)[live])
+    cosines = correlation(gramian[np.ix_(live, live)], norms)
+    problem = _Problem(cosines, norms / np.sqrt(square), weights[live], c)
+    weights[live] += _correction(problem)
+    return weights
+
+
+def _correction(problem: _Problem) -> Array:
+    """Weights of d - g0, ``(m,)``."""
+    products = problem.times(problem.average)  # (m,) g_i·g0
+    everything = np.arange(len(products))
+    best, gap = _on_support(problem, products, everything)
+    if gap <= _OPTIMAL:
+        return best
+    vectors = root(problem.cosines) * problem.norms  # (n, m)
+    average = vectors @ problem.average  # (n,)
+    low, high = 0.0, problem.norms.max() / problem.radius  # of the ratio tau = |g_w| / c
+    ratio = 1.0 / problem.radius
+    for _ in range(100):
+        weights = _shifted(vectors, average, ratio)
+        length = np.linalg.norm(vectors @ weights)
+        low, high = (ratio, high) if length > problem.radius * ratio else (low, ratio)
+        candidate, new_gap = _on_support(problem, products, weights.nonzero()[0])
+        if new_gap < gap:
+            best, gap = candidate, new_gap
+        if gap <= _OPTIMAL or low >= (1.0 - 1e-13) * high or high < 1e-12:
+            break
+        guess = 1.0 / max(candidate.sum(), 1e-300)
+        ratio = guess if low < guess < high else _between(low, high)
+    return best if gap <= 1e-9 else _at_kink(problem, best, gap)
+
+
+def _between(low: float, high: float) -> float:
+    return 0.1 * high if low == 0.0 else float(np.sqrt(low * high))
+
+
+def _shifted(vectors: Array, average: Array, ratio: float) -> Array:
+    """Weights of the minimum-norm point of ``g_i + ratio * g0``, ``(m,)``."""
+    columns = vectors + ratio * average[:, None]
+    norms = np.sqrt(np.einsum("ij,ij->j", columns, columns))
+    norms = np.maximum(norms, 1e-15 * norms.max())
+    ratios = norms.min() / norms
+    weights = nearest(columns / norms, ratios) * ratios
+    return weights / weights.sum()
+
+
+def _on_support(
+    problem: _Problem, products: Array, support: NDArray[np.intp]
+) -> tuple[Array, float]:
+    """The exact solution if ``support`` is right, and its duality gap.
+
+    Stationarity on the support is lambda * G w = level - products; the ball gives the level.
+    """
+    correction = np.zeros(len(products))
+    norms = problem.norms[support]
+    block = problem.cosines[support[:, None], support]
+    sides = np.stack([1.0 / norms, products[support] / norms], axis=1)
+    _, solved, failed = dposv(block, sides)
+    if failed:
+        return correction, np.inf
+    (a, q), (_, p) = sides.T @ solved
+    discriminant = q * q - a * (p - problem.radius**2)
+    if not discriminant > 0.0:
+        return correction, np.inf
+    level = (q + np.sqrt(discriminant)) / a
+    correction[support] = (level * solved[:, 0] - solved[:, 1]) / norms
+    if not (correction >= 0.0).all():
+        return np.maximum(correction, 0.0), np.inf
+    return correction, _gap(problem, products, correction)
+
+
+def _gap(problem: _Problem, products: Array, correction: Array) -> float:
+    """Dual minus primal value, in units of |g0|^2."""
+    total = correction.sum()
+    if not 0.0 < total < np.inf:
+        return np.inf
+    inner = problem.times(correction)
+    length = float(np.sqrt(max(float(correction @ inner), 0.0)))
+    dual = (products @ correction + problem.radius * length) / total
+    primal = (products + inner * min(1.0, problem.radius / max(length, 1e-300))).min()
+    return float(dual - primal)
+
+
+def _at_kink(problem: _Problem, best: Array, gap: float) -> Array:
+    """Zero lies in the hull and the optimum is where no task loses: the dual cone's nearest point.
+
+    That point counts if it lies in the ball; otherwise the best direction found stands.
+    """
+    scaled = problem.average * problem.norms
+    correction = (Projector(problem.cosines)(scaled) - scaled) / problem.norms
+    if correction @ problem.times(correction) <= problem.radius**2 + _NOISE:
+        return correction
+    return best

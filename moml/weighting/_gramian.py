@@ -1,0 +1,85 @@
+"""What the solvers share: checks, batches, and a factorisation that no scale can upset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.linalg.lapack import dpstrf
+from torch import Tensor
+
+Array = NDArray[np.float64]
+
+
+def solve_each(solve: Callable[..., Array], gramian: Tensor, *args: Any, **options: Any) -> Tensor:
+    """Run a numpy solver on every Gramian of a batch.
+
+    Args:
+        solve: Takes one Gramian ``(m, m)`` and the remaining arguments; returns weights ``(m,)``.
+        gramian: Inner products, ``(*b, m, m)``.
+        *args: Passed on.
+        **options: Passed on.
+
+    Returns:
+        Weights, float64 on the CPU, ``(*b, m)``.
+
+    Raises:
+        ValueError: If a Gramian is not square or not finite.
+    """
+    matrices = checked(gramian).numpy()
+    if matrices.ndim == 2:
+        return torch.from_numpy(solve(matrices, *args, **options))
+    weights = np.empty(matrices.shape[:-1])
+    for index in np.ndindex(matrices.shape[:-2]):
+        weights[index] = solve(matrices[index], *args, **options)
+    return torch.from_numpy(weights)
+
+
+def checked(gramian: Tensor) -> Tensor:
+    """The Gramian in float64 on the CPU, or a sentence about what is wrong with it.
+
+    Raises:
+        ValueError: If it is not square or not finite.
+    """
+    gramian = gramian.detach().double().cpu()
+    if gramian.dim() < 2 or gramian.shape[-1] != gramian.shape[-2] or not gramian.shape[-1]:
+        raise ValueError(
+            f"`gramian` should have shape (*b, m, m) with m > 0, found {tuple(gramian.shape)}. "
+            "It is `jacobian @ jacobian.mT`."
+        )
+    if not gramian.isfinite().all():
+        raise ValueError(
+            f"`gramian` should be finite, found NaN or infinity in row(s) {_bad_rows(gramian)}. "
+            "The losses of these tasks or their gradients are not finite."
+        )
+    return gramian
+
+
+def _bad_rows(gramian: Tensor) -> str:
+    bad = ~gramian.diagonal(dim1=-2, dim2=-1).isfinite()  # (*b, m): one bad row spoils all columns
+    if not bad.any():
+        bad = ~gramian.isfinite().all(-1)
+    rows = bad.reshape(-1, bad.shape[-1]).any(0).nonzero().flatten().tolist()
+    return ", ".join(map(str, rows))
+
+
+def correlation(gramian: Array, norms: Array) -> Array:
+    """Cosines between rows that are not zero: the Gramian of unit vectors, ``(m, m)``."""
+    cosines = gramian / norms / norms[:, None]
+    cosines.flat[:: len(norms) + 1] = 1.0
+    return cosines
+
+
+def root(cosines: Array) -> Array:
+    """Vectors with the given cosines as columns, ``(rank, m)``.
+
+    Cholesky with pivoting: its error is relative to each row, where that of eigenvalues is relative
+    to the largest; rows that depend on earlier ones are no obstacle.
+    """
+    factor, pivots, rank, _ = dpstrf(cosines)
+    columns = np.empty((rank, len(cosines)))
+    columns[:, pivots - 1] = np.triu(factor)[:rank]
+    return columns

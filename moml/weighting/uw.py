@@ -1,0 +1,53 @@
+"""Uncertainty weighting: a learnable variance per task."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from moml.weighting._base import LossWeighting
+
+
+class UW(LossWeighting):
+    r"""Weights :math:`1 / (2 e^{s_i})` with a learnable log-variance per task.
+
+    Kendall, Gal & Cipolla, `Multi-Task Learning Using Uncertainty to Weigh Losses for Scene
+    Geometry and Semantics <https://arxiv.org/abs/1705.07115>`_, CVPR 2018. The objective is
+    :math:`\sum_i L_i / (2 e^{s_i}) + s_i / 2`: `weights` are its derivatives with respect to the
+    losses, `penalty` is the same expression as a function of :math:`s` alone, so that both together
+    give its full gradient. At the optimum :math:`e^{s_i} = L_i`: large losses get small weights, so
+    with losses of very different size it equals log-scaling after the variances have adapted, which
+    takes many steps at usual learning rates. A negative loss drives its variance to zero.
+
+    Args:
+        init: Initial log-variances; -0.5 as LibMTL and MTAN's code (weight 0.82), 0 gives 1/2.
+
+    LibMTL name: ``UW``; TorchJD: ``UW`` (starts at 0).
+    """
+
+    traits = frozenset({"permutation", "scale_invariant", "linear_under_scaling"})
+    paper = "Kendall et al., Multi-Task Learning Using Uncertainty to Weigh Losses, CVPR 2018"
+    log_variances: Parameter
+
+    def __init__(self, *, init: float = -0.5) -> None:
+        super().__init__()
+        self.init = init
+
+    def _allocate(self, num_tasks: int) -> None:
+        self.log_variances = Parameter(torch.full((num_tasks,), float(self.init)))
+
+    def weights(self, losses: Tensor, *, tasks: Tensor | None = None) -> Tensor:
+        """Half the inverse variances, ``(m,)``."""
+        return 0.5 * torch.exp(-self._present(tasks)).detach()
+
+    def penalty(self, losses: Tensor, *, tasks: Tensor | None = None) -> Tensor:
+        """Losses over twice their variance plus half the log-variance, of the tasks present."""
+        log_variances = self._present(tasks)
+        losses = losses.detach().to(log_variances)
+        return (0.5 * torch.exp(-log_variances) * losses + 0.5 * log_variances).sum()
+
+    def _present(self, tasks: Tensor | None) -> Tensor:
+        self._check_bound()
+        log_variances = self.log_variances.double()
+        return log_variances if tasks is None else log_variances[tasks]

@@ -1,0 +1,7 @@
+"""Wrappers that change how any weighting is used; they nest."""
+
+from moml.weighting.wrappers.every import Every
+from moml.weighting.wrappers.gradient_normalization import GradientNormalization
+from moml.weighting.wrappers.weight_sum import WeightSum
+
+__all__ = ["Every", "GradientNormalization", "WeightSum"]
