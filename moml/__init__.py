@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from moml import architecture, data, optim, oracle, weighting
-    from moml.architecture import Architecture
     from moml._backward import backward
+    from moml.architecture import Architecture
     from moml.data import Batch, Suite, TaskSpec
     from moml.evaluation import Evaluation
     from moml.loop import History, fit

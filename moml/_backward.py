@@ -106,7 +106,11 @@ def _usable(outputs: list[Tensor], roots: list[Tensor], representation: bool) ->
 
 
 def _private(losses: Mapping[str, Tensor], shared: Sequence[Tensor]) -> dict[str, list[Parameter]]:
-    """Leaves that one loss alone reaches, per task, and those of several that are not ``shared``."""
+    """Leaves that one loss alone reaches, per task.
+
+    Raises:
+        ValueError: If several losses reach one that is not in ``shared``.
+    """
     known, names = set(shared), list(losses)
     private: dict[str, list[Parameter]] = {name: [] for name in names}
     for leaf, mask in reach(list(losses.values())).leaves.items():

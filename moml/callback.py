@@ -81,19 +81,19 @@ class Callback(ABC):  # noqa: B024 - every hook is optional
 
     def start(self, training: Training) -> None:
         """Before the first step of this process; a resumed run has ``training.step > 0``."""
-        return None
+        return
 
     def before_update(self, training: Training) -> None:
         """Losses are known, nothing is applied yet: the place to form a Gramian."""
-        return None
+        return
 
     def after_step(self, training: Training) -> None:
         """The parameters have moved and ``training.record`` is filled."""
-        return None
+        return
 
     def finish(self, training: Training) -> None:
         """After the last step, also when stopped early."""
-        return None
+        return
 
     def state_dict(self) -> dict[str, Any]:
         """Plain data and tensors that a resumed run needs."""
@@ -101,4 +101,4 @@ class Callback(ABC):  # noqa: B024 - every hook is optional
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned; called before `start`."""
-        return None
+        return

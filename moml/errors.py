@@ -11,15 +11,18 @@ class NonFiniteError(ValueError):
     Args:
         what: ``"loss"`` or ``"gradient"``.
         tasks: The tasks concerned.
-        detail: Values found, or a hint.
     """
 
-    def __init__(self, what: str, tasks: Sequence[str], detail: str = "") -> None:
+    def __init__(self, what: str, tasks: Sequence[str]) -> None:
         names = ", ".join(f"'{task}'" for task in tasks)
-        super().__init__(
-            f"The {what} of task {names} should be finite, found NaN or infinity{detail}."
-        )
+        super().__init__(f"The {what} of task {names} should be finite, found NaN or infinity.")
         self.what, self.tasks = what, tuple(tasks)
+
+    def with_message(self, message: str) -> NonFiniteError:
+        """The same error, saying where it happened."""
+        located = NonFiniteError(self.what, self.tasks)
+        located.args = (message,)
+        return located
 
 
 class CheckpointError(ValueError):

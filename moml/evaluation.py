@@ -1,4 +1,4 @@
-"""What a weighting may look at in one step: losses, Gramian, Jacobian, each paid for when touched."""
+"""What a weighting may look at in one step; each quantity is paid for when it is touched."""
 
 from __future__ import annotations
 

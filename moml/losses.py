@@ -47,7 +47,7 @@ class EntrywiseLoss(Loss):
     def per_sample(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Mean over the defined entries of each sample."""
         loss, defined = self.entries(prediction, target)
-        rows, counted = loss.reshape(len(loss), -1), defined.reshape(len(defined), -1)
+        rows, counted = loss[:, None].flatten(1), defined[:, None].flatten(1)  # (B, entries)
         return rows.sum(1) / counted.sum(1).clamp(min=1)
 
 

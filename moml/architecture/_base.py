@@ -70,5 +70,8 @@ class Architecture(nn.Module, ABC):
         owners: dict[Parameter, set[str | None]] = {}
         for name, parameter in self.named_parameters(remove_duplicate=False):
             found = [tasks for prefix, tasks in prefixes.items() if name.startswith(prefix)]
-            owners.setdefault(parameter, set()).update(*found or [{None}])
+            place = owners.setdefault(parameter, set())
+            place.update(*found)
+            if not found:
+                place.add(None)
         return owners

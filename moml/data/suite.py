@@ -28,6 +28,8 @@ class TaskSpec:
         metrics: Makes fresh metrics, name to torchmetrics object; each is updated with
             ``(prediction, target)`` and knows its ``higher_is_better``.
         main: The metric that model selection looks at.
+        scale: Typical size of that metric (a trivial predictor's error, say), so that tasks can be
+            averaged; 1 for metrics between 0 and 1.
         unit: Unit of the predictions, for tables.
     """
 
@@ -35,6 +37,7 @@ class TaskSpec:
     metrics: Callable[[], dict[str, Metric]]
     main: str
     unit: str = ""
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Suite(ABC):
         return {task: self.head(task, in_features) for task in self.tasks}
 
     def loader(self, split: Split, *, batch_size: int | None = None, seed: int = 0) -> BatchLoader:
-        """Batches of a split: shuffled and without a ragged last one for training, else in order."""
+        """Batches of a split: shuffled, no ragged last one for training; in order otherwise."""
         sources, train = self.sources(split), split == "train"
         size = self.defaults.batch_size if batch_size is None else batch_size
         if isinstance(sources, Source):

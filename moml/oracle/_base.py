@@ -21,7 +21,7 @@ class Oracle(ABC):
 
     def advance(self, problem: Objectives) -> None:
         """Called after each step, for oracles with a lower level that moves by itself."""
-        return None
+        return
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs to give the same numbers."""
@@ -29,7 +29,7 @@ class Oracle(ABC):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        return None
+        return
 
 
 def positions(names: tuple[str, ...], present: Mapping[str, Tensor]) -> list[int]:

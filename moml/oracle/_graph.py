@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.autograd.graph import Node
 from torch.nn import Parameter
 
-
 _LEAF = "torch::autograd::AccumulateGrad"
 
 

@@ -74,7 +74,7 @@ def lay_out(
         ValueError: If a loss reaches a parameter declared private to another task, or one that is
             not declared at all (it would silently stay out of training).
     """
-    shared, private = trainable(shared), {task: trainable(p) for task, p in private.items()}
+    common, own = trainable(shared), {task: trainable(p) for task, p in private.items()}
     heads = reach(list(losses.values()), stops=() if features.detached else features.outputs)
     encoder = reach(features.outputs)
     seen = [heads.leaves.get(x, 0) for x in features.inputs] if features.detached else heads.stops
@@ -83,12 +83,12 @@ def lay_out(
         for k, mask in enumerate(seen):
             if which >> k & 1:
                 users[leaf] = users.get(leaf, 0) | mask
-    _verify(users, list(losses), shared, private)
-    below = tuple(i for i, p in enumerate(shared) if p in encoder.leaves)
-    beside = tuple(i for i, p in enumerate(shared) if p in heads.leaves)
-    numbers = sum(shared[i].numel() for i in below)
+    _verify(users, list(losses), common, own)
+    below = tuple(i for i, p in enumerate(common) if p in encoder.leaves)
+    beside = tuple(i for i, p in enumerate(common) if p in heads.leaves)
+    numbers = sum(common[i].numel() for i in below)
     plan = plan_rows(strategy, encoder.nodes, features.outputs, numbers, len(losses))
-    return Layout(shared, private, below, beside, plan)
+    return Layout(common, own, below, beside, plan)
 
 
 def _verify(

@@ -48,7 +48,7 @@ class Live(Evaluation):
         self._live = list(losses.values())
 
     @cached_property
-    def losses(self) -> Tensor:  # type: ignore[override]
+    def losses(self) -> Tensor:
         """The losses, ``(m,)``."""
         return torch.stack([loss.detach() for loss in self._live]).double().cpu()
 
@@ -72,7 +72,7 @@ class Live(Evaluation):
         return "_heads" in self.__dict__
 
     @cached_property
-    def gramian(self) -> Tensor:  # type: ignore[override]
+    def gramian(self) -> Tensor:
         """Inner products of the rows, ``(m, m)``."""
         return checked(gramian_of_rows(self.rows), self.names)
 
@@ -82,7 +82,7 @@ class Live(Evaluation):
         return self.__dict__.get("gramian")
 
     @cached_property
-    def jacobian(self) -> Tensor:  # type: ignore[override]
+    def jacobian(self) -> Tensor:
         """The rows, flattened and stacked, ``(m, n)``; zero where a loss does not reach."""
         columns = [
             flatten_column(column) or [x.new_zeros(x.numel())] * len(self.names)
@@ -94,8 +94,8 @@ class Live(Evaluation):
         """The weighted gradient on the shared parameters, flat, ``(n,)``."""
         row = self._combine(weights) if self.formed else self._differentiate(weights)
         shared = self.layout.shared
-        pieces = [p.new_zeros(p.numel()) if g is None else g.reshape(-1) for g, p in zip(row, shared)]
-        return torch.cat(pieces)
+        pairs = zip(row, shared, strict=True)
+        return torch.cat([p.new_zeros(p.numel()) if g is None else g.reshape(-1) for g, p in pairs])
 
     def apply(self, weights: Tensor, *, heads: Heads | None = None) -> None:
         """Accumulate the weighted gradient into ``.grad``."""
@@ -194,7 +194,7 @@ class ParameterRows(Live):
     """Rows are gradients with respect to the shared parameters."""
 
     @cached_property
-    def rows(self) -> list[Row]:  # type: ignore[override]
+    def rows(self) -> list[Row]:
         """One row per task: through its head, then through the encoder."""
         encoder = self._through_encoder([c for c, _, _ in self._heads], self.layout.plan)
         beside = [self._spread(self.layout.beside, row) for _, row, _ in self._heads]

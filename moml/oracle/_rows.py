@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -17,12 +18,9 @@ Strategy = Literal["auto", "loop", "vmap", "chunk"]
 
 # Operations whose backward passes are batched matrix products or element-wise, hence worth
 # vectorising over tasks. Convolutions and norms are not: on a CPU a loop is faster and smaller.
-_VECTORISABLE = frozenset(
-    name + "Backward0"
-    for name in (
-        "Addmm Mm T View UnsafeView ReshapeAlias Add Sub Mul Div Relu LeakyRelu Gelu Silu Tanh "
-        "Sigmoid Elu Softplus Permute Transpose Unsqueeze Squeeze Expand Select Slice Cat"
-    ).split()
+_VECTORISABLE = re.compile(
+    "(Addmm|Mm|T|View|UnsafeView|ReshapeAlias|Add|Sub|Mul|Div|Relu|LeakyRelu|Gelu|Silu|Tanh|Sigmoid"
+    "|Elu|Softplus|Permute|Transpose|Unsqueeze|Squeeze|Expand|Select|Slice|Cat)Backward0"
 )
 # Multiplications of one task's backward pass below which the cost of launching it counts.
 _SMALL_PASS = 2**25
@@ -65,7 +63,7 @@ def plan_rows(
     if strategy == "chunk":
         return Plan(max(chunk, 2))
     positions = max((prod(output.shape[:-1]) for output in outputs), default=0)
-    batched = all(name in _VECTORISABLE for name in nodes)
+    batched = all(_VECTORISABLE.fullmatch(name) for name in nodes)
     if len(outputs) == 1 and batched and 2 * positions * sizes <= _SMALL_PASS:
         return Plan(chunk)
     return Plan(1)
@@ -98,9 +96,7 @@ def _pull_one(outputs: Sequence[Tensor], inputs: Sequence[Tensor], cotangents: R
     if not pairs or not inputs:
         return [None] * len(inputs)
     reached, seeds = zip(*pairs, strict=True)
-    return list(
-        torch.autograd.grad(reached, inputs, seeds, retain_graph=True, allow_unused=True)
-    )
+    return list(torch.autograd.grad(reached, inputs, seeds, retain_graph=True, allow_unused=True))
 
 
 def _pull_many(

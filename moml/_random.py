@@ -1,0 +1,21 @@
+"""The global random state of a process, as plain tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+
+def random_state() -> dict[str, Tensor | list[Tensor]]:
+    """State of PyTorch's global generators (dropout draws from them)."""
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    return {"cpu": torch.get_rng_state(), "cuda": list(devices)}
+
+
+def restore_random_state(state: Mapping[str, Tensor | Sequence[Tensor]]) -> None:
+    """Restore what `random_state` returned; devices that are not there are passed over."""
+    torch.set_rng_state(state["cpu"])  # type: ignore[arg-type]
+    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(list(state["cuda"]))

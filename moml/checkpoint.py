@@ -1,0 +1,145 @@
+"""Atomic checkpoints of tensors and plain data, of which the last two are kept."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import torch
+
+from moml.errors import CheckpointError
+
+_FORMAT = "moml checkpoint 1"
+
+
+class Checkpoint:
+    """Where and how often a run is saved.
+
+    A save writes a temporary file, flushes it to the disk and renames it, after the last save was
+    renamed to the previous one: whenever the process dies, one complete checkpoint is there.
+
+    Args:
+        folder: Created if missing.
+        every: Save every so many steps, besides the end of the run.
+        resume: Continue from the folder's checkpoint if there is one.
+
+    Raises:
+        ValueError: If the folder holds a checkpoint and ``resume`` is false, or is not writable.
+    """
+
+    def __init__(self, folder: str | Path, *, every: int = 100, resume: bool = False) -> None:
+        if every < 1:
+            raise ValueError(f"`every` should be at least 1, found {every}.")
+        self.folder, self.every, self.resume = Path(folder), every, resume
+        make_folder(self.folder)
+        if not resume and (self.last.exists() or self.previous.exists()):
+            raise ValueError(
+                f"`folder` should hold no checkpoint, found one in '{self.folder}'. "
+                "Use `resume=True` to continue it, or another folder."
+            )
+
+    @property
+    def last(self) -> Path:
+        """The newest checkpoint."""
+        return self.folder / "last.pt"
+
+    @property
+    def previous(self) -> Path:
+        """The one before."""
+        return self.folder / "previous.pt"
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Store a state made of tensors and plain data."""
+        temporary = self.folder / "last.pt.tmp"
+        write_atomically(state, temporary)
+        if self.last.exists():
+            os.replace(self.last, self.previous)
+        os.replace(temporary, self.last)
+        _flush_folder(self.folder)
+
+    def load(self) -> dict[str, Any] | None:
+        """The newest readable state, or ``None`` if nothing was saved yet.
+
+        A damaged last checkpoint is reported in a warning and the previous one is used.
+
+        Raises:
+            CheckpointError: If there are checkpoints but none can be read.
+        """
+        problem: CheckpointError | None = None
+        for path in (self.last, self.previous):
+            if not path.exists():
+                continue
+            try:
+                state = read_state(path)
+            except CheckpointError as error:
+                problem = problem or error
+                continue
+            if problem is not None:
+                warnings.warn(f"{problem} Continuing from '{path.name}'.", stacklevel=2)
+            return state
+        if problem is not None:
+            raise problem
+        return None
+
+
+def write_atomically(state: Mapping[str, Any], path: Path) -> None:
+    """Write a state to ``path`` by way of a temporary file that reaches the disk first."""
+    temporary = path.with_name(path.name + ".part")
+    with open(temporary, "wb") as file:
+        torch.save({"format": _FORMAT, **state}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def read_state(path: Path, *, map_location: str = "cpu") -> dict[str, Any]:
+    """Read a state; only tensors and plain data are ever loaded.
+
+    Raises:
+        CheckpointError: If the file is truncated, not a checkpoint, or of another format.
+    """
+    try:
+        state = torch.load(path, map_location=map_location, weights_only=True)
+    except (RuntimeError, EOFError, BadZipFile, pickle.UnpicklingError, ValueError, KeyError) as e:
+        raise CheckpointError(
+            f"`{path.name}` should be a complete moml checkpoint, found a truncated or foreign "
+            f"file in '{path.parent}'."
+        ) from e
+    if not isinstance(state, dict) or state.get("format") != _FORMAT:
+        raise CheckpointError(
+            f"`{path.name}` should have format '{_FORMAT}', found another file in '{path.parent}'."
+        )
+    return state
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and make sure that files can be written to it.
+
+    Raises:
+        ValueError: If that is not possible.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(
+            f"'{folder}' should be a writable folder, found: {error.strerror}. Choose another."
+        ) from error
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the renames durable, where the platform can."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

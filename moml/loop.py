@@ -1,0 +1,200 @@
+"""The one loop that runs every job: problem, oracle, weighting, updater."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from moml._random import random_state, restore_random_state
+from moml._signals import StopSignals
+from moml.callback import Callback, History, StepRecord, Training
+from moml.checkpoint import Checkpoint
+from moml.data.stream import Stream
+from moml.errors import CheckpointError, NonFiniteError
+from moml.evaluation import Evaluation
+from moml.optim import Updater
+from moml.oracle import Oracle
+from moml.problem import Objectives
+from moml.weighting import Weighting
+
+__all__ = ["History", "fit"]
+
+
+def fit(
+    problem: Objectives,
+    oracle: Oracle,
+    weighting: Weighting,
+    updater: Updater | Optimizer,
+    batches: Stream | Iterable[Any],
+    *,
+    steps: int,
+    callbacks: Sequence[Callback] = (),
+    checkpoint: Checkpoint | None = None,
+) -> History:
+    """Train until ``steps`` optimizer steps are done.
+
+    With a checkpoint, a run that is killed and called again with ``resume=True`` ends with the same
+    bits as an unbroken one, and SIGINT or SIGTERM finish the step, save and return.
+
+    Args:
+        problem: What is minimised.
+        oracle: How it is differentiated.
+        weighting: Which trade-off; bound to the problem's tasks here. Its own parameters join the
+            updater's.
+        updater: An updater or any PyTorch optimizer.
+        batches: A stream, a loader, or any re-iterable of what the problem takes as a batch.
+        steps: Total number of steps, including those a resumed run has done.
+        callbacks: Called in order; those with state resume too, in the same order.
+        checkpoint: Where and how often to save.
+
+    Returns:
+        The steps done by this call, and why it stopped if early.
+
+    Raises:
+        NonFiniteError: If a loss or gradient is NaN or infinite; names the task and the step. The
+            state before that step has been saved.
+        ValueError: If a trainable parameter of the problem is missing from the updater.
+    """
+    if steps < 1:
+        raise ValueError(f"`steps` should be at least 1, found {steps}.")
+    weighting.bind(problem.tasks)
+    updater = Updater.of(updater)
+    updater.adopt(weighting.parameters())
+    _check_updater(problem, updater)
+    training = Training(problem, oracle, weighting, updater, Stream.of(batches), steps)
+    if checkpoint is not None and (state := checkpoint.load()) is not None:
+        _restore(training, callbacks, state)
+    for callback in callbacks:
+        callback.start(training)
+    with StopSignals(active=checkpoint is not None) as signals:
+        try:
+            while training.step < steps and not signals.received:
+                _step(training, callbacks, checkpoint)
+                if checkpoint is not None and training.step % checkpoint.every == 0:
+                    checkpoint.save(_state(training, callbacks))
+            if checkpoint is not None and training.step % checkpoint.every != 0:
+                checkpoint.save(_state(training, callbacks))
+        finally:
+            for callback in callbacks:
+                callback.finish(training)
+    if signals.received and training.step < steps:
+        training.history.stopped = f"{signals.received} after step {training.step} of {steps}"
+    return training.history
+
+
+def _step(training: Training, callbacks: Sequence[Callback], checkpoint: Checkpoint | None) -> None:
+    """One step: draw, evaluate, weigh, update."""
+    before = None if checkpoint is None else _snapshot(training)
+    training.updater.zero_grad()
+    batch = next(training.stream)
+    try:
+        evaluation = training.oracle(training.problem, batch)
+        evaluation.step, evaluation.epoch = training.step, training.stream.epoch
+        _check_finite(evaluation)
+        training.evaluation = evaluation
+        for callback in callbacks:
+            callback.before_update(training)
+        penalty = training.weighting.penalty(evaluation.losses, tasks=evaluation.tasks)
+        training.weights = training.weighting.update(evaluation)
+    except NonFiniteError as error:
+        message = f"Step {training.step + 1}: {error}"
+        if checkpoint is not None and before is not None:
+            _undo(training, before)
+            checkpoint.save(_state(training, callbacks))
+            message += f" The state before this step is in '{checkpoint.last}'."
+        raise error.with_message(message) from error
+    if penalty is not None:
+        penalty.backward()
+    training.updater.step(evaluation, training.weights)
+    training.oracle.advance(training.problem)
+    training.step += 1
+    training.record = _record(training, evaluation)
+    training.history.records.append(training.record)
+    for callback in callbacks:
+        callback.after_step(training)
+    training.evaluation = None  # lets go of the graph before the next one is built
+
+
+def _check_finite(evaluation: Evaluation) -> None:
+    bad = ~torch.isfinite(evaluation.losses)
+    if bad.any():
+        raise NonFiniteError(
+            "loss", [evaluation.names[i] for i in bad.nonzero().flatten().tolist()]
+        )
+
+
+def _record(training: Training, evaluation: Evaluation) -> StepRecord:
+    weights = {}
+    if training.weights is not None:
+        weights = dict(zip(evaluation.names, training.weights.tolist(), strict=True))
+    losses = dict(zip(evaluation.names, evaluation.losses.tolist(), strict=True))
+    return StepRecord(training.step, evaluation.epoch, losses, weights)
+
+
+def _check_updater(problem: Objectives, updater: Updater) -> None:
+    known = set(updater.parameters())
+    missing = [
+        n for n, p in problem.module.named_parameters() if p.requires_grad and p not in known
+    ]
+    if missing:
+        raise ValueError(
+            f"`updater` should hold every trainable parameter of the problem, found "
+            f"{len(missing)} missing: {', '.join(missing[:3])}{', …' if len(missing) > 3 else ''}. "
+            "Pass them to the optimizer, or set `requires_grad_(False)`."
+        )
+
+
+def _state(training: Training, callbacks: Sequence[Callback]) -> dict[str, Any]:
+    """Everything a resumed run needs."""
+    return {
+        "step": training.step,
+        "tasks": list(training.problem.tasks),
+        "module": training.problem.module.state_dict(),
+        "weighting": training.weighting.state_dict(),
+        "updater": training.updater.state_dict(),
+        "oracle": training.oracle.state_dict(),
+        "stream": training.stream.state_dict(),
+        "random": random_state(),
+        "callbacks": [callback.state_dict() for callback in callbacks],
+    }
+
+
+def _restore(training: Training, callbacks: Sequence[Callback], state: dict[str, Any]) -> None:
+    try:
+        if state["tasks"] != list(training.problem.tasks):
+            raise ValueError(f"its tasks are {state['tasks']}")
+        training.problem.module.load_state_dict(state["module"])
+        training.weighting.load_state_dict(state["weighting"])
+        training.updater.load_state_dict(state["updater"])
+        training.oracle.load_state_dict(state["oracle"])
+        training.stream.load_state_dict(state["stream"])
+        for callback, stored in zip(callbacks, state["callbacks"], strict=True):
+            callback.load_state_dict(stored)
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise CheckpointError(
+            "The checkpoint should come from the same problem, weighting, optimizer and callbacks, "
+            f"found that {str(error).splitlines()[0]}."
+        ) from error
+    training.step = state["step"]
+    restore_random_state(state["random"])
+
+
+def _snapshot(training: Training) -> dict[str, Any]:
+    """What computing an evaluation may change, besides gradients."""
+    buffers = {n: b.clone() for n, b in training.problem.module.named_buffers()}
+    weighting = copy.deepcopy(training.weighting.state_dict())
+    stream = training.stream.state_dict()
+    return {"buffers": buffers, "weighting": weighting, "stream": stream, "random": random_state()}
+
+
+def _undo(training: Training, before: dict[str, Any]) -> None:
+    """Return to the state before the step, none of whose updates was applied."""
+    for name, buffer in training.problem.module.named_buffers():
+        buffer.copy_(before["buffers"][name])
+    training.weighting.load_state_dict(before["weighting"])
+    training.stream.load_state_dict(before["stream"])
+    restore_random_state(before["random"])

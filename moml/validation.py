@@ -1,0 +1,171 @@
+"""Metrics on held-out data, and the best weights by them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from moml.architecture import Architecture
+from moml.callback import Callback, Training
+from moml.checkpoint import read_state, write_atomically
+from moml.data import Batch, TaskSpec
+from moml.metrics.improvement import delta_percent
+
+Metrics = dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Losses and metrics of one pass over a split."""
+
+    losses: dict[str, float]
+    metrics: Metrics
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; every submodule's own mode is restored."""
+    modes = [(m, m.training) for m in module.modules()]
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for m, mode in modes:
+            m.training = mode
+
+
+def evaluate(
+    architecture: Architecture,
+    tasks: Mapping[str, TaskSpec],
+    batches: Iterable[Batch],
+    *,
+    device: torch.device | str = "cpu",
+) -> Scores:
+    """Losses (mean over labelled samples) and metrics of every task over all batches."""
+    metrics = {task: spec.metrics() for task, spec in tasks.items()}
+    for one in metrics.values():
+        for metric in one.values():
+            metric.to(device)
+    totals, counts = dict.fromkeys(tasks, 0.0), dict.fromkeys(tasks, 0)
+    with evaluating(architecture):
+        for batch in batches:
+            batch = batch.to(device)
+            present = [task for task in tasks if batch.has_labels(task)]
+            predictions = architecture(batch.inputs, present)
+            for task in present:
+                prediction, target = batch.labelled(task, predictions[task])
+                totals[task] += float(tasks[task].loss(prediction, target)) * len(target)
+                counts[task] += len(target)
+                for metric in metrics[task].values():
+                    metric.update(prediction, target)
+    seen = [task for task in tasks if counts[task]]
+    values = {t: {name: float(m.compute()) for name, m in metrics[t].items()} for t in seen}
+    return Scores({task: totals[task] / counts[task] for task in seen}, values)
+
+
+def directions(tasks: Mapping[str, TaskSpec]) -> dict[str, dict[str, bool]]:
+    """Whether higher is better, per task and metric."""
+    return {
+        task: {name: bool(metric.higher_is_better) for name, metric in spec.metrics().items()}
+        for task, spec in tasks.items()
+    }
+
+
+def selection_score(
+    metrics: Metrics, tasks: Mapping[str, TaskSpec], reference: Metrics | None = None
+) -> float:
+    """What model selection maximises.
+
+    The improvement over given single-task results in percent; without them the mean over tasks of
+    the main metric divided by its scale, negated where lower is better.
+    """
+    higher = directions(tasks)
+    if reference is not None:
+        return delta_percent(metrics, reference, higher)
+    signed = [
+        (1 if higher[task][spec.main] else -1) * metrics[task][spec.main] / spec.scale
+        for task, spec in tasks.items()
+        if task in metrics
+    ]
+    return sum(signed) / len(signed)
+
+
+class Validation(Callback):
+    """Evaluates every so many steps and at the end, and keeps the best weights.
+
+    Args:
+        architecture: The network.
+        tasks: Losses and metrics.
+        batches: The validation split; selection never sees another.
+        best: File for the best weights.
+        every: Steps between evaluations.
+        reference: Single-task results that selection compares to, if given.
+        write: Receives one record per evaluation, for the metrics file.
+        device: Where the network lives.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        tasks: Mapping[str, TaskSpec],
+        batches: Iterable[Batch],
+        *,
+        best: Path,
+        every: int,
+        reference: Metrics | None = None,
+        write: Callable[[dict[str, Any]], None] = lambda record: None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.architecture, self.tasks, self.batches = architecture, tasks, batches
+        self.best, self.every, self.reference = best, every, reference
+        self.write, self.device = write, device
+        self.best_score, self.best_step = float("-inf"), 0
+        self.scores: Scores | None = None
+
+    def after_step(self, training: Training) -> None:
+        """Evaluate if it is time."""
+        if training.step % self.every and training.step != training.steps:
+            return
+        scores = evaluate(self.architecture, self.tasks, self.batches, device=self.device)
+        score = selection_score(scores.metrics, self.tasks, self.reference)
+        better = score > self.best_score or self.best_step == 0
+        self.scores = scores
+        if better:
+            self.best_score, self.best_step = score, training.step
+            state = {"step": training.step, "module": self.architecture.state_dict()}
+            write_atomically(state, self.best)
+        self.write(eval_record("val", training.step, scores, score, best=better))
+
+    def load_best(self) -> None:
+        """Put the best weights into the network."""
+        self.architecture.load_state_dict(read_state(self.best)["module"])
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best so far."""
+        return {"best_score": self.best_score, "best_step": self.best_step}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore the best so far."""
+        self.best_score, self.best_step = state["best_score"], state["best_step"]
+
+
+def eval_record(
+    split: str, step: int, scores: Scores, score: float, *, best: bool
+) -> dict[str, Any]:
+    """One evaluation as a line of the metrics file."""
+    return {
+        "kind": "eval",
+        "split": split,
+        "step": step,
+        "losses": scores.losses,
+        "metrics": scores.metrics,
+        "score": score,
+        "best": best,
+    }
