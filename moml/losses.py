@@ -166,7 +166,9 @@ class CosineDistance(EntrywiseLoss):
     def entries(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Cosine distance of every vector, ``(B, ...)`` without dimension 1."""
         prediction, defined = _aligned(prediction, target), (target != 0).any(1)
-        cosine = functional.cosine_similarity(prediction, target.to(prediction.dtype), dim=1)
+        target = target.to(prediction.dtype)
+        squares = (prediction**2).sum(1) * (target**2).sum(1)  # (B, ...)
+        cosine = (prediction * target).sum(1) * squares.clamp(min=1e-12).rsqrt()
         return torch.where(defined, 1 - cosine, 0), defined
 
     def check(self, target: Tensor) -> str | None:

@@ -1,23 +1,24 @@
-"""Fully convolutional encoder-decoder for dense prediction.
+"""Fully convolutional encoder for dense prediction.
 
-O. Ronneberger, P. Fischer, T. Brox, "U-Net", MICCAI 2015: features of the way down join those of
-the way up at equal resolution.
+T.-Y. Lin et al., "Feature pyramid networks for object detection", CVPR 2017: a way down to coarse
+maps that see the whole image, and a narrow way up that adds them to the finer ones.
 """
 
 from __future__ import annotations
 
-import torch
+from itertools import pairwise
+
 from torch import Tensor, nn
 from torch.nn import functional
 
 
 class DenseEncoder(nn.Module):
-    """A small U-Net that works at half resolution and below.
+    """A small feature pyramid that works at half the image's resolution and below.
 
     Args:
         in_channels: Channels of the image.
-        out_features: Channels of the feature map.
-        widths: Channels at 1/2, 1/4, 1/8, ... of the image's resolution.
+        out_features: Channels of the feature map and of the whole way up.
+        widths: Channels on the way down, at 1/2, 1/4, 1/8, ... of the image's resolution.
     """
 
     stride = 2
@@ -31,34 +32,28 @@ class DenseEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.out_features = out_features
-        self.down = nn.ModuleList(
-            _block(a, b, stride=2) for a, b in zip((in_channels, *widths), widths, strict=False)
-        )
-        ups = (out_features, *widths[1:])
-        self.up = nn.ModuleList(
-            _block(deep + skip, out)
-            for deep, skip, out in zip(ups[1:], widths[:-1], ups[:-1], strict=True)
-        )
+        self.down = nn.ModuleList([_conv(in_channels, widths[0], stride=2)])
+        for narrow, wide in pairwise(widths):
+            self.down.append(nn.Sequential(_conv(narrow, wide, stride=2), _conv(wide, wide)))
+        self.lateral = nn.ModuleList(nn.Conv2d(width, out_features, 1) for width in widths)
+        self.up = nn.ModuleList(_conv(out_features, out_features) for _ in widths[1:])
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Feature map ``(B, out_features, H/2, W/2)`` of images ``(B, in_channels, H, W)``."""
-        maps = []
-        x = inputs
+        maps = [inputs]
         for down in self.down:
-            x = down(x)
-            maps.append(x)
-        for up, skip in zip(reversed(self.up), reversed(maps[:-1]), strict=True):
-            x = functional.interpolate(x, size=skip.shape[-2:], mode="nearest")
-            x = up(torch.cat([x, skip], dim=1))
-        return x
+            maps.append(down(maps[-1]))
+        fine_to_coarse = [lateral(x) for lateral, x in zip(self.lateral, maps[1:], strict=True)]
+        features = fine_to_coarse.pop()
+        for up, finer in zip(self.up, reversed(fine_to_coarse), strict=True):
+            size = finer.shape[-2:]
+            features = up(finer + functional.interpolate(features, size=size, mode="nearest"))
+        return features
 
 
-def _block(in_channels: int, out_channels: int, *, stride: int = 1) -> nn.Sequential:
+def _conv(in_channels: int, out_channels: int, *, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False),
-        nn.BatchNorm2d(out_channels),
-        nn.ReLU(),
-        nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
         nn.BatchNorm2d(out_channels),
         nn.ReLU(),
     )
