@@ -33,9 +33,10 @@ class GraphAtlas(Suite):
     training, 100 for validation, 292 for testing) leaks nothing. Inputs are adjacency matrices
     ``(7, 7)``, padded with zeros. R2: higher is better, MAE: lower is better.
 
-    Targets stay on their own scales unless told otherwise. Variances run from 0.05 (mean distance)
-    to 19 (triangles), so equal weights on the squared errors are far from equal attention, which is
-    what a weighting is asked to repair.
+    Targets are standardized unless told otherwise. On their own scales variances run from 0.05
+    (mean distance) to 19 (triangles), and equal weights leave the small ones behind: R2 0.80 for
+    the radius against 0.90. That is a problem worth giving a weighting, so ask for it by
+    ``standardize=False``; as the default it would say more about units than about methods.
 
     Args:
         targets: Names of the invariants to predict; all if not given.
@@ -53,7 +54,7 @@ class GraphAtlas(Suite):
         self,
         *,
         targets: Sequence[str] | None = None,
-        standardize: bool = False,
+        standardize: bool = True,
         missing: float = 0.0,
         seed: int = 0,
     ) -> None:
