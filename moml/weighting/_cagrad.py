@@ -22,9 +22,8 @@ from moml.weighting._cone import Projector
 from moml.weighting._gramian import Array, correlation, root
 from moml.weighting._min_norm import nearest
 
-# Relative to |g0|^2: what counts as optimal, and which squared norms are rounding noise.
+# Duality gap, in units of |g0|^2, that ends the search.
 _OPTIMAL = 1e-10
-_NOISE = 1e-30
 
 
 class _Problem(NamedTuple):
@@ -36,6 +35,16 @@ class _Problem(NamedTuple):
     def times(self, weights: Array) -> Array:
         """The Gramian times weights."""
         return self.norms * (self.cosines @ (self.norms * weights))
+
+    def inside(self, correction: Array) -> float:
+        """Factor that brings a correction into the ball."""
+        square = float(correction @ self.times(correction))
+        return min(1.0, self.radius / max(np.sqrt(max(square, 0.0)), 1e-300))
+
+    def worst_task(self, correction: Array) -> float:
+        """Primal value: the smallest g_i·d with the correction cut off at the ball."""
+        inside = self.inside(correction)
+        return float(self.times(self.average + inside * correction).min())
 
 
 def cagrad_weights(gramian: Array, *, c: float) -> Array:
@@ -83,7 +92,7 @@ def _correction(problem: _Problem) -> Array:
             break
         guess = 1.0 / max(candidate.sum(), 1e-300)
         ratio = guess if low < guess < high else _between(low, high)
-    return best if gap <= 1e-9 else _at_kink(problem, best, gap)
+    return best if gap <= 1e-9 else max(best, _at_kink(problem), key=problem.worst_task)
 
 
 def _between(low: float, high: float) -> float:
@@ -133,17 +142,15 @@ def _gap(problem: _Problem, products: Array, correction: Array) -> float:
     inner = problem.times(correction)
     length = float(np.sqrt(max(float(correction @ inner), 0.0)))
     dual = (products @ correction + problem.radius * length) / total
-    primal = (products + inner * min(1.0, problem.radius / max(length, 1e-300))).min()
-    return float(dual - primal)
+    return dual - problem.worst_task(correction)
 
 
-def _at_kink(problem: _Problem, best: Array, gap: float) -> Array:
-    """Zero lies in the hull and the optimum is where no task loses: the dual cone's nearest point.
+def _at_kink(problem: _Problem) -> Array:
+    """The nearest direction to g0 that no task loses by, cut off at the ball.
 
-    That point counts if it lies in the ball; otherwise the best direction found stands.
+    Where zero lies in the hull of the gradients no direction is better than that, and the dual has
+    a kink instead of a stationary point.
     """
-    scaled = problem.average * problem.norms
-    correction = (Projector(problem.cosines)(scaled) - scaled) / problem.norms
-    if correction @ problem.times(correction) <= problem.radius**2 + _NOISE:
-        return correction
-    return best
+    average = problem.average * problem.norms
+    correction = (Projector(problem.cosines)(average) - average) / problem.norms
+    return correction * problem.inside(correction)

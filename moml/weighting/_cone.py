@@ -31,10 +31,11 @@ def projected_weights(gramian: Array) -> Array:
     """
     weights = np.eye(len(gramian))
     live = np.diagonal(gramian) > 0.0  # a zero row is its own projection and constrains nothing
+    if not live.any():
+        return weights
     norms = np.sqrt(np.diagonal(gramian)[live])
-    cosines = correlation(gramian[np.ix_(live, live)], norms)
-    units = Projector(cosines)
-    rows = np.array([units(unit) for unit in np.eye(len(norms))]).reshape(len(norms), -1)
+    project = Projector(correlation(gramian[np.ix_(live, live)], norms))
+    rows = np.stack([project(unit) for unit in np.eye(len(norms))])
     weights[np.ix_(live, live)] = rows * norms[:, None] / norms
     return weights
 

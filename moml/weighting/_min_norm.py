@@ -93,8 +93,9 @@ def _polished(cosines: Array, ratios: Array, mass: Array) -> Array:
 def _shortfall(cosines: Array, ratios: Array, mass: Array) -> float:
     """The largest of 1 - g_i·d / |d|^2, which is zero at the minimum-norm point."""
     weights = mass / (ratios @ mass)
-    products = cosines @ weights / ratios
-    return float(1.0 - products.min() / (weights @ cosines @ weights))
+    products = cosines @ weights
+    square = weights @ products  # in units of the smallest squared norm
+    return float(1.0 - (products / ratios).min() / square) if square > 1e-30 else 0.0
 
 
 def frank_wolfe_weights(gramian: Array, *, iterations: int = 250, tolerance: float = 1e-5) -> Array:

@@ -1,0 +1,441 @@
+"""Every weighting found in the package, on Jacobians of known stationarity.
+
+What a class declares in ``traits`` is proven here, for its default options:
+
+- ``simplex``: weights are non-negative and sum to 1.
+- ``non_conflicting``: the direction d loses for no task, ``g_i·d >= 0`` for all i.
+- ``descent``: where the gradients are not Pareto stationary, ``g_i·d > 0`` for all i whose gradient
+  is not zero.
+- ``permutation``: numbering the tasks differently does not change the direction.
+- ``scale_invariant``: multiplying all gradients by one number does not change the weights' ratios.
+- ``task_scale_invariant``: multiplying each gradient by a number of its own does not change the
+  direction.
+- ``linear_under_scaling``: the direction is linear in such numbers.
+
+Losses are the same in both steps that are compared, and so is the state of a random generator.
+"""
+
+import copy
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+import torch
+from torch.nn import Parameter
+
+import moml.weighting
+from moml import Evaluation
+from moml.weighting import (
+    DWA,
+    EW,
+    GLS,
+    MGDA,
+    RLW,
+    UW,
+    CAGrad,
+    Every,
+    GradientNormalization,
+    GramianWeighting,
+    JacobianAggregator,
+    NashMTL,
+    Weighting,
+    WeightSum,
+)
+
+SCALES = (1e-8, 1.0, 1e8)
+SIZES = (1, 2, 8, 32)
+
+
+def public_weightings():
+    """Concrete weightings of the package, by walking its modules."""
+    found = set()
+    for module in pkgutil.walk_packages(moml.weighting.__path__, "moml.weighting."):
+        for value in vars(importlib.import_module(module.name)).values():
+            if inspect.isclass(value) and issubclass(value, Weighting):
+                public = not any(part.startswith("_") for part in value.__module__.split("."))
+                if public and not inspect.isabstract(value):
+                    found.add(value)
+    return sorted(found, key=lambda cls: cls.__name__)
+
+
+WEIGHTINGS = public_weightings()
+# How to build those that have no defaults for everything, and further options worth the same tests.
+OPTIONS = {
+    Every: [lambda: Every(MGDA(), n=3), lambda: Every(RLW(level="gradient"), n=2)],
+    WeightSum: [lambda: WeightSum(MGDA()), lambda: WeightSum(RLW(), total="one")],
+    GradientNormalization: [
+        lambda: GradientNormalization(CAGrad(), by="loss+"),
+        lambda: GradientNormalization(MGDA(), by="l2", apply=False),
+        lambda: GradientNormalization(Every(UW(), n=2), by="loss"),
+    ],
+    RLW: [
+        lambda d=d: RLW(distribution=d)
+        for d in ("normal", "uniform", "dirichlet", "random_normal", "bernoulli", "bernoulli_one")
+    ],
+    DWA: [DWA, lambda: DWA(window=2)],
+    MGDA: [
+        MGDA,
+        *(lambda n=n: MGDA(normalize=n) for n in ("l2", "loss", "loss+")),
+        lambda: MGDA(solver="frank_wolfe"),
+    ],
+    NashMTL: [NashMTL, lambda: NashMTL(max_norm=None)],
+}
+BUILDS = [
+    pytest.param(build, id=f"{cls.__name__}-{i}")
+    for cls in WEIGHTINGS
+    for i, build in enumerate(OPTIONS.get(cls, [cls]))
+]
+
+
+def jacobian_of(kind, m, seed=0):
+    """Rows that are stationary in a known sense, float64, ``(m, n)``."""
+    draw = torch.Generator().manual_seed(100 * m + seed)
+    rows = torch.randn(m, m + 5, generator=draw, dtype=torch.float64)
+    if kind == "not_stationary":  # u·g_i > 0 for some u: no convex combination vanishes
+        rows[:, 0] = rows[:, 0].abs() + 0.1
+    elif kind == "weakly":  # weights (1, 0, …, 0) give zero, all others do not
+        rows[:, 0] = rows[:, 0].abs() + 0.1
+        rows[0] = 0.0
+    elif kind == "strongly":  # a combination with positive weights vanishes
+        positive = torch.rand(m, generator=draw, dtype=torch.float64) + 0.1
+        rows -= positive @ rows / positive.sum()
+    elif kind == "duplicates":
+        rows[m // 2 :] = rows[: m - m // 2]
+    elif kind == "zeros":
+        rows[:] = 0.0
+    return rows
+
+
+KINDS = ("not_stationary", "weakly", "strongly", "duplicates", "zeros")
+
+
+def losses_of(m, seed=0):
+    draw = torch.Generator().manual_seed(seed)
+    return torch.rand(m, generator=draw, dtype=torch.float64) + 0.1
+
+
+def names_of(m):
+    return [f"task{i}" for i in range(m)]
+
+
+def step_of(rows, losses, *, step=0, tasks=None, parameter=None):
+    """One step's evaluation; ``tasks``: only these rows are present."""
+    present = torch.arange(len(rows)) if tasks is None else torch.as_tensor(tasks)
+    evaluation = Evaluation.from_jacobian(
+        rows[present],
+        losses[present],
+        names=[f"task{i}" for i in present.tolist()],
+        parameters=[] if parameter is None else [parameter],
+    )
+    evaluation.tasks, evaluation.step, evaluation.epoch = present, step, step // 2
+    return evaluation
+
+
+def weights_of(weighting, rows, losses):
+    """Weights of one step that leaves the weighting as it was; binds it if need be."""
+    weighting.bind(names_of(len(rows)))
+    return copy.deepcopy(weighting).update(step_of(rows, losses))
+
+
+# ---------------------------------------------------------------------------------------- contract
+
+
+def test_every_method_of_the_issue_is_found():
+    assert {"CAGrad", "DWA", "EW", "GLS", "MGDA", "NashMTL", "PCGrad", "RLW", "UPGrad", "UW"} <= {
+        cls.__name__ for cls in WEIGHTINGS
+    }
+
+
+@pytest.mark.parametrize("cls", WEIGHTINGS, ids=lambda cls: cls.__name__)
+def test_one_class_per_file_exported_and_documented(cls):
+    module = importlib.import_module(cls.__module__)
+    own = [
+        name
+        for name, value in vars(module).items()
+        if inspect.isclass(value) and value.__module__ == module.__name__ and name[0] != "_"
+    ]
+    assert own == [cls.__name__]
+    assert module.__name__.rsplit(".")[-1].replace("_", "") == cls.__name__.lower()
+    assert cls.__name__ in moml.weighting.__all__
+    assert getattr(moml.weighting, cls.__name__) is cls
+    assert cls.__doc__.splitlines()[0].rstrip().endswith(".")
+    if ".wrappers." not in cls.__module__:
+        assert cls.paper
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("build", BUILDS)
+def test_finite_detached_float64(build, kind, scale):
+    for m in SIZES:
+        weighting = build()
+        weighting.bind(names_of(m))
+        rows = scale * jacobian_of(kind, m)
+        parameter = Parameter(torch.zeros(rows.shape[1], dtype=torch.float64))
+        weights = weighting.update(step_of(rows, losses_of(m), parameter=parameter))
+        assert weights.shape == (m,)
+        assert weights.dtype == torch.float64
+        assert weights.isfinite().all()
+        assert not weights.requires_grad
+        assert parameter.grad.isfinite().all()
+        torch.testing.assert_close(parameter.grad, weights @ rows, rtol=1e-9, atol=1e-12 * scale)
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_one_task_keeps_its_direction(build):
+    weights = weights_of(build(), jacobian_of("not_stationary", 1), losses_of(1))
+    assert weights.item() > 0
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_needs_is_all_that_is_touched(build):
+    class Forbidding(Evaluation):
+        names, tasks = ("task0", "task1"), torch.arange(2)
+        losses = torch.tensor([0.5, 0.25], dtype=torch.float64)
+        jacobian = property(lambda self: pytest.fail("touched the Jacobian"))
+
+        @property
+        def gramian(self):
+            assert weighting.needs == "gramian"
+            return torch.eye(2, dtype=torch.float64)
+
+        def pullback(self, weights):
+            raise NotImplementedError
+
+        def apply(self, weights, *, heads=None):
+            assert heads in (None, "unit")
+
+        def assign(self, direction):
+            raise NotImplementedError
+
+    weighting = build()
+    weighting.bind(names_of(2))
+    assert weighting.needs in ("losses", "gramian")
+    weighting.update(Forbidding())
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_same_seed_same_weights(build):
+    runs = []
+    for _ in range(2):
+        weighting = build()
+        weighting.bind(names_of(4))
+        runs.append(run(weighting, range(6)))
+    assert torch.equal(*runs)
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_global_generator_is_left_alone(build):
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    weights_of(build(), jacobian_of("not_stationary", 4), losses_of(4))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_resumes_bit_for_bit(build):
+    weighting = build()
+    weighting.bind(names_of(4))
+    run(weighting, range(5))
+    state = {name: value.clone() for name, value in weighting.state_dict().items()}
+    expected = run(weighting, range(5, 12))
+    fresh = build()
+    fresh.bind(names_of(4))
+    fresh.load_state_dict(state)
+    assert torch.equal(run(fresh, range(5, 12)), expected)
+
+
+def run(weighting, steps):
+    """Weights of several steps; in some, tasks are absent, and own parameters are trained."""
+    history = []
+    for step in steps:
+        present = [0, 1, 2, 3] if step % 3 else [0, 2]
+        rows, losses = jacobian_of("not_stationary", 4, seed=step), losses_of(4, seed=step)
+        weights = torch.zeros(4, dtype=torch.float64)
+        weights[present] = weighting.update(step_of(rows, losses, step=step, tasks=present))
+        history.append(weights)
+        penalty = weighting.penalty(losses[present], tasks=torch.tensor(present))
+        parameters = list(weighting.parameters())
+        assert (penalty is None) == (not parameters)
+        if penalty is not None:
+            gradients = torch.autograd.grad(penalty, parameters)
+            with torch.no_grad():
+                for parameter, gradient in zip(parameters, gradients, strict=True):
+                    parameter -= 0.1 * gradient
+    return torch.stack(history)
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_binding(build):
+    weighting = build()
+    weighting.bind(["a", "b"])
+    state = weighting.state_dict()
+    weighting.bind(["a", "b"])
+    assert list(weighting.state_dict()) == list(state)
+    with pytest.raises(ValueError, match="`names` should be"):
+        weighting.bind(["a", "c"])
+    with pytest.raises(ValueError, match="distinct task names"):
+        build().bind(["a", "a"])
+
+
+@pytest.mark.parametrize("cls", [cls for cls in WEIGHTINGS if issubclass(cls, GramianWeighting)])
+def test_gramian_weightings_work_on_plain_tensors(cls):
+    rows, losses = jacobian_of("not_stationary", 4), losses_of(4)
+    called, bound = cls().weights(rows @ rows.mT, losses), weights_of(cls(), rows, losses)
+    torch.testing.assert_close(called, bound)
+    assert cls().weights(rows @ rows.mT).shape == (4,)
+
+
+# ------------------------------------------------------------------------------------------ traits
+
+
+def simplex(weighting, rows, losses):
+    weights = weights_of(weighting, rows, losses)
+    assert (weights >= 0).all()
+    assert weights.sum().item() == pytest.approx(1, abs=1e-12)
+
+
+def direction_of(weighting, rows, losses):
+    """The combined gradient, and how much of it is rounding."""
+    weights = weights_of(weighting, rows, losses)
+    return weights @ rows, 1e-9 * (weights.abs() @ rows.norm(dim=1)).item()
+
+
+def non_conflicting(weighting, rows, losses):
+    direction, rounding = direction_of(weighting, rows, losses)
+    # 0 in the hull: the direction is the square root of the Gramian's rounding
+    rounding = max(rounding, 1e-7 * rows.norm(dim=1).max().item() * (direction.norm() < 1e-6))
+    assert (rows @ direction >= -rounding * rows.norm(dim=1)).all()
+
+
+def descent(weighting, rows, losses):
+    direction, rounding = direction_of(weighting, rows, losses)
+    if stationary(rows):
+        return
+    assert (rows @ direction > rounding * rows.norm(dim=1)).all()
+
+
+def stationary(rows):
+    weights = MGDA().weights(rows @ rows.mT)
+    return (weights @ rows).norm() <= 1e-6 * rows.norm(dim=1).max()
+
+
+def permutation(weighting, rows, losses):
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(3))
+    direction, rounding = direction_of(weighting, rows, losses)
+    other, _ = direction_of(weighting, rows[order], losses[order])
+    assert (direction - other).norm() <= 100 * rounding + noise(rows)
+
+
+def scale_invariant(weighting, rows, losses):
+    weights = weights_of(weighting, rows, losses)
+    for scale in (1e-12, 1e-3, 1e12):
+        other = weights_of(weighting, scale * rows, losses)
+        total = weights.abs().sum(), other.abs().sum()
+        assert (total[0] == 0) == (total[1] == 0)
+        if total[0] > 0 and not stationary(rows):  # else weights are not unique
+            torch.testing.assert_close(other / total[1], weights / total[0], rtol=0, atol=1e-6)
+
+
+def factors_for(rows, seed):
+    draw = torch.Generator().manual_seed(seed)
+    return 10.0 ** (2 * torch.rand(len(rows), 1, generator=draw, dtype=torch.float64) - 1)
+
+
+def task_scale_invariant(weighting, rows, losses):
+    direction, rounding = direction_of(weighting, rows, losses)
+    other, _ = direction_of(weighting, factors_for(rows, 0) * rows, losses)
+    if not stationary(rows):
+        assert (direction - other).norm() <= 100 * rounding
+
+
+def linear_under_scaling(weighting, rows, losses):
+    first, second = factors_for(rows, 0), factors_for(rows, 1)
+    parts = [direction_of(weighting, factor * rows, losses) for factor in (first, second)]
+    whole, rounding = direction_of(weighting, (first + 2 * second) * rows, losses)
+    error = (whole - parts[0][0] - 2 * parts[1][0]).norm()
+    assert error <= 100 * rounding + noise(rows)
+
+
+def noise(rows):
+    """At stationary points directions are the square root of the Gramian's rounding."""
+    return 1e-6 * rows.norm(dim=1).max() if stationary(rows) else 0.0
+
+
+TRAITS = {
+    check.__name__: check
+    for check in (
+        simplex,
+        non_conflicting,
+        descent,
+        permutation,
+        scale_invariant,
+        task_scale_invariant,
+        linear_under_scaling,
+    )
+}
+
+
+def prove(trait, build):
+    for kind in KINDS:
+        for m in SIZES:
+            for scale in SCALES if m < 32 else (1.0,):
+                TRAITS[trait](build(), scale * jacobian_of(kind, m, seed=1), losses_of(m, seed=1))
+
+
+@pytest.mark.parametrize(
+    ("cls", "trait"),
+    [
+        pytest.param(cls, trait, id=f"{cls.__name__}-{trait}")
+        for cls in WEIGHTINGS
+        for trait in sorted(cls.traits)
+    ],
+)
+def test_declared_traits_hold(cls, trait):
+    prove(trait, cls)
+
+
+class Backwards(GramianWeighting):
+    """Follows the last task alone, and away from its minimum: breaks every trait."""
+
+    def weights(self, gramian, losses=None, *, tasks=None):
+        weights = torch.zeros(len(gramian), dtype=torch.float64)
+        weights[-1] = -1.0 - gramian[0, 0] - gramian[-1, -1].clamp_max(1.0)
+        weights[0] -= 1.0
+        return weights
+
+
+@pytest.mark.parametrize("trait", TRAITS)
+def test_false_traits_are_caught(trait):
+    with pytest.raises(AssertionError):
+        prove(trait, Backwards)
+
+
+@pytest.mark.parametrize(
+    ("cls", "trait"),
+    [
+        (EW, "non_conflicting"),
+        (EW, "simplex"),
+        (MGDA, "linear_under_scaling"),
+        (MGDA, "task_scale_invariant"),
+        (GLS, "descent"),
+        (CAGrad, "non_conflicting"),
+        (NashMTL, "simplex"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+def test_plausible_false_traits_are_caught(cls, trait):
+    with pytest.raises(AssertionError):
+        prove(trait, cls)
+
+
+def test_jacobian_aggregators_apply_a_direction():
+    class Mean(JacobianAggregator):
+        def direction(self, jacobian, losses=None, *, tasks=None):
+            return jacobian.mean(0)
+
+    rows = jacobian_of("not_stationary", 3)
+    parameter = Parameter(torch.zeros(rows.shape[1], dtype=torch.float64))
+    assert Mean().update(step_of(rows, losses_of(3), parameter=parameter)) is None
+    torch.testing.assert_close(parameter.grad, rows.mean(0))
