@@ -9,10 +9,10 @@ from tasks._raycast import BOX, CYLINDER, SPHERE, Array, Scene, Solid
 
 
 def random_scene(rng: Generator) -> Scene:
-    """A room with two to five objects, seen from near its -z wall at about eye height."""
+    """A room with three to six objects, seen from near its -z wall at about eye height."""
     width, height, length = rng.uniform((3.0, 2.3, 4.0), (6.0, 3.2, 8.0))
     low, high = np.array([-width / 2, 0, 0]), np.array([width / 2, height, length])
-    eye = np.array([rng.uniform(-0.25, 0.25) * width, rng.uniform(1.2, 1.7), rng.uniform(0.3, 0.8)])
+    eye = np.array([rng.uniform(-0.25, 0.25) * width, rng.uniform(1.3, 1.6), rng.uniform(0.3, 0.8)])
     yaw, pitch = np.deg2rad(rng.uniform((-25, 2), (25, 18)))
     solids = _furnish(rng, low, high, eye)
     light = low + (high - low) * rng.uniform((0.2, 0.8, 0.2), (0.8, 0.97, 0.8))
@@ -25,7 +25,7 @@ def random_scene(rng: Generator) -> Scene:
         ambient=rng.uniform(0.3, 0.5),
         eye=eye,
         rotation=camera_rotation(yaw, pitch),
-        slope=np.tan(np.deg2rad(rng.uniform(50, 60)) / 2),
+        slope=np.tan(np.deg2rad(55) / 2),
     )
 
 
@@ -45,12 +45,12 @@ def camera_rotation(yaw: float, pitch: float) -> Array:
 def _furnish(rng: Generator, low: Array, high: Array, eye: Array) -> tuple[Solid, ...]:
     """Objects on the floor that touch neither each other, nor a wall, nor the camera."""
     solids: list[Solid] = []
-    wanted = rng.integers(2, 6)
+    wanted = rng.integers(3, 7)
     for _ in range(40):
         if len(solids) == wanted:
             break
         kind = int(rng.choice([SPHERE, BOX, CYLINDER]))
-        extent = rng.uniform((0.2, 0.2, 0.2), (0.5, 0.7, 0.5))
+        extent = rng.uniform((0.25, 0.25, 0.25), (0.6, 0.8, 0.6))
         if kind == SPHERE:
             extent[:] = extent[0]
         reach = np.hypot(extent[0], extent[2]) if kind == BOX else extent[0]

@@ -28,8 +28,8 @@ class Rooms(Suite):
     """Rendered rooms with exact segmentation, depth and normals: dense prediction as on NYUv2.
 
     Source: an own ray-caster; nothing here is a photograph. A room has a floor, a ceiling, walls
-    and two to five spheres, boxes or cylinders (6 classes), with random sizes, colours, light and
-    camera, and a little sensor noise. Every image is a scene of its own, so splits by image are
+    and up to six spheres, boxes or cylinders (6 classes), with random sizes, colours, light and
+    viewpoint, and a little sensor noise. Every image is a scene of its own, so splits by image are
     splits by scene: 320 for training (which also come mirrored), 48 for validation, 64 for testing.
     Inputs are ``(3, H, W)`` in [0, 1]; depth is in metres along the optical axis; normals are unit
     vectors in camera coordinates (x right, y down, z forward).
@@ -68,11 +68,13 @@ class Rooms(Suite):
 
     @property
     def tasks(self) -> Mapping[str, TaskSpec]:
-        """Segmentation, depth and normals."""
+        """Segmentation, depth and normals; scales are the errors of a constant prediction."""
         return {
             "segmentation": TaskSpec(CrossEntropy(len(CLASSES)), _segmentation, main="mIoU"),
-            "depth": TaskSpec(MaskedL1(), _depth, main="abs_err", unit="m"),
-            "normals": TaskSpec(CosineDistance(), _normals, main="mean"),
+            "depth": TaskSpec(MaskedL1(), _depth, main="abs_err", unit="m", scale=1.0),
+            "normals": TaskSpec(
+                CosineDistance(), _normals, main="mean", unit="degrees", scale=60.0
+            ),
         }
 
     def sources(self, split: Split) -> TensorSource:

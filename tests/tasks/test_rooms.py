@@ -1,5 +1,7 @@
 """The ray-caster against analytic scenes, and the suite built on it."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 import torch
@@ -179,6 +181,9 @@ def test_solids_stand_apart_inside_the_room():
             assert (one.centre[[0, 2]] - reach >= scene.low[[0, 2]] - 1e-9).all()
             assert (one.centre[[0, 2]] + reach <= scene.high[[0, 2]] + 1e-9).all()
             assert np.hypot(*(one.centre - scene.eye)[[0, 2]]) > reach  # the camera is outside
+        for one, other in combinations(scene.solids, 2):
+            apart = np.hypot(*(one.centre - other.centre)[[0, 2]])
+            assert apart > one.extent[0] + other.extent[0]
 
 
 def test_every_image_is_a_scene_of_its_own_and_splits_do_not_share_any():
