@@ -11,11 +11,12 @@ import torch
 from torch import nn
 
 from moml.backbone import DenseEncoder, DenseHead
-from moml.data import Defaults, Suite, TaskSpec, TensorSource
+from moml.data import Defaults, Source, Suite, TaskSpec, TensorSource
 from moml.data.suite import Split
 from moml.losses import CosineDistance, CrossEntropy, MaskedL1
 from tasks._raycast import CLASSES, render
 from tasks._scenes import random_scene
+from tasks._symmetry import SymmetricSource
 
 if TYPE_CHECKING:
     from torchmetrics import Metric
@@ -30,7 +31,8 @@ class Rooms(Suite):
     Source: an own ray-caster; nothing here is a photograph. A room has a floor, a ceiling, walls
     and up to six spheres, boxes or cylinders (6 classes), with random sizes, colours, light and
     viewpoint, and a little sensor noise. Every image is a scene of its own, so splits by image are
-    splits by scene: 320 for training (which also come mirrored), 48 for validation, 64 for testing.
+    splits by scene: 320 for training (which also come mirrored and with colour channels exchanged),
+    48 for validation, 64 for testing.
     Inputs are ``(3, H, W)`` in [0, 1]; depth is in metres along the optical axis; normals are unit
     vectors in camera coordinates (x right, y down, z forward).
 
@@ -77,9 +79,10 @@ class Rooms(Suite):
             ),
         }
 
-    def sources(self, split: Split) -> TensorSource:
+    def sources(self, split: Split) -> Source:
         """The scenes of this split, rendered once per process."""
-        return _rendered(split, self.counts[split], self.size, self.seed)
+        scenes = _rendered(split, self.counts[split], self.size, self.seed)
+        return SymmetricSource(scenes) if split == "train" else scenes
 
     def encoder(self) -> nn.Module:
         """A small U-Net."""
@@ -101,18 +104,10 @@ def _rendered(split: Split, count: int, size: tuple[int, int], seed: int) -> Ten
         view = render(random_scene(rng), size)
         images[i] = np.clip(view.image + NOISE * rng.standard_normal(view.image.shape), 0, 1)
         classes[i], depth[i, 0], normals[i] = view.classes, view.depth, view.normals
-    if split == "train":
-        images, classes, depth, normals = (_mirrored(x) for x in (images, classes, depth, normals))
-        normals[count:, 0] *= -1
     targets = {"segmentation": classes, "depth": depth, "normals": normals}
     return TensorSource(
         torch.from_numpy(images), {task: torch.from_numpy(y) for task, y in targets.items()}
     )
-
-
-def _mirrored(maps: np.ndarray) -> np.ndarray:
-    """The maps, then the same maps with left and right exchanged."""
-    return np.concatenate([maps, maps[..., ::-1]])
 
 
 def _segmentation() -> dict[str, Metric]:

@@ -1,7 +1,8 @@
 """Fully convolutional encoder for dense prediction.
 
-T.-Y. Lin et al., "Feature pyramid networks for object detection", CVPR 2017: a way down to coarse
-maps that see the whole image, and a narrow way up that adds them to the finer ones.
+A way down to coarse maps that see the whole image, and a way up that adds each map, projected and
+upsampled, to the next finer one: O. Ronneberger, P. Fischer, T. Brox, "U-Net", MICCAI 2015, with
+the sums of T.-Y. Lin et al., "Feature pyramid networks for object detection", CVPR 2017.
 """
 
 from __future__ import annotations
@@ -13,41 +14,40 @@ from torch.nn import functional
 
 
 class DenseEncoder(nn.Module):
-    """A small feature pyramid that works at half the image's resolution and below.
+    """A small encoder-decoder that works at half the image's resolution and below.
 
     Args:
         in_channels: Channels of the image.
-        out_features: Channels of the feature map and of the whole way up.
-        widths: Channels on the way down, at 1/2, 1/4, 1/8, ... of the image's resolution.
+        widths: Channels at 1/2, 1/4, 1/8, ... of the image's resolution; the first is the width of
+            the features.
     """
 
     stride = 2
 
     def __init__(
-        self,
-        in_channels: int = 3,
-        *,
-        out_features: int = 32,
-        widths: tuple[int, ...] = (24, 48, 96, 128),
+        self, in_channels: int = 3, *, widths: tuple[int, ...] = (32, 48, 96, 128)
     ) -> None:
         super().__init__()
-        self.out_features = out_features
+        self.out_features = widths[0]
         self.down = nn.ModuleList([_conv(in_channels, widths[0], stride=2)])
+        self.project, self.up = nn.ModuleList(), nn.ModuleList()
         for narrow, wide in pairwise(widths):
             self.down.append(nn.Sequential(_conv(narrow, wide, stride=2), _conv(wide, wide)))
-        self.lateral = nn.ModuleList(nn.Conv2d(width, out_features, 1) for width in widths)
-        self.up = nn.ModuleList(_conv(out_features, out_features) for _ in widths[1:])
+            self.project.append(nn.Conv2d(wide, narrow, 1))
+            self.up.append(_conv(narrow, narrow))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Feature map ``(B, out_features, H/2, W/2)`` of images ``(B, in_channels, H, W)``."""
         maps = [inputs]
         for down in self.down:
             maps.append(down(maps[-1]))
-        fine_to_coarse = [lateral(x) for lateral, x in zip(self.lateral, maps[1:], strict=True)]
-        features = fine_to_coarse.pop()
-        for up, finer in zip(self.up, reversed(fine_to_coarse), strict=True):
+        features = maps[-1]
+        for level in reversed(range(len(self.up))):
+            finer, coarse = maps[level + 1], self.project[level](features)
             size = finer.shape[-2:]
-            features = up(finer + functional.interpolate(features, size=size, mode="nearest"))
+            features = self.up[level](
+                finer + functional.interpolate(coarse, size=size, mode="nearest")
+            )
         return features
 
 

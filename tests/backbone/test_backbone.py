@@ -22,7 +22,11 @@ ENCODERS = {
     "SmallCNN 8x8": (SmallCNN((8, 8), out_features=32), torch.randn(4, 1, 8, 8), (4, 32)),
     "MessagePassing": (MessagePassing(), torch.stack([ring(n) for n in (4, 5, 6, 7)]), (4, 128)),
     "DenseEncoder": (DenseEncoder(), torch.randn(2, 3, 32, 48), (2, 32, 16, 24)),
-    "DenseEncoder odd": (DenseEncoder(out_features=8), torch.randn(2, 3, 36, 42), (2, 8, 18, 21)),
+    "DenseEncoder odd": (
+        DenseEncoder(widths=(8, 16, 24)),
+        torch.randn(2, 3, 36, 42),
+        (2, 8, 18, 21),
+    ),
     "ResNet8": (ResNet8(), torch.randn(2, 3, 32, 32), (2, 64)),
     "ResNet8 one channel": (ResNet8(1), torch.randn(2, 1, 20, 24), (2, 64)),
 }

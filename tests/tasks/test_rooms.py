@@ -20,6 +20,7 @@ from tasks._raycast import (
     render,
 )
 from tasks._scenes import camera_rotation, random_scene
+from tasks.rooms import _rendered
 
 SPLITS = ("train", "val", "test")
 SIZE = (33, 49)  # odd, so that one ray runs along the optical axis
@@ -186,40 +187,66 @@ def test_solids_stand_apart_inside_the_room():
             assert apart > one.extent[0] + other.extent[0]
 
 
+def everything(source):
+    return source.batch(torch.arange(len(source)))
+
+
 def test_every_image_is_a_scene_of_its_own_and_splits_do_not_share_any():
     suite = Rooms(size=(16, 24), train=30, val=10, test=20)
-    depth = torch.cat([suite.sources(s).targets["depth"].flatten(1) for s in SPLITS])
+    batches = [everything(suite.sources(split)) for split in SPLITS]
+    depth = torch.cat([batch.targets["depth"].flatten(1) for batch in batches])
     assert len(depth.unique(dim=0)) == 2 * 30 + 10 + 20  # training scenes also come mirrored
+    assert [len(batch.inputs) for batch in batches] == [12 * 30, 10, 20]
 
 
-def test_a_mirrored_scene_is_the_scene_seen_in_a_mirror():
+def test_copies_are_the_scene_in_a_mirror_and_with_exchanged_channels():
     source = Rooms(size=(32, 48), train=5).sources("train")
-    assert len(source) == 10
-    one, mirrored = source.batch(torch.arange(5)), source.batch(torch.arange(5, 10))
-    assert torch.equal(mirrored.inputs, one.inputs.flip(-1))
-    for task, target in one.targets.items():
-        flipped = target.flip(-1)
-        if task == "normals":
-            flipped[:, 0] *= -1
-        assert torch.equal(mirrored.targets[task], flipped)
+    scene = source.scenes.batch(torch.arange(5))
+    orders = set()
+    for copy in range(12):
+        batch = source.batch(torch.arange(5) + 5 * copy)
+        images, depth = batch.inputs, batch.targets["depth"]
+        normals, classes = batch.targets["normals"], batch.targets["segmentation"]
+        if not torch.equal(depth, scene.targets["depth"]):
+            images, depth, classes = images.flip(-1), depth.flip(-1), classes.flip(-1)
+            normals = normals.flip(-1) * torch.tensor([-1.0, 1.0, 1.0])[:, None, None]
+            orders.add("mirrored")
+        assert torch.equal(depth, scene.targets["depth"])
+        assert torch.equal(classes, scene.targets["segmentation"])
+        assert torch.equal(normals, scene.targets["normals"])
+        sums = images[0].sum((1, 2)), scene.inputs[0].sum((1, 2))
+        order = [int((sums[1] - x).abs().argmin()) for x in sums[0]]
+        orders.add(tuple(order))
+        assert torch.equal(images, scene.inputs[:, order])
+    assert len(orders) == 6 + 1
+    assert torch.equal(source.batch(torch.arange(5)).inputs, scene.inputs)
+
+
+def test_asking_for_copies_leaves_the_scenes_as_they_were():
+    source = Rooms(size=(16, 24), train=3, seed=5).sources("train")
+    before = everything(source.scenes)
+    everything(source)
+    after = everything(source.scenes)
+    assert torch.equal(before.inputs, after.inputs)
+    assert torch.equal(before.targets["normals"], after.targets["normals"])
 
 
 def test_data_depend_on_the_seed_alone_and_not_on_how_many_scenes_follow():
     def make(**options):
-        return Rooms(size=(16, 24), **options).sources("train")
+        return Rooms(size=(16, 24), **options).sources("train").batch(torch.arange(3))
 
     few, many, other = make(train=3), make(train=6), make(train=3, seed=1)
-    assert few is not many
     for task, target in few.targets.items():
-        assert torch.equal(target[:3], many.targets[task][:3])
+        assert torch.equal(target, many.targets[task])
         assert not torch.equal(target, other.targets[task])
-    assert torch.equal(few.inputs[:3], many.inputs[:3])
+    assert torch.equal(few.inputs, many.inputs)
+    again = _rendered.__wrapped__("train", 3, (16, 24), 0)  # past the cache
+    assert torch.equal(few.inputs, again.inputs)
 
 
 def test_a_split_is_rendered_once():
-    assert Rooms(size=(16, 24), train=3).sources("train") is Rooms(size=(16, 24), train=3).sources(
-        "train"
-    )
+    one, again = (Rooms(size=(16, 24), val=3).sources("val") for _ in range(2))
+    assert one is again
 
 
 def test_targets_pass_their_checks_and_networks_fit():
@@ -227,7 +254,7 @@ def test_targets_pass_their_checks_and_networks_fit():
     batch = suite.loader("train").batch(0)
     encoder = suite.encoder()
     features = encoder(batch.inputs)
-    assert batch.inputs.shape == (8, 3, 32, 48)
+    assert batch.inputs.shape == (16, 3, 32, 48)
     for task, spec in suite.tasks.items():
         target = batch.targets[task]
         assert spec.loss.check(target) is None
