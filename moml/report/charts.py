@@ -83,7 +83,7 @@ def conflict_section(run: Run) -> str:
         )
     return section(
         "Gradient conflicts",
-        heat_map(run.train, run.tasks),
+        heat_map(known, run.tasks),
         note="Cosine between the gradients of two tasks. Below zero, a step along one gradient "
         "raises the other task's loss. Sorted by mean, the strongest conflict first.",
     )

@@ -22,7 +22,7 @@ def heat_map(records: Sequence[Mapping[str, Any]], tasks: Sequence[str]) -> str:
     """A table with one strip, the mean and the share of conflicts per pair of tasks.
 
     Args:
-        records: Train lines; those without cosines are shown grey.
+        records: Train lines with cosines; a pair that one of them lacks is shown grey.
         tasks: All tasks, in order.
     """
     columns = [column(record, tasks) for record in records]
