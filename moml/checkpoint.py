@@ -104,7 +104,9 @@ def read_state(path: Path, *, map_location: str = "cpu") -> dict[str, Any]:
         CheckpointError: If the file is truncated, not a checkpoint, or of another format.
     """
     try:
-        state = torch.load(path, map_location=map_location, weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about foreign files: the error below says it better
+            state = torch.load(path, map_location=map_location, weights_only=True)
     except (RuntimeError, EOFError, BadZipFile, pickle.UnpicklingError, ValueError, KeyError) as e:
         raise CheckpointError(
             f"`{path.name}` should be a complete moml checkpoint, found a truncated or foreign "

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import torch
+
 from moml.data.loader import BatchLoader
 
 
@@ -43,16 +45,21 @@ class Stream(ABC):
 
 
 class LoaderStream(Stream):
-    """Stream over a `BatchLoader`; any position is reached in constant time."""
+    """Stream over a `BatchLoader`; any position is reached in constant time.
 
-    def __init__(self, loader: BatchLoader) -> None:
-        self.loader, self.number = loader, 0
+    Args:
+        loader: The batches.
+        device: Where they are put.
+    """
+
+    def __init__(self, loader: BatchLoader, *, device: torch.device | str = "cpu") -> None:
+        self.loader, self.number, self.device = loader, 0, device
 
     def __next__(self) -> Any:
         self.epoch = self.number // self.loader.batches_per_epoch
         batch = self.loader.batch(self.number)
         self.number += 1
-        return batch
+        return batch.to(self.device)
 
     def state_dict(self) -> dict[str, int]:
         """The number of the next batch."""

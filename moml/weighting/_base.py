@@ -38,7 +38,7 @@ class Weighting(nn.Module, ABC):
             ValueError: If there is no task, names repeat, or it is bound to other names already.
         """
         names = tuple(names)
-        if names == self.names:
+        if names and names == self.names:
             return
         if self.names:
             raise ValueError(

@@ -1,0 +1,48 @@
+# The few commands one types. Each sets up $(VENV) by itself the first time.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+READY = $(VENV)/.ready
+
+.PHONY: help setup demo test lint format bench docs clean
+
+help:
+	@echo "make demo    compare weightings on real data and write one page (minutes)"
+	@echo "make test    run the test suite"
+	@echo "make lint    ruff and mypy"
+	@echo "make format  let ruff format the code"
+	@echo "make bench   step and solver benchmarks (docs/benchmarks.md)"
+	@echo "make clean   remove $(VENV)"
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or newer is needed, found {v[0]}.{v[1]}. Use: make PYTHON=python3.11")'
+	@echo "Setting up $(VENV) with the versions of constraints.txt (a few minutes, once) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $(READY)
+	@echo "$(VENV) is ready."
+
+setup: $(READY)
+
+demo: $(READY)
+	@echo "Comparing weightings on two overlaid handwritten digits (real data, 2 processes) ..."
+	$(BIN)/moml compare --config compare_two_digits --output runs/demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(READY)
+	$(BIN)/python scripts/bench_solvers.py --peers
+	$(BIN)/python scripts/bench_step.py --peers
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,62 @@
+"""The command line: ``moml COMMAND …`` or ``python -m moml COMMAND …``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from moml.catalog import hint
+
+_COMMANDS = {
+    "train": "train one multi-task model",
+    "compare": "compare weightings over seeds at equal budget",
+    "single": "train each task alone: the reference that Δ% needs",
+    "evaluate": "evaluate a finished run on a split",
+    "report": "write the page of one or several runs",
+    "list": "list weightings, architectures, suites, …",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; return the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_usage())
+        return 0
+    if arguments[0] == "--version":
+        print(f"moml {import_module('moml').__version__}")
+        return 0
+    command, rest = arguments[0], arguments[1:]
+    if command not in _COMMANDS:
+        print(f"moml: unknown command '{command}'.{hint(command, _COMMANDS)}", file=sys.stderr)
+        return 2
+    # A user's own classes lie in the current folder; the console script does not look there.
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        return int(import_module(f"moml.cli.{command}").run(rest))
+    except (ValueError, OSError) as error:
+        print(f"moml {command}: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 0
+
+
+def _usage() -> str:
+    lines = [f"  {name:10s} {summary}" for name, summary in _COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: moml COMMAND [options]",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "`moml COMMAND --help` for more.",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

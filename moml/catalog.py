@@ -1,0 +1,115 @@
+"""What there is, found by reading the packages' files; nothing is imported, so it is fast."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+_ROOMS = {
+    "weightings": "moml.weighting",
+    "wrappers": "moml.weighting.wrappers",
+    "architectures": "moml.architecture",
+    "suites": "tasks",
+    "backbones": "moml.backbone",
+}
+_NEEDS = {
+    "LossWeighting": "losses",
+    "GramianWeighting": "Gramian",
+    "JacobianAggregator": "Jacobian",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One public class.
+
+    Attributes:
+        name: Its name on the command line.
+        summary: First sentence of its docstring.
+        needs: What a weighting looks at.
+        traits: Properties the conformance test proves.
+        paper: Authors, title, venue and year.
+        path: Its class path.
+    """
+
+    name: str
+    summary: str
+    needs: str
+    traits: tuple[str, ...]
+    paper: str
+    path: str
+
+
+def kinds() -> list[str]:
+    """What can be listed."""
+    return list(_ROOMS)
+
+
+def entries(kind: str) -> list[Entry]:
+    """All public classes of a kind, by name.
+
+    Raises:
+        ValueError: If there is no such kind.
+    """
+    if kind not in _ROOMS:
+        raise ValueError(f"`kind` should be among {kinds()}, found '{kind}'.{hint(kind, kinds())}")
+    package = _ROOMS[kind]
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return []
+    folder = Path(next(iter(spec.submodule_search_locations)))
+    found = []
+    for file in sorted(folder.glob("*.py")):
+        if file.stem.startswith("_"):
+            continue
+        tree = ast.parse(file.read_text())
+        found += [
+            _entry(node, package)
+            for node in tree.body
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+        ]
+    return sorted(found, key=lambda entry: entry.name.lower())
+
+
+def names(kind: str) -> list[str]:
+    """Names of a kind's classes."""
+    return [entry.name for entry in entries(kind)]
+
+
+def hint(name: str, known: Iterable[str]) -> str:
+    """`` Did you mean '…'?`` if one of the known names is near, otherwise nothing."""
+    by_lower = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
+    return f" Did you mean '{by_lower[near[0]]}'?" if near else ""
+
+
+def _entry(node: ast.ClassDef, package: str) -> Entry:
+    doc = (ast.get_docstring(node) or "").split("\n\n")[0].replace("\n", " ")
+    bases = [base.id for base in node.bases if isinstance(base, ast.Name)]
+    needs = next((_NEEDS[base] for base in bases if base in _NEEDS), "")
+    values: dict[str, object] = {}
+    for statement in node.body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            values[statement.targets[0].id] = _literal(statement.value)
+    traits = values.get("traits") or ()
+    return Entry(
+        name=node.name,
+        summary=doc,
+        needs=needs,
+        traits=tuple(sorted(traits)) if isinstance(traits, set | tuple) else (),
+        paper=str(values.get("paper") or ""),
+        path=f"{package}.{node.name}",
+    )
+
+
+def _literal(value: ast.expr) -> object:
+    if isinstance(value, ast.Call) and value.args:  # frozenset({...})
+        value = value.args[0]
+    try:
+        return ast.literal_eval(value)
+    except ValueError:
+        return None

@@ -1,0 +1,61 @@
+"""Options that ``moml compare`` and ``moml single`` have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from moml import catalog
+from moml.cli.parser import Parser, dump, train_parser
+
+_OWN = ("weightings", "seeds", "learning_rates", "tune", "jobs", "output", "references", "config")
+
+
+def sweep_parser(prog: str, description: str) -> Parser:
+    """All options of ``moml train``, and what is compared."""
+    parser = train_parser()
+    parser.prog, parser.description = prog, description
+    parser.add_argument(
+        "--weightings", type=list[str | dict[str, Any]], default=["EW", "MGDA"],
+        help="Names, or {class_path: …, init_args: …, label: …}.",
+    )  # fmt: skip
+    parser.add_argument("--seeds", type=list[int], default=[0, 1, 2], help="Seeds of every method.")
+    parser.add_argument(
+        "--learning_rates", type=list[float], help="Rates to choose from; the suite's by default."
+    )
+    parser.add_argument(
+        "--tune", choices=["all", "baseline", "none"], default="all",
+        help="Whose rate is chosen by validation on the first seed: all methods', or the first's, "
+        "which the others then use too.",
+    )  # fmt: skip
+    parser.add_argument("--jobs", type=int, default=1, help="Runs at a time.")
+    parser.add_argument("--output", type=str, help="Folder; an earlier one is continued.")
+    parser.add_argument(
+        "--references", type=bool, default=False, help="Train single tasks too, and show Δ%."
+    )
+    return parser
+
+
+def parsed(parser: Parser, argv: Any) -> Any:
+    """The configuration, which has to name a suite."""
+    config = parser.parse(argv)
+    if config.suite is None:
+        raise ValueError(f"`suite` should be given: one of {', '.join(catalog.names('suites'))}.")
+    return config
+
+
+def common_settings(config: Any) -> dict[str, Any]:
+    """The options of ``moml train`` that all runs share, as plain data."""
+    settings = config.clone()
+    for key in _OWN:
+        settings.pop(key, None)
+    plain: dict[str, Any] = yaml.safe_load(dump(train_parser(), settings))
+    return {key: value for key, value in plain.items() if key not in ("weighting", "seed")}
+
+
+def default_rates(parser: Parser, config: Any) -> tuple[float, ...]:
+    """The learning rates the suite suggests to choose from."""
+    suite = parser.instantiate(config).suite
+    rates: tuple[float, ...] = suite.defaults.learning_rates
+    return rates

@@ -1,0 +1,104 @@
+"""``moml compare``: weightings over seeds on one suite at equal budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from moml import catalog
+from moml.cli._sweep_options import common_settings, default_rates, parsed, sweep_parser
+from moml.cli.single import single_task_reference
+from moml.sweep import Job, run_jobs, tune
+from moml.trainer import write_json
+
+
+def run(argv: Sequence[str]) -> int:
+    """Tune, run every method on every seed, write one table and one picture."""
+    parser = sweep_parser("moml compare", "Compare weightings over seeds at equal budget.")
+    config = parsed(parser, argv)
+    methods = dict(_method(entry) for entry in config.weightings)
+    common = common_settings(config)
+    folder = Path(config.output or f"runs/compare-{common['suite']['class_path'].split('.')[-1]}")
+    rates = config.learning_rates or list(default_rates(parser, config))
+    if config.references:
+        path = folder / "reference.json"
+        single_task_reference(
+            common, folder / "single", path, rates=rates, seeds=config.seeds, processes=config.jobs
+        )
+        common["reference"] = str(path)
+    rows = compare(
+        methods,
+        common,
+        folder,
+        rates=rates,
+        seeds=config.seeds,
+        tuned=config.tune,
+        processes=config.jobs,
+    )
+    _conclude(rows, folder)
+    return 0
+
+
+def compare(
+    methods: Mapping[str, Any],
+    common: Mapping[str, Any],
+    folder: Path,
+    *,
+    rates: Sequence[float],
+    seeds: Sequence[int],
+    tuned: str,
+    processes: int,
+) -> list[dict[str, Any]]:
+    """Results of every method on every seed, at a learning rate chosen on validation data."""
+    settings = {label: {"weighting": weighting} for label, weighting in methods.items()}
+
+    def execute(jobs: list[Job]) -> dict[Job, dict[str, Any]]:
+        return run_jobs(jobs, common, folder, processes=processes)
+
+    chosen = dict.fromkeys(methods, common.get("learning_rate") or rates[0])
+    if tuned != "none":
+        first = next(iter(methods))
+        some = settings if tuned == "all" else {first: settings[first]}
+        print(f"Tuning the learning rate of {', '.join(some)} on seed {seeds[0]}:")
+        found = tune(some, rates, seeds[0], execute)
+        chosen = {label: found.get(label, found[first]) for label in methods}
+    print("Learning rates: " + ", ".join(f"{k} {v:g}" for k, v in chosen.items()))
+    jobs = [
+        Job(label, {**settings[label], "learning_rate": chosen[label], "seed": seed})
+        for label in methods
+        for seed in seeds
+    ]
+    results = execute(jobs)
+    failed = [job.folder for job in jobs if "failed" in results[job]]
+    if failed:
+        print(f"Left out because they diverged: {', '.join(failed)}")
+    return [results[job] for job in jobs if "failed" not in results[job]]
+
+
+def _conclude(rows: list[dict[str, Any]], folder: Path) -> None:
+    from rich.console import Console
+
+    from moml.report import summary_table, write_comparison
+
+    write_json(folder / "comparison.json", rows)
+    page = write_comparison(rows, folder)
+    Console().print(summary_table(rows))
+    print(f"Page: {page}")
+
+
+def _method(entry: str | dict[str, Any]) -> tuple[str, Any]:
+    """A label, and what ``weighting`` is set to."""
+    if isinstance(entry, str):
+        known = catalog.names("weightings")
+        if entry.isidentifier() and entry not in known:
+            raise ValueError(
+                f"`weightings` should be among {', '.join(known)}, or class paths, found "
+                f"'{entry}'.{catalog.hint(entry, known)}"
+            )
+        return entry.rsplit(".", 1)[-1], {"class_path": entry}
+    entry = dict(entry)
+    name = str(entry["class_path"]).rsplit(".", 1)[-1]
+    arguments = entry.get("init_args") or {}
+    described = ",".join(f"{key}={value}" for key, value in arguments.items())
+    return entry.pop("label", f"{name}({described})" if described else name), entry

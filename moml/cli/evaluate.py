@@ -1,0 +1,22 @@
+"""``moml evaluate``: a finished run on a split."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from jsonargparse import ArgumentParser
+
+from moml.run import load_run
+
+
+def run(argv: Sequence[str]) -> int:
+    """Print losses and metrics as JSON."""
+    parser = ArgumentParser(prog="moml evaluate", description="Evaluate a finished run on a split.")
+    parser.add_argument("run", type=str, help="Run folder.")
+    parser.add_argument("--split", choices=["train", "val", "test"], default="test")
+    parser.add_argument("--weights", choices=["best", "last"], default="best")
+    options = parser.parse_args(list(argv))
+    scores = load_run(options.run, weights=options.weights).evaluate(options.split)
+    print(json.dumps({"losses": scores.losses, "metrics": scores.metrics}, indent=2))
+    return 0

@@ -1,0 +1,43 @@
+"""``moml list``: what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from moml import catalog
+
+
+def run(argv: Sequence[str]) -> int:
+    """Print the classes of a kind, or the kinds."""
+    if not argv or argv[0] in ("-h", "--help"):
+        print("usage: moml list " + "|".join([*catalog.kinds(), "recipes"]))
+        return 0
+    if argv[0] == "recipes":
+        return _recipes()
+    from rich.console import Console
+    from rich.table import Table
+
+    found = catalog.entries(argv[0])
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    columns = ["name", "summary", *(["needs"] if any(e.needs for e in found) else [])]
+    columns += ["paper"] if any(e.paper for e in found) else []
+    for column in columns:
+        table.add_column(column, no_wrap=column == "name", overflow="fold")
+    for entry in found:
+        table.add_row(*(_plain(str(getattr(entry, column))) for column in columns))
+    Console().print(table)
+    return 0
+
+
+def _plain(text: str) -> str:
+    """Without the markup of a docstring."""
+    return text.replace("``", "").replace("[", r"\[")
+
+
+def _recipes() -> int:
+    from pathlib import Path
+
+    for path in sorted((Path(catalog.__file__).parent / "recipes").glob("*.yaml")):
+        first = path.read_text().splitlines()[0]
+        print(f"{path.stem:24s} {first.lstrip('# ')}")
+    return 0

@@ -1,0 +1,172 @@
+"""Arguments from the command line and YAML, with classes by name or class path."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+from jsonargparse import ArgumentParser, Namespace
+
+from moml import catalog
+from moml.trainer import Trainer
+
+_CLASSES = {"suite": "suites", "weighting": "weightings", "architecture": "architectures"}
+RECIPES = Path(__file__).parent.parent / "recipes"
+
+
+class Parser(ArgumentParser):
+    """Reports what was expected and found in one sentence, with the nearest valid name."""
+
+    given: Sequence[str] = ()
+
+    def parse(self, argv: Sequence[str]) -> Namespace:
+        """Parse, after looking for misspelt names of classes.
+
+        Raises:
+            ValueError: If an argument is wrong.
+        """
+        self.given = [recipe_path(argument, argv, i) for i, argument in enumerate(argv)]
+        self._check_names()
+        return self.parse_args(list(self.given))
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """One sentence instead of a usage page.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(self._sentence(message)) from ex
+
+    def _check_names(self) -> None:
+        for key, value in [*_options(self.given), *_configured(self.given)]:
+            if key in _CLASSES and isinstance(value, str) and re.fullmatch(r"\w+", value):
+                known = catalog.names(_CLASSES[key])
+                if value not in known:
+                    raise ValueError(
+                        f"`{key}` should be among {', '.join(known)}, or a class path, "
+                        f"found '{value}'.{catalog.hint(value, known)}"
+                    )
+
+    def _sentence(self, message: str) -> str:
+        unknown = re.search(
+            r"[Uu]nrecognized arguments: (--[\w.-]+)|Key '([\w.]+)' is not", message
+        )
+        if unknown:
+            name = (unknown.group(1) or unknown.group(2)).lstrip("-")
+            known = [a.dest for a in self._actions if a.dest]
+            return f"There is no option `{name}`.{catalog.hint(name, known)}"
+        key = re.search(r'[Kk]ey "([\w.]+)"', message)
+        if key:
+            name = key.group(1)
+            values = [v for k, v in [*_options(self.given), *_configured(self.given)] if k == name]
+            expected = _expected(name)
+            if values and expected:
+                return f"`{name}` should be {expected}, found {values[-1]!r}."
+        return " ".join(line.strip() for line in message.splitlines()[:4] if line.strip())
+
+
+def train_parser() -> Parser:
+    """The parser of everything a `moml.trainer.Trainer` takes."""
+    import tasks  # noqa: F401  (makes the suites known by name)
+
+    parser = Parser(prog="moml train", description="Train one multi-task model.")
+    parser.add_argument("--config", action="config", help="YAML file, or a recipe's name.")
+    parser.add_class_arguments(Trainer, as_positional=False)
+    parser.set_defaults({"weighting": "EW", "architecture": "HPS", "optimizer": "Adam"})
+    return parser
+
+
+def build_trainer(parser: Parser, config: Namespace) -> Trainer:
+    """Instantiate the classes of a configuration; the seed is set before any of them is built."""
+    import torch
+
+    optimizer = config.get("optimizer.init_args.lr")
+    default = parser.get_defaults().get("optimizer.init_args.lr")
+    if optimizer is not None and default is not None and optimizer != default:
+        raise ValueError(
+            f"`optimizer.lr` should be left out, found {optimizer}. Use `learning_rate`."
+        )
+    torch.manual_seed(config.seed)
+    settings = parser.instantiate(config)
+    settings.pop("config", None)
+    return Trainer(**vars(settings))
+
+
+def trainer_from_file(path: Path) -> tuple[Trainer, dict[str, Any]]:
+    """The trainer a run folder's ``config.yaml`` describes, and the configuration."""
+    parser = train_parser()
+    config = parser.parse(["--config", str(path)])
+    return build_trainer(parser, config), yaml.safe_load(path.read_text())
+
+
+def dump(parser: Parser, config: Namespace) -> str:
+    """The resolved configuration as YAML."""
+    return str(parser.dump(config))
+
+
+def recipe_path(argument: str, argv: Sequence[str], position: int) -> str:
+    """The file behind a recipe's name after ``--config``; anything else as it is."""
+    name = argument
+    if argument.startswith("--config="):
+        name = argument.removeprefix("--config=")
+    elif position == 0 or argv[position - 1] != "--config":
+        return argument
+    recipe = RECIPES / f"{name}.yaml"
+    if os.path.exists(name) or not re.fullmatch(r"[\w-]+", name):
+        return argument
+    known = sorted(path.stem for path in RECIPES.glob("*.yaml"))
+    if not recipe.exists():
+        raise ValueError(
+            f"`config` should be a YAML file or a recipe ({', '.join(known)}), found '{name}'."
+            f"{catalog.hint(name, known)}"
+        )
+    return argument.replace(name, str(recipe))
+
+
+def _options(argv: Sequence[str]) -> list[tuple[str, Any]]:
+    """``--key value`` and ``--key=value`` pairs."""
+    pairs: list[tuple[str, Any]] = []
+    for i, argument in enumerate(argv):
+        if not argument.startswith("--"):
+            continue
+        key, equals, value = argument[2:].partition("=")
+        if equals:
+            pairs.append((key, value))
+        elif i + 1 < len(argv):
+            pairs.append((key, argv[i + 1]))
+    return pairs
+
+
+def _configured(argv: Sequence[str]) -> list[tuple[str, Any]]:
+    """Top-level keys of the YAML files given; a class stands for its class path."""
+    pairs: list[tuple[str, Any]] = []
+    for path in (value for key, value in _options(argv) if key == "config"):
+        try:
+            content = yaml.safe_load(Path(path).read_text())
+        except OSError as error:
+            raise ValueError(f"`config` should be a readable file, found '{path}'.") from error
+        except yaml.YAMLError as error:
+            text = str(error).replace("\n", " ")
+            raise ValueError(f"`config` should be YAML, found in '{path}': {text}") from error
+        if not isinstance(content, dict):
+            raise ValueError(f"`config` should hold options by name, found none in '{path}'.")
+        for key, value in content.items():
+            pairs.append((key, value.get("class_path") if isinstance(value, dict) else value))
+    return pairs
+
+
+def _expected(name: str) -> str:
+    """A parameter's type in words."""
+    parameter = inspect.signature(Trainer.__init__).parameters.get(name)
+    if parameter is None:
+        return ""
+    text = str(parameter.annotation)
+    text = re.sub(r"Literal\[(.*?)\]", lambda m: " or ".join(m.group(1).split(", ")), text)
+    return {"int | None": "an integer", "float | None": "a number", "int": "an integer"}.get(
+        text, text
+    )

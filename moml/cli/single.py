@@ -1,0 +1,77 @@
+"""``moml single``: each task alone, the reference that improvements are measured against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from moml.cli._sweep_options import common_settings, default_rates, parsed, sweep_parser
+from moml.cli.parser import train_parser
+from moml.sweep import Job, run_jobs, tune
+from moml.trainer import write_json
+
+
+def run(argv: Sequence[str]) -> int:
+    """Train every task alone and write the reference file."""
+    parser = sweep_parser("moml single", "Train each task alone, at a tuned rate, over seeds.")
+    config = parsed(parser, argv)
+    folder = Path(config.output or f"runs/single-{config.suite.class_path.split('.')[-1]}")
+    rates = config.learning_rates or list(default_rates(parser, config))
+    path = folder / "reference.json"
+    single_task_reference(
+        common_settings(config),
+        folder,
+        path,
+        rates=rates,
+        seeds=config.seeds,
+        processes=config.jobs,
+    )
+    print(path)
+    return 0
+
+
+def single_task_reference(
+    common: Mapping[str, Any],
+    folder: Path,
+    path: Path,
+    *,
+    rates: Sequence[float],
+    seeds: Sequence[int],
+    processes: int,
+) -> dict[str, Any]:
+    """Train each task alone with equal weighting; write mean test metrics over seeds.
+
+    The learning rate of each task is chosen on validation data of the first seed.
+    """
+    parser = train_parser()
+    suite = parser.instantiate(parser.parse_object({**common, "weighting": "EW"})).suite
+    names = common.get("tasks") or list(suite.tasks)
+    plain = {key: value for key, value in common.items() if key != "tasks"}
+    settings = {name: {"weighting": "EW", "tasks": [name]} for name in names}
+
+    def execute(jobs: list[Job]) -> dict[Job, dict[str, Any]]:
+        return run_jobs(jobs, plain, folder, processes=processes)
+
+    print(f"Training {len(names)} tasks alone, tuning the learning rate on seed {seeds[0]}:")
+    chosen = tune(settings, rates, seeds[0], execute)
+    jobs = [
+        Job(name, {**settings[name], "learning_rate": chosen[name], "seed": seed})
+        for name in names
+        for seed in seeds
+    ]
+    results = execute(jobs)
+    test: dict[str, dict[str, float]] = {}
+    for name in names:
+        runs = [results[job]["test"][name] for job in jobs if job.label == name and "failed" not in results[job]]
+        test[name] = {metric: fmean(run[metric] for run in runs) for metric in runs[0]}
+    reference = {
+        "suite": type(suite).__name__,
+        "seeds": list(seeds),
+        "learning_rates": chosen,
+        "test": test,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(path, reference)
+    return reference

@@ -1,0 +1,133 @@
+"""Many runs at equal budget: methods, learning rates and seeds, in several processes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from moml.errors import NonFiniteError
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep.
+
+    Attributes:
+        label: The method, as tables name it.
+        settings: Options of ``moml train`` that differ from run to run.
+    """
+
+    label: str
+    settings: Mapping[str, Any] = field(hash=False)
+
+    @property
+    def folder(self) -> str:
+        """Name of its run folder."""
+        rate = self.settings.get("learning_rate")
+        return f"{self.label}-lr{rate:g}-seed{self.settings['seed']}"
+
+
+def run_jobs(
+    jobs: Iterable[Job],
+    common: Mapping[str, Any],
+    folder: Path,
+    *,
+    processes: int,
+    announce: Callable[[str], None] = print,
+) -> dict[Job, dict[str, Any]]:
+    """Run what is not finished yet; a run that was interrupted is continued.
+
+    Args:
+        jobs: What to run.
+        common: Options of ``moml train`` that all runs share.
+        folder: Holds one run folder per job.
+        processes: How many at a time.
+        announce: Gets a line per finished run.
+
+    Returns:
+        The results of every job.
+    """
+    unique = {job.folder: job for job in jobs}
+    results: dict[Job, dict[str, Any]] = {}
+    open_jobs = []
+    for name, job in unique.items():
+        file = folder / name / "results.json"
+        if file.exists():
+            results[job] = json.loads(file.read_text())
+        else:
+            open_jobs.append(job)
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        futures = {
+            pool.submit(run_one, {**common, **job.settings}, str(folder / job.folder)): job
+            for job in open_jobs
+        }
+        for done, future in enumerate(as_completed(futures), start=1):
+            job = futures[future]
+            results[job] = future.result()
+            outcome = results[job].get("failed") or f"{results[job]['cpu_seconds']:.0f} CPU s"
+            announce(f"  [{done}/{len(open_jobs)}] {job.folder}  {outcome}")
+    for job, result in results.items():
+        result["label"] = job.label
+    return results
+
+
+def run_one(settings: Mapping[str, Any], folder: str) -> dict[str, Any]:
+    """One run in this process, from scratch or continued.
+
+    A run that diverges does not end the sweep: its result is ``{"failed": why}``.
+
+    Raises:
+        ValueError: If it was stopped by a signal, or its settings are wrong.
+    """
+    from moml.cli.parser import build_trainer, dump, train_parser
+    from moml.cli.train import finish_run, start_run
+
+    path = Path(folder)
+    parser = train_parser()
+    config = parser.parse_object(dict(settings))
+    trainer, text = build_trainer(parser, config), dump(parser, config)
+    file = path / "config.yaml"
+    try:
+        if file.exists() and yaml.safe_load(file.read_text()) == yaml.safe_load(text):
+            results = finish_run(trainer, path, resume=True, quiet=True)
+        else:
+            results = start_run(trainer, text, path, quiet=True)
+    except NonFiniteError as error:
+        return {"failed": str(error)}
+    if "stopped" in results:
+        raise ValueError(f"Run '{path.name}' was stopped: {results['stopped']}.")
+    return results
+
+
+def tune(
+    labels: Mapping[str, Mapping[str, Any]],
+    rates: Sequence[float],
+    seed: int,
+    run: Callable[[list[Job]], dict[Job, dict[str, Any]]],
+) -> dict[str, float]:
+    """The learning rate with the best validation score, per method, on one seed."""
+    jobs = [
+        Job(label, {**settings, "learning_rate": rate, "seed": seed})
+        for label, settings in labels.items()
+        for rate in rates
+    ]
+    results = run(jobs)
+    best: dict[str, tuple[float, float]] = {}
+    for job, result in results.items():
+        if "failed" in result:
+            continue
+        entry = (result["val_score"], job.settings["learning_rate"])
+        best[job.label] = max(best.get(job.label, entry), entry)
+    lost = [label for label in labels if label not in best]
+    if lost:
+        raise ValueError(
+            f"`learning_rates` should hold one at which {lost} does not diverge, found {list(rates)}."
+        )
+    return {label: rate for label, (_, rate) in best.items()}

@@ -1,0 +1,370 @@
+"""One multi-task run: from settings to a run folder."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from torch.nn import Parameter
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+import moml
+from moml.architecture import Architecture
+from moml.callback import Callback, History
+from moml.checkpoint import Checkpoint, make_folder
+from moml.data import Batch, BatchLoader, Source, Suite, TensorSource
+from moml.data.stream import LoaderStream
+from moml.data.subset import TaskSubset
+from moml.evaluation import Heads
+from moml.logging import Conflicts, MetricsLog, Progress, TensorBoardLog
+from moml.loop import fit
+from moml.multitask import MultiTask
+from moml.optim import GradientStep
+from moml.oracle import Direct, Oracle, Representation
+from moml.oracle._rows import Strategy
+from moml.validation import (
+    Metrics,
+    Validation,
+    directions,
+    eval_record,
+    evaluate,
+    selection_score,
+)
+from moml.weighting import Every, GradientNormalization, Weighting, WeightSum
+from moml.weighting._normalization import Normalization
+
+MakeArchitecture = Callable[[nn.Module, dict[str, nn.Module]], Architecture]
+MakeOptimizer = Callable[[Iterable[Parameter]], Optimizer]
+MakeScheduler = Callable[[Optimizer], LRScheduler]
+
+
+class Trainer:
+    """Trains an architecture on a suite with a weighting, selecting on validation data.
+
+    Args:
+        suite: The benchmark: data, losses, metrics.
+        weighting: How tasks are traded off.
+        architecture: How tasks share the network; receives the encoder and the heads.
+        encoder: A module whose ``out_features`` says what heads get; the suite's unless given.
+        optimizer: Any PyTorch optimizer; its rate is set by ``learning_rate``.
+        scheduler: Any PyTorch scheduler, stepped once per step.
+        learning_rate: The suite's unless given.
+        steps: Optimizer steps; the suite's unless given.
+        batch_size: The suite's unless given.
+        gradients: What gradient-based weightings look at: shared parameters, or the representation
+            (one encoder pass however many tasks, an upper bound).
+        heads: Whether heads' gradients are scaled by their task's weight, or not at all.
+        rows: How gradient rows are formed.
+        normalize: Gradients are scaled before the weighting sees them.
+        weight_sum: Weights as the method gives them, or rescaled to sum to 1 or to the number of
+            tasks.
+        update_every: Weights are renewed every so many steps.
+        clip_norm: Largest norm of all gradients together.
+        tasks: Train only these tasks.
+        seed: Seed of initialisation and data order.
+        device: Where the network lives.
+        threads: Threads of PyTorch's operations.
+        eval_every: Steps between validations; the suite's unless given.
+        log_every: Steps between lines of the metrics file.
+        checkpoint_every: Steps between checkpoints.
+        conflicts_every: For methods that do not look at gradients: form them every so many steps
+            to record their conflict.
+        reference: Single-task results to compare to (a file made by ``moml single``).
+    """
+
+    def __init__(
+        self,
+        suite: Suite,
+        weighting: Weighting,
+        architecture: MakeArchitecture,
+        *,
+        encoder: nn.Module | None = None,
+        optimizer: MakeOptimizer = torch.optim.Adam,
+        scheduler: MakeScheduler | None = None,
+        learning_rate: float | None = None,
+        steps: int | None = None,
+        batch_size: int | None = None,
+        gradients: Literal["parameters", "representation"] = "parameters",
+        heads: Heads = "weighted",
+        rows: Strategy = "auto",
+        normalize: Normalization = "none",
+        weight_sum: Literal["as_is", "one", "tasks"] = "as_is",
+        update_every: int = 1,
+        clip_norm: float | None = None,
+        tasks: list[str] | None = None,
+        seed: int = 0,
+        device: str = "cpu",
+        threads: int = 1,
+        eval_every: int | None = None,
+        log_every: int = 20,
+        checkpoint_every: int = 100,
+        conflicts_every: int | None = None,
+        reference: Path | None = None,
+    ) -> None:
+        torch.set_num_threads(_positive("threads", threads))
+        self.device = usable_device(device)
+        self.suite = suite if tasks is None else TaskSubset(suite, tasks)
+        self.suite_name, defaults = type(suite).__name__, suite.defaults
+        self.steps = _positive("steps", defaults.steps if steps is None else steps)
+        size = defaults.batch_size if batch_size is None else batch_size
+        self.batch_size = _positive("batch_size", size)
+        every = defaults.eval_every if eval_every is None else eval_every
+        self.eval_every = _positive("eval_every", every)
+        self.log_every = _positive("log_every", log_every)
+        self.checkpoint_every = _positive("checkpoint_every", checkpoint_every)
+        self.conflicts_every = conflicts_every
+        self.seed, self.clip_norm = seed, clip_norm
+        self.learning_rate = defaults.learning_rate if learning_rate is None else learning_rate
+        self.make_optimizer, self.make_scheduler = optimizer, scheduler
+        self.reference_path, self.reference = reference, read_reference(reference, self.suite)
+        self.weighting_name = type(weighting).__name__
+        self.weighting = wrap(weighting, normalize, weight_sum, update_every)
+        self.oracle: Oracle = (
+            Direct(heads=heads, rows=rows)
+            if gradients == "parameters"
+            else Representation(heads=heads)
+        )
+        torch.manual_seed(seed)
+        network = self.suite.encoder() if encoder is None else encoder
+        self.architecture = architecture(network, self.suite.heads(width_of(network)))
+        self.architecture.to(self.device)
+
+    # Pieces ------------------------------------------------------------------------------------
+
+    @property
+    def problem(self) -> MultiTask:
+        """The architecture with the suite's losses."""
+        return MultiTask(
+            self.architecture, {task: spec.loss for task, spec in self.suite.tasks.items()}
+        )
+
+    def updater(self) -> GradientStep:
+        """The optimizer on all trainable parameters."""
+        parameters = [p for p in self.architecture.parameters() if p.requires_grad]
+        optimizer = self.make_optimizer(parameters)
+        for group in optimizer.param_groups:
+            group["lr"] = self.learning_rate
+        return GradientStep(optimizer, scheduler=self.make_scheduler, clip_norm=self.clip_norm)
+
+    def loader(self, split: Literal["train", "val", "test"]) -> BatchLoader:
+        """Batches of a split."""
+        return self.suite.loader(split, batch_size=self.batch_size, seed=self.seed)
+
+    # Running -----------------------------------------------------------------------------------
+
+    def run(self, folder: Path, *, resume: bool = False, quiet: bool = False) -> dict[str, Any]:
+        """Train, select on validation data, test the best weights, write the folder.
+
+        Args:
+            folder: The run folder.
+            resume: Continue from its last checkpoint.
+            quiet: Print nothing while training.
+
+        Returns:
+            The results, also in ``results.json``; with key ``"stopped"`` if a signal came.
+        """
+        make_folder(folder)
+        check_labels(self.suite, self.loader("train"))
+        checkpoint = Checkpoint(folder / "checkpoints", every=self.checkpoint_every, resume=resume)
+        log = MetricsLog(folder / "metrics.jsonl", every=self.log_every)
+        validation = Validation(
+            self.architecture,
+            self.suite.tasks,
+            self.loader("val"),
+            best=checkpoint.folder / "best.pt",
+            every=self.eval_every,
+            reference=self.reference,
+            write=log.write,
+            device=self.device,
+        )
+        callbacks: list[Callback] = [log, validation]
+        callbacks.append(TensorBoardLog(folder / "tensorboard", every=self.log_every))
+        if self.conflicts_every is not None:
+            callbacks.insert(0, Conflicts(_positive("conflicts_every", self.conflicts_every)))
+        if not quiet:
+            callbacks.append(Progress())
+        started = time.process_time()
+        history = fit(
+            self.problem,
+            self.oracle,
+            self.weighting,
+            self.updater(),
+            LoaderStream(self.loader("train"), device=self.device),
+            steps=self.steps,
+            callbacks=callbacks,
+            checkpoint=checkpoint,
+        )
+        if history.stopped:
+            return {"stopped": history.stopped}
+        return self._conclude(folder, validation, log, time.process_time() - started, history)
+
+    def _conclude(
+        self, folder: Path, validation: Validation, log: MetricsLog, seconds: float, _: History
+    ) -> dict[str, Any]:
+        """Store the weights, test the best ones, write results."""
+        from safetensors.torch import save_model
+
+        save_model(self.architecture, str(folder / "weights.safetensors"))
+        validation.load_best()
+        save_model(self.architecture, str(folder / "best.safetensors"))
+        tasks = self.suite.tasks
+        scores = {
+            split: evaluate(self.architecture, tasks, self.loader(split), device=self.device)
+            for split in ("val", "test")
+        }
+        test = scores["test"]
+        score = selection_score(test.metrics, tasks, self.reference)
+        log.write(eval_record("test", validation.best_step, test, score, best=True))
+        results = {
+            "suite": self.suite_name,
+            "architecture": type(self.architecture).__name__,
+            "weighting": self.weighting_name,
+            "seed": self.seed,
+            "steps": self.steps,
+            "learning_rate": self.learning_rate,
+            "best_step": validation.best_step,
+            "val_score": selection_score(scores["val"].metrics, tasks, self.reference),
+            "val": scores["val"].metrics,
+            "test": test.metrics,
+            "main": {task: spec.main for task, spec in tasks.items()},
+            "units": {task: spec.unit for task, spec in tasks.items()},
+            "higher_is_better": directions(tasks),
+            "delta_percent": None if self.reference is None else score,
+            "reference": None if self.reference_path is None else str(self.reference_path),
+            "cpu_seconds": round(seconds, 2),
+        }
+        write_json(folder / "results.json", results)
+        return results
+
+
+def wrap(
+    weighting: Weighting,
+    normalize: Normalization,
+    weight_sum: Literal["as_is", "one", "tasks"],
+    update_every: int,
+) -> Weighting:
+    """Put the wrappers asked for around a weighting, the rarest update outermost."""
+    if normalize != "none":
+        weighting = GradientNormalization(weighting, by=normalize)
+    if weight_sum != "as_is":
+        weighting = WeightSum(weighting, total=weight_sum)
+    if update_every != 1:
+        weighting = Every(weighting, n=_positive("update_every", update_every))
+    return weighting
+
+
+def width_of(encoder: nn.Module) -> int:
+    """What the encoder says about the width of its features.
+
+    Raises:
+        ValueError: If it does not say.
+    """
+    width = getattr(encoder, "out_features", None)
+    if not isinstance(width, int):
+        raise ValueError(
+            f"`encoder` should have an integer attribute `out_features`, found {width!r} on "
+            f"{type(encoder).__name__}. Heads are built for features of this width."
+        )
+    return width
+
+
+def usable_device(name: str) -> torch.device:
+    """The device of this name.
+
+    Raises:
+        ValueError: If it does not exist here.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f"`device` should be a device of this machine, found {name!r}. Use 'cpu'."
+        ) from error
+    return device
+
+
+def check_labels(suite: Suite, loader: BatchLoader) -> None:
+    """Look at the training data once, where it is held in memory, before any step is spent on it.
+
+    Raises:
+        ValueError: If a task has no label at all, or one that its loss cannot take.
+    """
+    sources = suite.sources("train")
+    whole: list[Source] = [sources] if isinstance(sources, Source) else list(sources.values())
+    held = [source for source in whole if isinstance(source, TensorSource)]
+    if len(held) < len(whole):
+        return
+    batches = [Batch(s.inputs, s.targets, s.present or None) for s in held]
+    for task, spec in suite.tasks.items():
+        labelled = [batch for batch in batches if batch.has_labels(task)]
+        if not labelled:
+            raise ValueError(
+                f"Task '{task}' should have at least one label in the training data, found none. "
+                "Leave it out with `tasks`."
+            )
+        for batch in labelled:
+            target = batch.labelled(task, batch.targets[task])[1]
+            wrong = spec.loss.check(target)
+            if wrong is not None:
+                raise ValueError(f"Targets of task '{task}' should be {wrong}.")
+
+
+def read_reference(path: Path | None, suite: Suite) -> Metrics | None:
+    """Single-task test results from a file made by ``moml single``.
+
+    Raises:
+        ValueError: If the file cannot be used for this suite.
+    """
+    if path is None:
+        return None
+    try:
+        stored = json.loads(Path(path).read_text())
+        reference: Metrics = stored["test"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"`reference` should be a results file made by `moml single`, found '{path}', which "
+            "cannot be read as one."
+        ) from error
+    missing = [task for task in suite.tasks if task not in reference]
+    if missing:
+        raise ValueError(
+            f"`reference` should have results for {list(suite.tasks)}, found none for {missing}."
+        )
+    return {task: reference[task] for task in suite.tasks}
+
+
+def write_json(path: Path, content: Mapping[str, Any] | Sequence[Any]) -> None:
+    """Write JSON by way of a temporary file."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    temporary.replace(path)
+
+
+def versions() -> dict[str, str]:
+    """Versions that results depend on."""
+    import numpy
+    import scipy
+
+    return {
+        "moml": moml.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "scipy": scipy.__version__,
+        "platform": f"{sys.platform} {platform.machine()}",
+    }
+
+
+def _positive(name: str, value: int) -> int:
+    if value < 1:
+        raise ValueError(f"`{name}` should be at least 1, found {value}.")
+    return value

@@ -1,0 +1,95 @@
+"""The gate: whatever is combined with whatever, every parameter that a loss can reach trains."""
+
+import pytest
+import torch
+from torch import nn
+
+import moml
+import moml.architecture as room
+from moml.data import Batch
+from moml.optim import GradientStep
+from moml.oracle import Direct, Representation
+from tests.helpers import TASKS, network, problem
+from tests.weightings import all_weightings
+
+ARCHITECTURES = [
+    name
+    for name in room.__all__
+    if name != "Architecture" and issubclass(getattr(room, name), room.Architecture)
+]
+
+
+def build(name):
+    """Tanh keeps every unit alive, so a gradient of zero means a path that is missing."""
+    base = network(dtype=torch.float32)
+    return getattr(room, name)(base.encoder, dict(base.heads.items()))
+
+
+def draw(generator, multi_input):
+    def inputs():
+        return torch.randn(16, 6, generator=generator)
+
+    targets = {t: torch.randint(3, (16,), generator=generator) for t in TASKS}
+    return Batch({t: inputs() for t in TASKS} if multi_input else inputs(), targets)
+
+
+@pytest.mark.parametrize("multi_input", [False, True], ids=["single", "multi"])
+@pytest.mark.parametrize("oracle", [Direct, Representation])
+@pytest.mark.parametrize("weighting", list(all_weightings()))
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_parameter_trains(architecture, weighting, oracle, multi_input):
+    model, method = build(architecture), all_weightings()[weighting]()
+    task_problem, compute = problem(model), oracle()
+    method.bind(task_problem.tasks)
+    updater = GradientStep(torch.optim.SGD(model.parameters(), lr=0.05))
+    updater.adopt(method.parameters())
+    known = set(updater.parameters())
+    moved, weighed = {}, dict.fromkeys(TASKS, 0.0)
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(20):
+        updater.zero_grad()
+        evaluation = compute(task_problem, draw(generator, multi_input))
+        penalty = method.penalty(evaluation.losses, tasks=evaluation.tasks)
+        weights = method.update(evaluation)
+        if penalty is not None:
+            penalty.backward()
+        for task, weight in zip(TASKS, weights.tolist(), strict=True):
+            weighed[task] = max(weighed[task], abs(weight))
+        named = [*model.named_parameters(), *method.named_parameters(prefix="weighting")]
+        for name, parameter in named:
+            assert parameter in known, f"{name} is not in the optimizer"
+            assert parameter.grad is not None, f"{name} has no gradient"
+            assert torch.isfinite(parameter.grad).all(), f"{name} has no finite gradient"
+            moved[name] = moved.get(name, False) or bool(parameter.grad.any())
+        updater.step(evaluation, weights)
+    for name, trains in moved.items():
+        owner = next((t for t in TASKS if name.startswith(f"heads.{t}.")), None)
+        if owner is None or weighed[owner] > 0:
+            assert trains, f"{name} never got a gradient"
+
+
+def test_the_gate_catches_a_detached_path():
+    """The gate itself can fail: an architecture that cuts the graph does not pass."""
+
+    class Cut(room.HPS):
+        def features(self, inputs, tasks=None):
+            return {k: v.detach() for k, v in super().features(inputs, tasks).items()}
+
+    base = network(dtype=torch.float32)
+    model = Cut(base.encoder, dict(base.heads.items()))
+    evaluation = Direct()(problem(model), draw(torch.Generator(), False))
+    moml.weighting.EW().update(evaluation)
+    assert all(p.grad is None for p in model.encoder.parameters())
+
+
+def test_heads_keep_training_at_weight_zero_with_unit_heads():
+    class Only(moml.weighting.LossWeighting):
+        def weights(self, losses, *, tasks=None):
+            return torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
+
+    for heads, trains in (("weighted", False), ("unit", True)):
+        model = build("HPS")
+        data = draw(torch.Generator().manual_seed(0), False)
+        Only().update(Direct(heads=heads)(problem(model), data))
+        assert bool(model.heads["b"].weight.grad.any()) is trains
+    assert isinstance(model.heads["b"], nn.Linear)
