@@ -8,8 +8,6 @@ bring below 1e-16 times the largest norm over |d|, the rounding of the weights t
 ``--peers`` adds TorchJD's solvers where their extra packages are installed.
 """
 
-# ruff: noqa: E402
-
 from __future__ import annotations
 
 import os

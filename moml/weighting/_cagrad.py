@@ -24,6 +24,10 @@ from moml.weighting._min_norm import nearest
 
 # Duality gap, in units of |g0|^2, that ends the search.
 _OPTIMAL = 1e-10
+# Weights, in units of c, beyond which |g_w| is close to the rounding of the Gramian.
+_LARGEST = 1e6
+# Loss of primal value for which smaller weights are worth it: with 1e6 in float32 more is lost.
+_CLOSE = 1e-7
 
 
 class _Problem(NamedTuple):
@@ -75,24 +79,30 @@ def _correction(problem: _Problem) -> Array:
     products = problem.times(problem.average)  # (m,) g_i·g0
     everything = np.arange(len(products))
     best, gap = _on_support(problem, products, everything)
-    if gap <= _OPTIMAL:
+    if gap <= _OPTIMAL and best.sum() <= _LARGEST * problem.radius:
         return best
     vectors = root(problem.cosines) * problem.norms  # (n, m)
     average = vectors @ problem.average  # (n,)
     low, high = 0.0, problem.norms.max() / problem.radius  # of the ratio tau = |g_w| / c
     ratio = 1.0 / problem.radius
-    for _ in range(100):
+    for iteration in range(100):
         weights = _shifted(vectors, average, ratio)
         length = np.linalg.norm(vectors @ weights)
         low, high = (ratio, high) if length > problem.radius * ratio else (low, ratio)
         candidate, new_gap = _on_support(problem, products, weights.nonzero()[0])
+        if new_gap == np.inf:
+            candidate, new_gap = _certified(problem, products, weights)
         if new_gap < gap:
             best, gap = candidate, new_gap
         if gap <= _OPTIMAL or low >= (1.0 - 1e-13) * high or high < 1e-12:
             break
         guess = 1.0 / max(candidate.sum(), 1e-300)
-        ratio = guess if low < guess < high else _between(low, high)
-    return best if gap <= 1e-9 else max(best, _at_kink(problem), key=problem.worst_task)
+        trusted = iteration < 6 or iteration % 2  # every other one is a bisection, if it takes long
+        ratio = guess if trusted and low < guess < high else _between(low, high)
+    if gap <= 1e-9 and best.sum() <= _LARGEST * problem.radius:
+        return best
+    kink = _at_kink(problem)  # preferred if as good: the other is a sum of cancelling gradients
+    return kink if problem.worst_task(kink) >= problem.worst_task(best) - _CLOSE else best
 
 
 def _between(low: float, high: float) -> float:
@@ -129,20 +139,19 @@ def _on_support(
         return correction, np.inf
     level = (q + np.sqrt(discriminant)) / a
     correction[support] = (level * solved[:, 0] - solved[:, 1]) / norms
-    if not (correction >= 0.0).all():
-        return np.maximum(correction, 0.0), np.inf
-    return correction, _gap(problem, products, correction)
+    return _certified(problem, products, np.maximum(correction, 0.0))
 
 
-def _gap(problem: _Problem, products: Array, correction: Array) -> float:
-    """Dual minus primal value, in units of |g0|^2."""
-    total = correction.sum()
-    if not 0.0 < total < np.inf:
-        return np.inf
-    inner = problem.times(correction)
-    length = float(np.sqrt(max(float(correction @ inner), 0.0)))
-    dual = (products @ correction + problem.radius * length) / total
-    return dual - problem.worst_task(correction)
+def _certified(problem: _Problem, products: Array, weights: Array) -> tuple[Array, float]:
+    """Weights scaled to the ball's boundary, and dual minus primal value in units of |g0|^2."""
+    total = weights.sum()
+    square = float(weights @ problem.times(weights))
+    if not 0.0 < total < np.inf or not square > 0.0:
+        return weights, np.inf
+    length = float(np.sqrt(square))
+    correction = weights * (problem.radius / length)
+    dual = (products @ weights + problem.radius * length) / total
+    return correction, dual - problem.worst_task(correction)
 
 
 def _at_kink(problem: _Problem) -> Array:

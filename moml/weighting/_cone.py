@@ -16,6 +16,9 @@ from moml.weighting._gramian import Array, correlation, root
 
 # Shortfall of cos(g_i, d) below zero, relative to the norms involved, that counts as rounding.
 _ROUNDING = 1e-12
+# Makes dependent gradients independent for least squares, which else may end anywhere; its square
+# is what the cosines change by.
+_RIDGE = 1e-7
 # Weights beyond this come from dependent gradients, where the linear system is noise.
 _LARGEST = 1e6
 
@@ -96,7 +99,10 @@ class Projector:
         return np.maximum(surplus, 0.0) if error <= _ROUNDING * (1.0 + surplus.sum()) else None
 
     def _least_squares(self, weights: Array) -> Array:
+        m = len(weights)
         if self._root is None:
-            self._root = root(self.cosines)
-        surplus, _ = nnls(self._root, -self._root @ weights, maxiter=30 * len(weights))
+            self._root = np.vstack([root(self.cosines), _RIDGE * np.eye(m)])  # (rank + m, m)
+        target = -self._root @ weights
+        target[-m:] = 0.0  # only the surplus is kept small
+        surplus, _ = nnls(self._root, target, maxiter=30 * m)
         return surplus

@@ -1,0 +1,306 @@
+"""Reference values, one or more rows a method, each with its source."""
+
+import math
+
+import pytest
+import torch
+
+from moml import Evaluation
+from moml.weighting import DWA, EW, GLS, MGDA, RLW, UW, CAGrad, NashMTL, PCGrad, UPGrad
+from moml.weighting._normalization import gradient_factors
+
+S2 = math.sqrt(2.0)
+# g1 = (1, 0), g2 = (-1, 1) conflict; all values below are exact arithmetic on them.
+CONFLICT = [[1.0, 0.0], [-1.0, 1.0]]
+ORTHOGONAL = [[2.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.5]]
+
+VALUES = [
+    # every weight 1, by definition
+    ("EW", EW(), CONFLICT, [1, 1]),
+    # K = 2 closed form: w1 = (g2 - g1)·g2 / |g1 - g2|^2 = 3/5
+    ("MGDA two", MGDA(), CONFLICT, [3 / 5, 2 / 5]),
+    # the same, clamped: (g2 - g1)·g2 < 0, the shorter gradient alone
+    ("MGDA clamped", MGDA(), [[1, 0], [2, 1]], [1, 0]),
+    # orthogonal gradients: w_i proportional to 1 / |g_i|^2 = 1/4, 1, 4
+    ("MGDA orthogonal", MGDA(), ORTHOGONAL, [1 / 21, 4 / 21, 16 / 21]),
+    # g3 = g1 + g2 has g3·d >= |d|^2 for d of (g1, g2): outside the support
+    ("MGDA support", MGDA(), [[1, 0], [0, 1], [1, 1]], [1 / 2, 1 / 2, 0]),
+    # unit gradients: the point nearest to 0 is the midpoint, whatever the norms
+    ("MGDA l2", MGDA(normalize="l2"), [[3, 0], [0, 1]], [1 / 2, 1 / 2]),
+    # losses (2, 1): g1 / 2 and g2, orthogonal with norms 1/2 and 1: weights 4 to 1
+    ("MGDA loss", MGDA(normalize="loss"), [[1, 0], [0, 1]], [4 / 5, 1 / 5]),
+    # losses (2, 1) and norms (3, 1): scaled norms 1/2 and 1
+    ("MGDA loss+", MGDA(normalize="loss+"), [[3, 0], [0, 1]], [4 / 5, 1 / 5]),
+    # Frank-Wolfe from (1/2, 1/2), exact line search: a segment is solved by one step
+    ("MGDA Frank-Wolfe", MGDA(solver="frank_wolfe"), CONFLICT, [3 / 5, 2 / 5]),
+    # K = 2: a_i = 1 / (|g_i| sqrt(1 + cos)), cos = -1/sqrt(2); Navon et al., claim on K = 2
+    (
+        "Nash two",
+        NashMTL(max_norm=None),
+        CONFLICT,
+        [1 / math.sqrt(1 - 1 / S2), 1 / (S2 * math.sqrt(1 - 1 / S2))],
+    ),
+    # orthogonal: a_i = 1 / |g_i|
+    ("Nash orthogonal", NashMTL(max_norm=None), ORTHOGONAL, [1 / 2, 1, 2]),
+    # |G a| = sqrt(K), so max_norm = 1 divides by sqrt(3)
+    ("Nash clipped", NashMTL(), ORTHOGONAL, [x / math.sqrt(3) for x in (1 / 2, 1, 2)]),
+    # c = 0: the average, no rescaling left
+    ("CAGrad c = 0", CAGrad(c=0.0), CONFLICT, [1 / 2, 1 / 2]),
+    # unit orthogonal gradients: d = g0 (1 + c) by symmetry, over 1 + c^2, 1 + c or 1
+    ("CAGrad symmetric", CAGrad(c=0.5), [[1, 0], [0, 1]], [0.75 / 1.25] * 2),
+    ("CAGrad rescale 2", CAGrad(c=0.5, rescale=2), [[1, 0], [0, 1]], [1 / 2, 1 / 2]),
+    ("CAGrad rescale 0", CAGrad(c=0.5, rescale=0), [[1, 0], [0, 1]], [0.75, 0.75]),
+    # opposite gradients 1 and -3, g0 = -1: max_d min(d, -3d) on |d + 1| <= c is at d = -1 + c, by
+    # w = (1, 0): 1/2 + c and 1/2
+    ("CAGrad opposite", CAGrad(c=0.5, rescale=0), [[1.0], [-3.0]], [1, 1 / 2]),
+    # no conflict: the mean
+    ("UPGrad mean", UPGrad(), [[1, 0], [1, 1]], [1 / 2, 1 / 2]),
+    # g1 - (g1·g2 / g2·g2) g2 = g1 + g2/2 and g2 + g1, halved
+    ("UPGrad two", UPGrad(), CONFLICT, [1, 3 / 4]),
+    # K = 2: sum of the same two projections
+    ("PCGrad two", PCGrad(), CONFLICT, [2, 3 / 2]),
+    # g1 = (1,0,0) conflicts with g2 only, g2 with g1 only, g3 with none: order does not matter
+    ("PCGrad three", PCGrad(), [[1, 0, 0], [-1, 1, 0], [0, 0, 1]], [2, 3 / 2, 1]),
+    # derivatives of sqrt(2 * 1): sqrt(2) / (2 * 2), sqrt(2) / (2 * 1)
+    ("GLS", GLS(), CONFLICT, [S2 / 4, S2 / 2]),
+    # 1 / (2 exp(-1/2)) and 1/2 before any training
+    ("UW", UW(), CONFLICT, [math.exp(0.5) / 2] * 2),
+    ("UW init", UW(init=0.0), CONFLICT, [1 / 2, 1 / 2]),
+    # first epoch
+    ("DWA", DWA(), CONFLICT, [1, 1]),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "rows", "expected"), [row[1:] for row in VALUES], ids=[row[0] for row in VALUES]
+)
+def test_values(method, rows, expected):
+    rows = torch.tensor(rows, dtype=torch.float64)
+    losses = torch.tensor([2.0, 1.0, 1.0], dtype=torch.float64)[: len(rows)]
+    method.bind([str(i) for i in range(len(rows))])
+    weights = method.update(Evaluation.from_jacobian(rows, losses))
+    torch.testing.assert_close(
+        weights, torch.tensor(expected, dtype=torch.float64), rtol=1e-7, atol=1e-12
+    )  # 1e-7: the variances of UW are float32
+
+
+def test_nash_direction_bisects_unit_gradients():
+    rows = torch.tensor([[3.0, 1.0], [-1.0, 0.2]], dtype=torch.float64)
+    direction = NashMTL().weights(rows @ rows.mT) @ rows
+    bisector = (rows / rows.norm(dim=1, keepdim=True)).sum(0)
+    torch.testing.assert_close(direction, bisector / bisector.norm())
+
+
+def test_cagrad_of_two_against_a_grid():
+    # the dual over the segment w = (x, 1 - x), refined around the best of a fine grid
+    rows = torch.tensor([[1.0, 0.3], [-0.9, 0.4]], dtype=torch.float64)
+    average = rows.mean(0)
+    for c in (0.1, 0.4, 0.9):
+        low, high = 0.0, 1.0
+        for _ in range(12):
+            x = torch.linspace(low, high, 1001, dtype=torch.float64)
+            points = x[:, None] * rows[0] + (1 - x)[:, None] * rows[1]
+            best = (points @ average + c * average.norm() * points.norm(dim=1)).argmin()
+            low, high = x[max(best - 1, 0)].item(), x[min(best + 1, 1000)].item()
+        point = points[best]
+        expected = average + c * average.norm() / point.norm() * point
+        direction = CAGrad(c=c, rescale=0).weights(rows @ rows.mT) @ rows
+        torch.testing.assert_close(direction, expected, rtol=1e-6, atol=1e-7)
+
+
+# Standard deviations of one weight for K = 3: dirichlet in theory sqrt(1/18); the two softmax ones
+# by 2e5 draws of numpy, to four digits.
+MOMENTS = {"normal": 0.2224, "uniform": 0.0773, "dirichlet": math.sqrt(1 / 18)}
+
+
+@pytest.mark.parametrize("distribution", MOMENTS)
+def test_rlw_moments(distribution):
+    weighting = RLW(distribution=distribution)
+    losses = torch.ones(3)
+    draws = torch.stack([weighting.weights(losses) for _ in range(20_000)])
+    torch.testing.assert_close(draws.sum(1), torch.ones(20_000, dtype=torch.float64))
+    assert draws.mean(0).tolist() == pytest.approx([1 / 3] * 3, abs=0.005)
+    assert draws.std(0).tolist() == pytest.approx([MOMENTS[distribution]] * 3, abs=0.004)
+
+
+def test_rlw_bernoulli():
+    weighting = RLW(distribution="bernoulli")
+    draws = torch.stack([weighting.weights(torch.ones(3)) for _ in range(7_000)])
+    assert set(draws.unique().tolist()) == {0.0, 1.0}
+    assert (draws.sum(1) > 0).all()
+    assert draws.mean(0).tolist() == pytest.approx([4 / 7] * 3, abs=0.03)  # given not all zero
+
+
+@pytest.mark.parametrize(("ones", "tasks", "found"), [(1, 4, 1), (3, 4, 3), (3, 2, 2)])
+def test_rlw_picks_exactly_so_many(ones, tasks, found):
+    weighting = RLW(distribution="bernoulli_one", ones=ones)
+    draws = torch.stack([weighting.weights(torch.ones(tasks)) for _ in range(2_000)])
+    assert set(draws.unique().tolist()) <= {0.0, 1.0}
+    assert (draws.sum(1) == found).all()
+    assert draws.mean(0).tolist() == pytest.approx([found / tasks] * tasks, abs=0.05)
+
+
+def test_rlw_random_normal_keeps_its_means():
+    weighting = RLW(distribution="random_normal", seed=5)
+    with pytest.raises(ValueError, match="bind"):
+        weighting.weights(torch.ones(3))
+    weighting.bind("abc")
+    draws = torch.stack([weighting.weights(torch.ones(3)).log() for _ in range(20_000)])
+    differences = draws.mean(0) - draws.mean(0)[0]  # of log-softmax: those of the means
+    expected = weighting.means - weighting.means[0]
+    assert ((weighting.means >= 0) & (weighting.means <= 1)).all()
+    torch.testing.assert_close(differences, expected, rtol=0, atol=0.03)
+    present = torch.tensor([2])
+    assert weighting.weights(torch.ones(1), tasks=present).tolist() == [1.0]
+
+
+def test_rgw_leaves_heads_alone():
+    class Step(Evaluation):
+        names, tasks, losses = ("a",), torch.arange(1), torch.ones(1)
+        gramian = jacobian = None
+        pullback = assign = None
+
+        def apply(self, weights, *, heads=None):
+            self.heads = heads
+
+    for level, heads in (("loss", None), ("gradient", "unit")):
+        step = Step()
+        RLW(level=level).update(step)
+        assert step.heads == heads
+
+
+def test_uw_weights_and_penalty_are_its_objective():
+    weighting = UW()
+    weighting.bind("abc")
+    losses = torch.tensor([0.5, 2.0], dtype=torch.float64, requires_grad=True)
+    tasks = torch.tensor([0, 2])
+    with torch.no_grad():
+        weighting.log_variances.copy_(torch.tensor([0.3, 9.0, -0.7]))
+    s = weighting.log_variances[tasks]
+    objective = (losses / (2 * s.exp()) + s / 2).sum()
+    by_loss, by_parameter = torch.autograd.grad(objective, [losses, weighting.log_variances])
+    penalty = weighting.penalty(losses.detach(), tasks=tasks)
+    assert penalty.item() == pytest.approx(objective.item())
+    torch.testing.assert_close(
+        torch.autograd.grad(penalty, weighting.log_variances)[0], by_parameter
+    )
+    torch.testing.assert_close(weighting.weights(losses, tasks=tasks), by_loss.double())
+    assert by_parameter[1] == 0  # the absent task
+
+
+def drive(weighting, table):
+    """Weights of steps given as ``(epoch, {task: loss})``."""
+    names = ["a", "b"]
+    weighting.bind(names)
+    history = []
+    for epoch, losses in table:
+        rows = torch.eye(len(losses), dtype=torch.float64)
+        evaluation = Evaluation.from_jacobian(
+            rows, torch.tensor(list(losses.values()), dtype=torch.float64), names=list(losses)
+        )
+        evaluation.epoch = epoch
+        evaluation.tasks = torch.tensor([names.index(name) for name in losses])
+        history.append(weighting.update(evaluation).tolist())
+    return history
+
+
+def softmax_two(first, second, temperature=2.0):
+    a, b = math.exp(first / temperature), math.exp(second / temperature)
+    return pytest.approx([2 * a / (a + b), 2 * b / (a + b)])
+
+
+def test_dwa_by_epochs():
+    table = [
+        (0, {"a": 4.0, "b": 1.0}),
+        (0, {"a": 2.0, "b": 1.0}),  # epoch means 3, 1
+        (1, {"a": 2.0, "b": 1.0}),
+        (1, {"a": 1.0, "b": 1.0}),  # 1.5, 1
+        (2, {"a": 9.0, "b": 9.0}),
+        (3, {"a": 1.0, "b": 1.0}),
+    ]
+    history = drive(DWA(), table)
+    assert history[:4] == [[1.0, 1.0]] * 4
+    assert history[4] == softmax_two(0.5, 1.0)
+    assert history[5] == softmax_two(6.0, 9.0)
+
+
+def test_dwa_by_window_ignores_epochs():
+    table = [(0, {"a": a, "b": 1.0}) for a in (4.0, 2.0, 2.0, 1.0, 9.0)]
+    history = drive(DWA(window=2, temperature=1.0), table)
+    assert history[:4] == [[1.0, 1.0]] * 4
+    assert history[4] == softmax_two(0.5, 1.0, temperature=1.0)
+
+
+def test_dwa_absent_task_moves_no_history():
+    table = [
+        (0, {"a": 4.0, "b": 1.0}),
+        (1, {"a": 2.0}),  # b absent for an epoch
+        (2, {"a": 1.0, "b": 3.0}),
+        (3, {"a": 1.0, "b": 1.0}),
+    ]
+    history = drive(DWA(), table)
+    assert history[1] == [1.0]
+    assert history[2] == softmax_two(0.5, 1.0)  # b has one epoch so far: neutral
+    assert history[3] == softmax_two(0.5, 3.0)
+
+
+def test_gls_does_not_underflow():
+    # LibMTL's product of 32 losses of 1e-3 or so is zero in float32
+    losses = torch.full((32,), 1e-30, dtype=torch.float64)
+    assert GLS().weights(losses).tolist() == pytest.approx([1 / 32] * 32)
+
+
+@pytest.mark.parametrize("bad", (0.0, -1.0, float("nan")))
+def test_gls_needs_positive_losses(bad):
+    weighting = GLS()
+    losses = torch.tensor([1.0, bad])
+    with pytest.raises(ValueError, match=r"`losses` should be positive for GLS.*task\(s\) 1\."):
+        weighting.weights(losses)
+    weighting.bind(["depth", "normal", "edges"])
+    with pytest.raises(ValueError, match=r"task\(s\) 'edges'\."):
+        weighting.weights(losses, tasks=torch.tensor([0, 2]))
+
+
+def test_gradient_factors():
+    gramian = torch.diag(torch.tensor([4.0, 0.0, 1.0], dtype=torch.float64))
+    losses = torch.tensor([0.0, 2.0, 8.0], dtype=torch.float64)
+    # a zero norm or loss takes the smallest factor of the others
+    for by, expected in (
+        ("none", [1, 1, 1]),
+        ("l2", [1 / 2, 1 / 2, 1]),
+        ("loss", [1 / 8, 1 / 2, 1 / 8]),
+        ("loss+", [1 / 8, 1 / 8, 1 / 8]),
+    ):
+        factors = gradient_factors(by, gramian=gramian, losses=losses)
+        assert factors.tolist() == pytest.approx(expected)
+    assert gradient_factors("l2", gramian=torch.zeros(2, 2)).tolist() == [1.0, 1.0]
+    with pytest.raises(ValueError, match="should be given"):
+        gradient_factors("loss", gramian=gramian)
+    with pytest.raises(ValueError, match="should not be negative"):
+        gradient_factors("loss+", gramian=gramian, losses=-losses)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: RLW(distribution="gaussian"),
+        lambda: RLW(level="heads"),
+        lambda: RLW(ones=0),
+        lambda: DWA(temperature=0.0),
+        lambda: DWA(window=0),
+        lambda: MGDA(normalize="l1"),
+        lambda: MGDA(solver="fw"),
+        lambda: CAGrad(c=-0.1),
+        lambda: CAGrad(rescale=3),
+        lambda: NashMTL(max_norm=0.0),
+    ],
+)
+def test_bad_options_are_explained(build):
+    with pytest.raises(ValueError, match=r"`\w+` should be .*, found"):
+        build()
+
+
+@pytest.mark.parametrize("method", (UW, DWA))
+def test_state_per_task_needs_names(method):
+    with pytest.raises(ValueError, match=r"Call `bind\(names\)` first"):
+        method().weights(torch.ones(2))
