@@ -24,9 +24,9 @@ from moml.weighting._min_norm import nearest
 
 # Duality gap, in units of |g0|^2, that ends the search.
 _OPTIMAL = 1e-10
-# Weights, in units of c, beyond which |g_w| is close to the rounding of the Gramian.
+# How much longer the corrections of single tasks may be than their sum: beyond, it is rounding.
 _LARGEST = 1e6
-# Loss of primal value for which smaller weights are worth it: with 1e6 in float32 more is lost.
+# Loss of primal value that avoiding this is worth: in float32 more would be lost.
 _CLOSE = 1e-7
 
 
@@ -79,7 +79,7 @@ def _correction(problem: _Problem) -> Array:
     products = problem.times(problem.average)  # (m,) g_i·g0
     everything = np.arange(len(products))
     best, gap = _on_support(problem, products, everything)
-    if gap <= _OPTIMAL and best.sum() <= _LARGEST * problem.radius:
+    if gap <= _OPTIMAL and best @ problem.norms <= _LARGEST * problem.radius:
         return best
     vectors = root(problem.cosines) * problem.norms  # (n, m)
     average = vectors @ problem.average  # (n,)
@@ -99,7 +99,7 @@ def _correction(problem: _Problem) -> Array:
         guess = 1.0 / max(candidate.sum(), 1e-300)
         trusted = iteration < 6 or iteration % 2  # every other one is a bisection, if it takes long
         ratio = guess if trusted and low < guess < high else _between(low, high)
-    if gap <= 1e-9 and best.sum() <= _LARGEST * problem.radius:
+    if gap <= 1e-9 and best @ problem.norms <= _LARGEST * problem.radius:
         return best
     kink = _at_kink(problem)  # preferred if as good: the other is a sum of cancelling gradients
     return kink if problem.worst_task(kink) >= problem.worst_task(best) - _CLOSE else best
