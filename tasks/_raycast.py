@@ -106,7 +106,7 @@ def render(scene: Scene, size: tuple[int, int]) -> View:
     distance = np.linalg.norm(to_light, axis=1)
     cosine = np.clip((normals * to_light).sum(1) / distance, 0, None)
     lit = ~_blocked(scene, points, to_light)
-    light = scene.ambient + (1 - scene.ambient) * cosine * lit * 4 / (3 + distance)
+    light = scene.ambient + (1 - scene.ambient) * cosine * lit * 5 / (3 + distance)
     image = np.clip(albedo * light[:, None], 0, 1)
     return View(
         image.T.reshape(3, *size),

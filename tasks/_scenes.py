@@ -15,14 +15,14 @@ def random_scene(rng: Generator) -> Scene:
     eye = np.array([rng.uniform(-0.25, 0.25) * width, rng.uniform(1.3, 1.6), rng.uniform(0.3, 0.8)])
     yaw, pitch = np.deg2rad(rng.uniform((-25, 2), (25, 18)))
     solids = _furnish(rng, low, high, eye)
-    light = low + (high - low) * rng.uniform((0.2, 0.8, 0.2), (0.8, 0.97, 0.8))
+    light = low + (high - low) * rng.uniform((0.05, 0.55, 0.05), (0.95, 0.95, 0.4))
     return Scene(
         low=low,
         high=high,
         colours=rng.uniform(0.25, 1.0, (6, 3)),
         solids=solids,
         light=light,
-        ambient=rng.uniform(0.3, 0.5),
+        ambient=rng.uniform(0.15, 0.35),
         eye=eye,
         rotation=camera_rotation(yaw, pitch),
         slope=np.tan(np.deg2rad(55) / 2),

@@ -21,7 +21,7 @@ from tasks._symmetry import SymmetricSource
 if TYPE_CHECKING:
     from torchmetrics import Metric
 
-NOISE = 0.02
+NOISE = 0.01
 CHANNELS = {"segmentation": len(CLASSES), "depth": 1, "normals": 3}
 
 
