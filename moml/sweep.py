@@ -128,6 +128,6 @@ def tune(
     lost = [label for label in labels if label not in best]
     if lost:
         raise ValueError(
-            f"`learning_rates` should hold one at which {lost} does not diverge, found {list(rates)}."
+            f"`learning_rates` should hold one at which {lost} converges, found {list(rates)}."
         )
     return {label: rate for label, (_, rate) in best.items()}

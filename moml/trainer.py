@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from rich.console import Console
 from torch import nn
 from torch.nn import Parameter
 from torch.optim import Optimizer
@@ -18,13 +19,13 @@ from torch.optim.lr_scheduler import LRScheduler
 
 import moml
 from moml.architecture import Architecture
-from moml.callback import Callback, History
+from moml.callback import Callback
 from moml.checkpoint import Checkpoint, make_folder
 from moml.data import Batch, BatchLoader, Source, Suite, TensorSource
 from moml.data.stream import LoaderStream
 from moml.data.subset import TaskSubset
 from moml.evaluation import Heads
-from moml.logging import Conflicts, MetricsLog, Progress, TensorBoardLog
+from moml.logging import Conflicts, Log, MetricsLog, Progress, TensorBoardLog
 from moml.loop import fit
 from moml.multitask import MultiTask
 from moml.optim import GradientStep
@@ -174,7 +175,16 @@ class Trainer:
         make_folder(folder)
         check_labels(self.suite, self.loader("train"))
         checkpoint = Checkpoint(folder / "checkpoints", every=self.checkpoint_every, resume=resume)
-        log = MetricsLog(folder / "metrics.jsonl", every=self.log_every)
+        logs: list[Log] = [
+            MetricsLog(folder / "metrics.jsonl", every=self.log_every),
+            TensorBoardLog(folder / "tensorboard", every=self.log_every),
+            Progress(console=Console(quiet=True) if quiet else None),
+        ]
+
+        def write(record: dict[str, Any]) -> None:
+            for log in logs:
+                log.write(record)
+
         validation = Validation(
             self.architecture,
             self.suite.tasks,
@@ -182,15 +192,12 @@ class Trainer:
             best=checkpoint.folder / "best.pt",
             every=self.eval_every,
             reference=self.reference,
-            write=log.write,
+            write=write,
             device=self.device,
         )
-        callbacks: list[Callback] = [log, validation]
-        callbacks.append(TensorBoardLog(folder / "tensorboard", every=self.log_every))
+        callbacks: list[Callback] = [*logs, validation]
         if self.conflicts_every is not None:
-            callbacks.insert(0, Conflicts(_positive("conflicts_every", self.conflicts_every)))
-        if not quiet:
-            callbacks.append(Progress())
+            callbacks.append(Conflicts(_positive("conflicts_every", self.conflicts_every)))
         started = time.process_time()
         history = fit(
             self.problem,
@@ -204,10 +211,14 @@ class Trainer:
         )
         if history.stopped:
             return {"stopped": history.stopped}
-        return self._conclude(folder, validation, log, time.process_time() - started, history)
+        return self._conclude(folder, validation, write, time.process_time() - started)
 
     def _conclude(
-        self, folder: Path, validation: Validation, log: MetricsLog, seconds: float, _: History
+        self,
+        folder: Path,
+        validation: Validation,
+        write: Callable[[dict[str, Any]], None],
+        seconds: float,
     ) -> dict[str, Any]:
         """Store the weights, test the best ones, write results."""
         from safetensors.torch import save_model
@@ -222,7 +233,7 @@ class Trainer:
         }
         test = scores["test"]
         score = selection_score(test.metrics, tasks, self.reference)
-        log.write(eval_record("test", validation.best_step, test, score, best=True))
+        write(eval_record("test", validation.best_step, test, score, best=True))
         results = {
             "suite": self.suite_name,
             "architecture": type(self.architecture).__name__,

@@ -76,7 +76,7 @@ class TwoDigits(Suite):
         """A linear classifier."""
         return LinearHead(in_features, 10)
 
-    def _pairs(self, split: Split, tasks: tuple[str, ...], *, stream: int) -> OverlaySource:
+    def _pairs(self, split: Split, tasks: tuple[str, ...], *, stream: int) -> _OverlaySource:
         images, labels = _digits()
         generator = torch.Generator().manual_seed(self.seed)
         items = torch.randperm(len(images), generator=generator)[ITEMS[split]]
@@ -87,10 +87,10 @@ class TwoDigits(Suite):
         if split == "train":
             seed = 7_919 * (self.seed + 1) + stream
             present = present_labels(tasks, len(chosen), missing=self.missing, seed=seed)
-        return OverlaySource(images, labels, items[chosen], tasks, present)
+        return _OverlaySource(images, labels, items[chosen], tasks, present)
 
 
-class OverlaySource(Source):
+class _OverlaySource(Source):
     """Pairs of digits, laid over each other when a batch is asked for.
 
     Args:

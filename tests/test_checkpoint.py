@@ -23,7 +23,9 @@ def test_a_truncated_last_one_falls_back_with_one_sentence(tmp_path):
     checkpoint.save({"step": 1})
     checkpoint.save({"step": 2})
     checkpoint.last.write_bytes(checkpoint.last.read_bytes()[:100])
-    with pytest.warns(UserWarning, match=r"`last.pt` should be a complete moml checkpoint.*previous.pt"):
+    with pytest.warns(
+        UserWarning, match=r"`last.pt` should be a complete moml checkpoint.*previous.pt"
+    ):
         assert checkpoint.load()["step"] == 1
 
 

@@ -56,14 +56,24 @@ def fresh(code):
 
 
 def test_importing_moml_is_light():
-    assert fresh("import sys, moml; print(*[m for m in sys.modules if m in ('torch', 'numpy')])") == []
+    assert (
+        fresh("import sys, moml; print(*[m for m in sys.modules if m in ('torch', 'numpy')])") == []
+    )
 
 
 @pytest.mark.parametrize(
     "names", ["moml.fit, moml.backward", "moml.weighting", "__import__('tasks').TwoDigits"]
 )
 def test_heavy_packages_wait_until_they_are_used(names):
-    heavy = "matplotlib rich tensorboard torchmetrics jsonargparse sklearn networkx".split()
+    heavy = [
+        "matplotlib",
+        "rich",
+        "tensorboard",
+        "torchmetrics",
+        "jsonargparse",
+        "sklearn",
+        "networkx",
+    ]
     code = f"import sys, moml; {names}; print(*[m for m in {heavy} if m in sys.modules])"
     assert fresh(code) == []
 

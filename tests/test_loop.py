@@ -205,7 +205,10 @@ def test_parameter_missing_from_the_optimizer():
 
 @pytest.mark.parametrize(
     ("steps", "batches", "message"),
-    [(0, [None], "`steps` should be at least 1, found 0"), (1, [], "at least one batch, found none")],
+    [
+        (0, [None], "`steps` should be at least 1, found 0"),
+        (1, [], "at least one batch, found none"),
+    ],
 )
 def test_nothing_to_do(steps, batches, message):
     model = network()
@@ -218,7 +221,7 @@ def test_a_checkpoint_of_something_else(tmp_path):
     run(EW, steps=2, folder=tmp_path)
     model = network(("a", "b"))
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    with pytest.raises(CheckpointError, match="same problem.*its tasks are"):
+    with pytest.raises(CheckpointError, match=r"same problem.*its tasks are"):
         moml.fit(
             problem(model), Direct(), EW(), optimizer, [None], steps=3,
             checkpoint=Checkpoint(tmp_path, resume=True),

@@ -6,7 +6,6 @@ from typing import Any
 
 import yaml
 
-from moml import catalog
 from moml.cli.parser import Parser, dump, train_parser
 
 _OWN = ("weightings", "seeds", "learning_rates", "tune", "jobs", "output", "references", "config")
@@ -35,14 +34,6 @@ def sweep_parser(prog: str, description: str) -> Parser:
         "--references", type=bool, default=False, help="Train single tasks too, and show Δ%."
     )
     return parser
-
-
-def parsed(parser: Parser, argv: Any) -> Any:
-    """The configuration, which has to name a suite."""
-    config = parser.parse(argv)
-    if config.suite is None:
-        raise ValueError(f"`suite` should be given: one of {', '.join(catalog.names('suites'))}.")
-    return config
 
 
 def common_settings(config: Any) -> dict[str, Any]:

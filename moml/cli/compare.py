@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from moml import catalog
-from moml.cli._sweep_options import common_settings, default_rates, parsed, sweep_parser
+from moml.cli._sweep_options import common_settings, default_rates, sweep_parser
 from moml.cli.single import single_task_reference
 from moml.sweep import Job, run_jobs, tune
 from moml.trainer import write_json
@@ -16,7 +16,7 @@ from moml.trainer import write_json
 def run(argv: Sequence[str]) -> int:
     """Tune, run every method on every seed, write one table and one picture."""
     parser = sweep_parser("moml compare", "Compare weightings over seeds at equal budget.")
-    config = parsed(parser, argv)
+    config = parser.parse(argv)
     methods = dict(_method(entry) for entry in config.weightings)
     common = common_settings(config)
     folder = Path(config.output or f"runs/compare-{common['suite']['class_path'].split('.')[-1]}")

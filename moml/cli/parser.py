@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from types import NoneType, UnionType
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace
@@ -60,6 +60,9 @@ class Parser(ArgumentParser):
             name = (unknown.group(1) or unknown.group(2)).lstrip("-")
             known = [a.dest for a in self._actions if a.dest]
             return f"There is no option `{name}`.{catalog.hint(name, known)}"
+        if "required: suite" in message:
+            suites = ", ".join(catalog.names("suites"))
+            return f"`suite` should be given: one of {suites}, or a class path."
         key = re.search(r'[Kk]ey "([\w.]+)"', message)
         if key:
             name = key.group(1)
@@ -161,12 +164,16 @@ def _configured(argv: Sequence[str]) -> list[tuple[str, Any]]:
 
 
 def _expected(name: str) -> str:
-    """A parameter's type in words."""
-    parameter = inspect.signature(Trainer.__init__).parameters.get(name)
-    if parameter is None:
-        return ""
-    text = str(parameter.annotation)
-    text = re.sub(r"Literal\[(.*?)\]", lambda m: " or ".join(m.group(1).split(", ")), text)
-    return {"int | None": "an integer", "float | None": "a number", "int": "an integer"}.get(
-        text, text
-    )
+    """A parameter's type in words; empty if it is not a plain value."""
+    kind: Any = get_type_hints(Trainer.__init__).get(name)
+    kinds = [one for one in get_args(kind) if one is not NoneType] if _is_union(kind) else [kind]
+    words = {int: "an integer", float: "a number", list[str]: "a list of names"}
+    texts = [
+        " or ".join(map(repr, get_args(one))) if get_origin(one) is Literal else words.get(one, "")
+        for one in kinds
+    ]
+    return " or ".join(texts) if all(texts) else ""
+
+
+def _is_union(kind: object) -> bool:
+    return get_origin(kind) in (Union, UnionType)

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from moml.cli._sweep_options import common_settings, default_rates, parsed, sweep_parser
+from moml.cli._sweep_options import common_settings, default_rates, sweep_parser
 from moml.cli.parser import train_parser
 from moml.sweep import Job, run_jobs, tune
 from moml.trainer import write_json
@@ -16,7 +16,7 @@ from moml.trainer import write_json
 def run(argv: Sequence[str]) -> int:
     """Train every task alone and write the reference file."""
     parser = sweep_parser("moml single", "Train each task alone, at a tuned rate, over seeds.")
-    config = parsed(parser, argv)
+    config = parser.parse(argv)
     folder = Path(config.output or f"runs/single-{config.suite.class_path.split('.')[-1]}")
     rates = config.learning_rates or list(default_rates(parser, config))
     path = folder / "reference.json"
@@ -64,7 +64,8 @@ def single_task_reference(
     results = execute(jobs)
     test: dict[str, dict[str, float]] = {}
     for name in names:
-        runs = [results[job]["test"][name] for job in jobs if job.label == name and "failed" not in results[job]]
+        done = [results[job] for job in jobs if job.label == name]
+        runs = [result["test"][name] for result in done if "failed" not in result]
         test[name] = {metric: fmean(run[metric] for run in runs) for metric in runs[0]}
     reference = {
         "suite": type(suite).__name__,

@@ -20,13 +20,10 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--resume", type=str, help="Run folder to continue; its own settings apply."
     )
+    resumed = resumed_folder(argv)
+    if resumed is not None:
+        return _report_outcome(resumed, _resume(resumed, argv))
     config = parser.parse(argv)
-    if config.resume is not None:
-        return _report_outcome(*_resume(Path(config.resume), argv))
-    if config.suite is None:
-        from moml import catalog
-
-        raise ValueError(f"`suite` should be given: one of {', '.join(catalog.names('suites'))}.")
     folder = Path(config.run_dir) if config.run_dir else _fresh_folder(config)
     trainer, text = _prepared(parser, config)
     results = start_run(trainer, text, folder)
@@ -75,14 +72,24 @@ def _prepared(parser: Parser, config: Any) -> tuple[Trainer, str]:
     return build_trainer(plain, settings), dump(plain, settings)
 
 
-def _resume(folder: Path, argv: Sequence[str]) -> tuple[Path, dict[str, Any]]:
+def resumed_folder(argv: Sequence[str]) -> Path | None:
+    """The folder after ``--resume``, looked up first: with it, no other option is needed."""
+    for i, argument in enumerate(argv):
+        if argument == "--resume" and i + 1 < len(argv):
+            return Path(argv[i + 1])
+        if argument.startswith("--resume="):
+            return Path(argument.removeprefix("--resume="))
+    return None
+
+
+def _resume(folder: Path, argv: Sequence[str]) -> dict[str, Any]:
     if len([a for a in argv if a.startswith("--")]) > 1:
         raise ValueError("`resume` should be the only option: the run's own settings apply.")
     path = folder / "config.yaml"
     if not path.exists():
         raise ValueError(f"`resume` should be a run folder, found no config.yaml in '{folder}'.")
     trainer, _ = trainer_from_file(path)
-    return folder, finish_run(trainer, folder, resume=True)
+    return finish_run(trainer, folder, resume=True)
 
 
 def _fresh_folder(config: Any) -> Path:

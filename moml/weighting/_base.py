@@ -152,11 +152,18 @@ class JacobianAggregator(Weighting):
 
 
 class Randomized(nn.Module):
-    """Mixin: a random generator of its own that is part of the ``state_dict``."""
+    """Mixin: a random generator of its own that is part of the ``state_dict``.
 
-    def __init__(self, seed: int = 0) -> None:
+    Args:
+        seed: Seed of the generator; the one PyTorch's global generator was given last
+            (``torch.manual_seed``) unless given, so that runs with other seeds draw other numbers.
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
         super().__init__()
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generator = torch.Generator().manual_seed(
+            torch.initial_seed() if seed is None else seed
+        )
 
     def get_extra_state(self) -> Tensor:
         """State of the generator."""

@@ -19,7 +19,7 @@ class PCGrad(Randomized, GramianWeighting):
     tasks a later projection can bring an earlier conflict back: the sum may conflict.
 
     Args:
-        seed: Of the generator of the orders, which is part of the ``state_dict``.
+        seed: Of the generator of the orders; PyTorch's global seed unless given.
 
     LibMTL name: ``PCGrad``; TorchJD: ``PCGrad``.
     """
@@ -27,7 +27,7 @@ class PCGrad(Randomized, GramianWeighting):
     traits = frozenset({"scale_invariant", "linear_under_scaling"})
     paper = "Yu et al., Gradient Surgery for Multi-Task Learning, NeurIPS 2020"
 
-    def __init__(self, *, seed: int = 0) -> None:
+    def __init__(self, *, seed: int | None = None) -> None:
         super().__init__(seed)
 
     def weights(

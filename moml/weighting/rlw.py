@@ -35,7 +35,7 @@ class RLW(Randomized, LossWeighting):
         level: ``loss`` scales each task's loss, private parameters included; ``gradient`` scales
             shared gradients only (the paper's random gradient weighting, RGW).
         ones: Number of tasks that ``bernoulli_one`` picks; at most those present.
-        seed: Of the generator, which is part of the ``state_dict``.
+        seed: Of the generator; PyTorch's global seed unless given.
 
     LibMTL name: ``RLW`` (``normal`` only); TorchJD: ``Random`` (``normal`` only).
     """
@@ -51,7 +51,7 @@ class RLW(Randomized, LossWeighting):
         distribution: Distribution = "normal",
         level: Level = "loss",
         ones: int = 1,
-        seed: int = 0,
+        seed: int | None = None,
     ) -> None:
         super().__init__(seed)
         if distribution not in get_args(Distribution):

@@ -202,7 +202,10 @@ def test_frozen_and_unused_shared_parameters_stay_out():
     model.encoder.register_parameter("unused", nn.Parameter(torch.ones(3, dtype=torch.float64)))
     task_problem, data = problem(model), batch()
     evaluation = Direct()(task_problem, data)
-    assert evaluation.jacobian.shape == (3, sum(p.numel() for p in model.encoder[2].parameters()) + 3)
+    assert evaluation.jacobian.shape == (
+        3,
+        sum(p.numel() for p in model.encoder[2].parameters()) + 3,
+    )
     evaluation.apply(torch.ones(3, dtype=torch.float64))
     assert first.weight.grad is None
     assert model.encoder.unused.grad is None
@@ -237,7 +240,7 @@ def test_undeclared_and_wrongly_private_parameters_are_errors():
             own = list(super().private_parameters(task))
             return [*own, *self.architecture.encoder.parameters()] if task == "a" else own
 
-    with pytest.raises(ValueError, match="reached by that task only.*Declare it shared"):
+    with pytest.raises(ValueError, match=r"reached by that task only.*Declare it shared"):
         Direct()(Stolen(network(), problem(network()).task_losses), batch())
 
 
@@ -303,7 +306,7 @@ def test_gramian_products_are_float64():
 
 
 def test_only_what_is_asked_for_is_differentiated(monkeypatch):
-    """Equal weighting: two backward calls, no gradient rows. MGDA: heads and encoder once a task."""
+    """Equal weighting: two backward calls, no rows. MGDA: each head and the encoder once a task."""
     calls = {"grad": 0, "backward": 0}
     for name in calls:
         original = getattr(torch.autograd, name)
