@@ -15,7 +15,7 @@ from rich.console import Console
 from torch import nn
 from torch.nn import Parameter
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 import moml
 from moml.architecture import Architecture
@@ -24,6 +24,7 @@ from moml.checkpoint import Checkpoint, make_folder
 from moml.data import Batch, BatchLoader, Source, Suite, TensorSource
 from moml.data.stream import LoaderStream
 from moml.data.subset import TaskSubset
+from moml.data.suite import Schedule
 from moml.evaluation import Heads
 from moml.logging import Conflicts, Log, MetricsLog, Progress, TensorBoardLog
 from moml.loop import fit
@@ -56,7 +57,8 @@ class Trainer:
         architecture: How tasks share the network; receives the encoder and the heads.
         encoder: A module whose ``out_features`` says what heads get; the suite's unless given.
         optimizer: Any PyTorch optimizer; its rate is set by ``learning_rate``.
-        scheduler: Any PyTorch scheduler, stepped once per step.
+        schedule: How the learning rate goes on; the suite's unless given.
+        scheduler: Any PyTorch scheduler instead, stepped once per step.
         learning_rate: The suite's unless given.
         steps: Optimizer steps; the suite's unless given.
         batch_size: The suite's unless given.
@@ -89,6 +91,7 @@ class Trainer:
         *,
         encoder: nn.Module | None = None,
         optimizer: MakeOptimizer = torch.optim.Adam,
+        schedule: Schedule | None = None,
         scheduler: MakeScheduler | None = None,
         learning_rate: float | None = None,
         steps: int | None = None,
@@ -124,7 +127,8 @@ class Trainer:
         self.conflicts_every = conflicts_every
         self.seed, self.clip_norm = seed, clip_norm
         self.learning_rate = defaults.learning_rate if learning_rate is None else learning_rate
-        self.make_optimizer, self.make_scheduler = optimizer, scheduler
+        self.make_optimizer = optimizer
+        self.make_scheduler = scheduler or self._schedule(schedule or defaults.schedule)
         self.reference_path, self.reference = reference, read_reference(reference, self.suite)
         self.weighting_name = type(weighting).__name__
         self.weighting = wrap(weighting, normalize, weight_sum, update_every)
@@ -158,6 +162,11 @@ class Trainer:
     def loader(self, split: Literal["train", "val", "test"]) -> BatchLoader:
         """Batches of a split."""
         return self.suite.loader(split, batch_size=self.batch_size, seed=self.seed)
+
+    def _schedule(self, name: Schedule) -> MakeScheduler | None:
+        if name == "constant":
+            return None
+        return lambda optimizer: CosineAnnealingLR(optimizer, T_max=self.steps)
 
     # Running -----------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torchmetrics import Metric
 
 Split = Literal["train", "val", "test"]
+Schedule = Literal["constant", "cosine"]
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,21 @@ class TaskSpec:
 
 @dataclass(frozen=True)
 class Defaults:
-    """Training settings that suit a suite; every one can be overridden."""
+    """Training settings that suit a suite; every one can be overridden.
+
+    Attributes:
+        steps: Optimizer steps.
+        batch_size: Samples per step.
+        learning_rate: Rate of Adam, at the start.
+        schedule: How the rate goes on: the same, or down to zero along a cosine.
+        eval_every: Steps between validations.
+        learning_rates: Rates worth trying when methods are tuned.
+    """
 
     steps: int = 1000
     batch_size: int = 128
     learning_rate: float = 1e-3
-    weight_decay: float = 0.0
+    schedule: Schedule = "cosine"
     eval_every: int = 100
     learning_rates: tuple[float, ...] = field(default=(3e-4, 1e-3, 3e-3))
 
