@@ -7,6 +7,7 @@ from moml.weighting._base import (
     Randomized,
     Weighting,
 )
+from moml.weighting.aligned_mtl import AlignedMTL
 from moml.weighting.cagrad import CAGrad
 from moml.weighting.dwa import DWA
 from moml.weighting.ew import EW
@@ -26,6 +27,7 @@ __all__ = [
     "MGDA",
     "RLW",
     "UW",
+    "AlignedMTL",
     "CAGrad",
     "Every",
     "GradientNormalization",

@@ -14,7 +14,7 @@ import torchjd.scalarization as torchjd_losses
 from scipy.optimize import minimize
 
 from moml import Evaluation
-from moml.weighting import DWA, GLS, MGDA, UW, CAGrad, NashMTL, PCGrad, UPGrad
+from moml.weighting import DWA, GLS, MGDA, UW, AlignedMTL, CAGrad, NashMTL, PCGrad, UPGrad
 
 SEEDS = range(6)
 
@@ -197,6 +197,15 @@ def derivatives(scalarizer, losses):
     losses = losses.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(scalarizer(losses), losses)
     return gradient
+
+
+@pytest.mark.parametrize("scale", ["min", "median", "rmse"])
+def test_aligned_mtl_against_torchjd(scale):
+    rng = np.random.default_rng(4)
+    rows = rng.normal(size=(5, 9))
+    peer = torchjd.AlignedMTLWeighting(scale_mode=scale)(torch.from_numpy(rows @ rows.T))
+    ours = AlignedMTL(scale=scale).weights(torch.from_numpy(rows @ rows.T))
+    torch.testing.assert_close(ours, peer, rtol=1e-5, atol=0)
 
 
 def test_gls_against_torchjd():

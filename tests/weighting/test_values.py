@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from moml import Evaluation
-from moml.weighting import DWA, EW, GLS, MGDA, RLW, UW, CAGrad, NashMTL, PCGrad, UPGrad
+from moml.weighting import DWA, EW, GLS, MGDA, RLW, UW, AlignedMTL, CAGrad, NashMTL, PCGrad, UPGrad
 from moml.weighting._normalization import gradient_factors
 
 S2 = math.sqrt(2.0)
@@ -53,6 +53,15 @@ VALUES = [
     # opposite gradients 1 and -3, g0 = -1: max_d min(d, -3d) on |d + 1| <= c is at d = -1 + c, by
     # w = (1, 0): 1/2 + c and 1/2
     ("CAGrad opposite", CAGrad(c=0.5, rescale=0), [[1.0], [-3.0]], [1, 1 / 2]),
+    # orthogonal: eigenvalues 4, 1, 1/4; each gradient is brought to length sqrt(1/4), then the mean
+    ("Aligned min", AlignedMTL(), ORTHOGONAL, [1 / 12, 1 / 6, 1 / 3]),
+    ("Aligned median", AlignedMTL(scale="median"), ORTHOGONAL, [1 / 6, 1 / 3, 2 / 3]),
+    (
+        "Aligned rmse",
+        AlignedMTL(scale="rmse"),
+        ORTHOGONAL,
+        [math.sqrt(1.75) / 6, math.sqrt(1.75) / 3, 2 * math.sqrt(1.75) / 3],
+    ),
     # no conflict: the mean
     ("UPGrad mean", UPGrad(), [[1, 0], [1, 1]], [1 / 2, 1 / 2]),
     # g1 - (g1·g2 / g2·g2) g2 = g1 + g2/2 and g2 + g1, halved
