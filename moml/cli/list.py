@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from moml import catalog
 
@@ -30,13 +31,11 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _plain(text: str) -> str:
-    """Without the markup of a docstring."""
+    """Without the markup of a docstring, and safe from that of the terminal."""
     return text.replace("``", "").replace("[", r"\[")
 
 
 def _recipes() -> int:
-    from pathlib import Path
-
     for path in sorted((Path(catalog.__file__).parent / "recipes").glob("*.yaml")):
         first = path.read_text().splitlines()[0]
         print(f"{path.stem:24s} {first.lstrip('# ')}")

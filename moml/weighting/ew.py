@@ -9,7 +9,7 @@ from moml.weighting._base import LossWeighting
 
 
 class EW(LossWeighting):
-    r"""Weights 1 for every task: minimises :math:`\sum_i L_i`.
+    """Weight 1 for every task: the sum of the losses is minimised.
 
     The baseline that, tuned and selected on validation data, is hard to beat (Kurin et al., `In
     Defense of the Unitary Scalarization for Deep Multi-Task Learning

@@ -15,7 +15,9 @@ Solver = Literal["exact", "frank_wolfe"]
 
 
 class MGDA(GramianWeighting):
-    r"""Weights :math:`\arg\min_{w \in \Delta} \|\sum_i w_i g_i\|^2`, a direction no task loses by.
+    r"""Weights of the shortest vector between all gradients: a direction no task loses by.
+
+    :math:`w = \arg\min_{w \in \Delta} \|\sum_i w_i g_i\|^2`.
 
     Désidéri, `Multiple-gradient descent algorithm (MGDA)
     <https://doi.org/10.1016/j.crma.2012.03.014>`_, 2012; for networks Sener & Koltun, `Multi-Task

@@ -10,7 +10,9 @@ from moml.weighting._nash import nash_weights
 
 
 class NashMTL(GramianWeighting):
-    r"""Weights :math:`\alpha_i = 1 / (G \alpha)_i`: a compromise indifferent to the losses' scales.
+    r"""Weights of the Nash bargaining solution: a compromise indifferent to the losses' scales.
+
+    :math:`\alpha_i = 1 / (G \alpha)_i` with the Gramian :math:`G`.
 
     Navon et al., `Multi-Task Learning as a Bargaining Game <https://arxiv.org/abs/2202.01017>`_,
     ICML 2022. Multiplying one loss by a constant leaves the direction as it is. The direction's

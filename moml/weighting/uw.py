@@ -10,7 +10,9 @@ from moml.weighting._base import LossWeighting
 
 
 class UW(LossWeighting):
-    r"""Weights :math:`1 / (2 e^{s_i})` with a learnable log-variance per task.
+    r"""Weights from a learnable uncertainty per task.
+
+    :math:`w_i = 1 / (2 e^{s_i})` with the log-variance :math:`s_i`.
 
     Kendall, Gal & Cipolla, `Multi-Task Learning Using Uncertainty to Weigh Losses for Scene
     Geometry and Semantics <https://arxiv.org/abs/1705.07115>`_, CVPR 2018. The objective is

@@ -1,0 +1,81 @@
+"""One forward pass of an attack, checked; shared by the iterative attacks."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from moml.attack._ascent import Ascent
+from moml.attack._objective import Objective
+
+
+class Assessment(NamedTuple):
+    """Losses at a leaf, ready to be differentiated."""
+
+    leaf: Tensor
+    losses: Tensor  # (B, T), part of the leaf's graph
+    reached: Tensor | None  # (B, T)
+
+    @property
+    def done(self) -> Tensor:
+        """Samples whose every task has reached its goal, ``(B,)``."""
+        if self.reached is None:
+            return torch.zeros(len(self.losses), dtype=torch.bool, device=self.losses.device)
+        return self.reached.all(1)
+
+    @property
+    def total(self) -> Tensor:
+        """Sum of the losses of each sample, detached, ``(B,)``."""
+        return self.losses.detach().sum(1)
+
+    def gradient(self, ascent: Ascent, kept: Tensor | None = None) -> Tensor:
+        """The gradient to follow, of the samples at ``kept`` (all unless given).
+
+        Raises:
+            ValueError: If it is not finite or there is none.
+        """
+        if kept is None:
+            gradient = ascent.gradient(self.losses, self.reached, self.leaf)
+        else:
+            reached = None if self.reached is None else self.reached[kept]
+            gradient = ascent.gradient(self.losses[kept], reached, self.leaf)[kept]
+        _check_finite(gradient.detach(), "gradient of `loss`")
+        return gradient.detach()
+
+
+def assess(goal: Objective, x: Tensor) -> Assessment:
+    """Losses and goals at ``x``.
+
+    Raises:
+        ValueError: If there is not one loss, and one goal, a sample, or a loss is not finite.
+    """
+    leaf = x.detach().requires_grad_()
+    losses, reached = goal.measure(leaf)
+    _check_shape(losses, x, "loss")
+    _check_finite(losses.detach(), "`loss`")
+    if reached is not None:
+        _check_shape(reached, x, "success")
+        if reached.dtype != torch.bool:
+            raise ValueError(f"`success` should give bools, found {reached.dtype}.")
+        reached = reached if reached.dim() == 2 else reached[:, None]
+    return Assessment(leaf, losses if losses.dim() == 2 else losses[:, None], reached)
+
+
+def _check_shape(values: Tensor, x: Tensor, name: str) -> None:
+    if values.dim() not in (1, 2) or len(values) != len(x):
+        raise ValueError(
+            f"`{name}` should give one number a sample, shape ({len(x)},), or one a sample and "
+            f"task, found shape {tuple(values.shape)}. Do not average over the batch."
+        )
+
+
+def _check_finite(values: Tensor, name: str) -> None:
+    bad = ~values.isfinite()
+    if bad.any():
+        samples = bad.reshape(len(bad), -1).any(1).nonzero()[:, 0].tolist()
+        raise ValueError(
+            f"{name} should be finite, found NaN or infinity for {len(samples)} of {len(bad)} "
+            f"samples, the first at {samples[0]}. Check the model's output on clean data first."
+        )

@@ -1,0 +1,103 @@
+"""Projected gradient descent: steepest steps, each followed by a projection."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from moml.attack._ascent import Ascent
+from moml.attack._assess import assess
+from moml.attack._answer import Answer
+from moml.attack._base import Attack, Bounds
+from moml.attack._objective import Objective
+from moml.attack.ball import Ball
+
+
+class PGD(Attack):
+    r""":math:`x \leftarrow \Pi(x + \alpha\, \mathrm{steepest}(\nabla \ell(x)))`, several times.
+
+    Madry, Makelov, Schmidt, Tsipras, Vladu, `Towards deep learning models resistant to adversarial
+    attacks <https://arxiv.org/abs/1706.06083>`_, ICLR 2018. Fails silently where gradients are
+    masked, as by large logits: use a scale-free loss (`dlr`, `standardized`) beside the usual one.
+
+    Gives the last iterate, or the first that reached the goal if it stops early; of several
+    restarts the one that reached the goal, else the one with the highest loss.
+
+    Args:
+        ball: Where perturbations may lie.
+        steps: Gradients taken per restart.
+        step_size: Length of a step in the ball's norm; ``2.5 eps / steps`` unless given.
+        restarts: Runs from different starts.
+        random_start: Start at a random point of the ball instead of the clean sample.
+        early_stop: Leave samples alone once they reach the goal, if there is one, and go on with
+            the others only. Worth several times the speed on weak models.
+        bounds: Smallest and largest value of the data; ``None`` for unbounded data.
+        ascent: Which gradient to follow for losses of several tasks.
+        seed: Seed of the random starts.
+
+    Raises:
+        ValueError: If a number is out of range, or restarts would all be the same.
+    """
+
+    def __init__(
+        self,
+        ball: Ball,
+        *,
+        steps: int = 10,
+        step_size: float | None = None,
+        restarts: int = 1,
+        random_start: bool = True,
+        early_stop: bool = True,
+        bounds: Bounds | None = (0.0, 1.0),
+        ascent: Ascent | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(ball, bounds=bounds, ascent=ascent, seed=seed)
+        if steps < 1 or restarts < 1:
+            raise ValueError(
+                f"`steps` and `restarts` should be at least 1, found {steps} and {restarts}."
+            )
+        if restarts > 1 and not random_start:
+            raise ValueError(
+                f"`restarts` should be 1 without a random start, found {restarts}: "
+                "all runs would be the same."
+            )
+        self.steps, self.restarts = steps, restarts
+        self.step_size = 2.5 * ball.eps / steps if step_size is None else step_size
+        if self.step_size <= 0 < ball.eps:
+            raise ValueError(f"`step_size` should be positive, found {step_size}.")
+        self.random_start, self.early_stop = random_start, early_stop
+
+    def _perturb(self, goal: Objective, x: Tensor) -> Tensor:
+        if self.restarts == 1:
+            return self._climb(goal, x, self._start(x) if self.random_start else x)
+        answer = Answer(x)
+        for _ in range(self.restarts):
+            start = self._start(x)  # for all samples: draws do not depend on who is done
+            kept = answer.open() if self.early_stop else torch.arange(len(x), device=x.device)
+            if len(kept) == 0:
+                break
+            part = goal.select(kept)
+            found = self._climb(part, x[kept], start[kept])
+            with torch.no_grad():
+                last = assess(part, found)
+            answer.offer(kept, found, last.total, last.done)
+        return answer.x
+
+    def _climb(self, goal: Objective, x: Tensor, start: Tensor) -> Tensor:
+        """One run: the last iterate of every sample, or the first that reached the goal."""
+        result, rows = start.clone(), torch.arange(len(x), device=x.device)
+        x_adv = start
+        for _ in range(self.steps):
+            now, kept = assess(goal, x_adv), None
+            if self.early_stop and now.reached is not None and now.done.any():
+                result[rows[now.done]] = x_adv[now.done]
+                kept = (~now.done).nonzero()[:, 0]
+                rows, x, x_adv, goal = rows[kept], x[kept], x_adv[kept], goal.select(kept)
+                if len(kept) == 0:
+                    return result
+            gradient = now.gradient(self.ascent, kept)
+            step = self.step_size * self._direction(gradient, x_adv)
+            x_adv = self._inside(x_adv + step, x)
+        result[rows] = x_adv
+        return result

@@ -1,0 +1,98 @@
+"""A model under attack: normalisation inside, evaluation mode, and nothing left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from moml.attack._base import Bounds, check_bounds
+from moml.attack._model_objective import Compare, ModelObjective
+
+Statistic = float | Sequence[float] | Tensor
+
+
+class Victim:
+    """A model as attacks see it: from data within bounds to outputs, always in evaluation mode.
+
+    Normalisation lives here, so radii and bounds are in the units of the data, and data that were
+    normalised already are found out. Every submodule's own mode is put back after each call, also
+    after an exception; no parameter, buffer or gradient is changed. Modes are set without calling
+    ``train()`` or ``eval()``, which some modules override.
+
+    Outputs may be a tensor or a mapping of tensors, for any task. Batch normalisation without
+    running statistics couples the samples of a batch even in evaluation mode: attack one at a time.
+
+    Args:
+        model: The network.
+        bounds: Smallest and largest value of the data; ``None`` for unbounded data.
+        mean: Subtracted from the data: one number, or one a channel (dimension 1).
+        std: Divided by afterwards, likewise.
+
+    Raises:
+        ValueError: If the bounds are not an interval or a standard deviation is not positive.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        bounds: Bounds | None = (0.0, 1.0),
+        mean: Statistic | None = None,
+        std: Statistic | None = None,
+    ) -> None:
+        if bounds is not None and not bounds[0] < bounds[1]:
+            raise ValueError(f"`bounds` should be (low, high) with low < high, found {bounds}.")
+        self.model, self.bounds = model, bounds
+        self.mean = torch.as_tensor(0.0 if mean is None else mean)
+        self.std = torch.as_tensor(1.0 if std is None else std)
+        self._plain = mean is None and std is None
+        if not (self.std > 0).all():
+            raise ValueError(f"`std` should be positive, found {self.std.tolist()}.")
+
+    def __call__(self, x: Tensor) -> Any:
+        """Outputs for data within the bounds.
+
+        Raises:
+            ValueError: If the data leave the bounds.
+        """
+        check_bounds(x.detach(), self.bounds)
+        return self.forward(x)
+
+    def forward(self, x: Tensor) -> Any:
+        """Outputs for data that are known to lie within the bounds."""
+        with self.held():
+            return self.model(x if self._plain else self._normalized(x))
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Evaluation mode; on leaving, every submodule has the mode it had before."""
+        training = [module for module in self.model.modules() if module.training]
+        for module in training:
+            module.training = False
+        try:
+            yield
+        finally:
+            for module in training:
+                module.training = True
+
+    def objective(
+        self,
+        target: Tensor | Mapping[str, Tensor],
+        *,
+        loss: Compare | Mapping[str, Compare],
+        success: Compare | Mapping[str, Compare] | None = None,
+    ) -> ModelObjective:
+        """What to raise and when to stop, for one batch; see `ModelObjective`."""
+        return ModelObjective(self, target, loss=loss, success=success)
+
+    def _normalized(self, x: Tensor) -> Tensor:
+        return (x - _by_channel(self.mean, x)) / _by_channel(self.std, x)
+
+
+def _by_channel(statistic: Tensor, x: Tensor) -> Tensor:
+    statistic = statistic.to(x)
+    return statistic.reshape(-1, *[1] * (x.dim() - 2)) if statistic.dim() == 1 else statistic

@@ -1,0 +1,52 @@
+"""Writes the tables of the README from the catalog: ``python scripts/readme_tables.py [--check]``."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from moml import catalog
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def weightings() -> str:
+    """All weightings with what they need, what is proven, and their paper."""
+    lines = ["| name | what it does | needs | proven traits | paper |", "|---|---|---|---|---|"]
+    for e in catalog.entries("weightings"):
+        traits = ", ".join(trait.replace("_", " ") for trait in e.traits)
+        lines.append(f"| `{e.name}` | {e.summary} | {e.needs} | {traits} | {e.paper} |")
+    return "\n".join(lines)
+
+
+def suites() -> str:
+    """All suites."""
+    lines = ["| name | what it is |", "|---|---|"]
+    lines += [f"| `{e.name}` | {e.summary} |" for e in catalog.entries("suites")]
+    return "\n".join(lines)
+
+
+def filled(text: str) -> str:
+    """The text with both tables up to date."""
+    for name, table in (("weightings", weightings()), ("suites", suites())):
+        pattern = rf"(<!-- {name}: .*? -->\n).*?(<!-- /{name} -->)"
+        text = re.sub(pattern, lambda m, t=table: f"{m[1]}{t}\n{m[2]}", text, flags=re.S)
+    return text
+
+
+def main() -> int:
+    """Write the README, or check that nothing would change."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    text = README.read_text()
+    new = filled(text)
+    if parser.parse_args().check:
+        return int(new != text)
+    README.write_text(new)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
