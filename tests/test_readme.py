@@ -74,7 +74,9 @@ def test_links_inside_the_repository_lead_somewhere(page):
             assert (page.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("recipe", sorted((ROOT / "moml/recipes").glob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "recipe", sorted((ROOT / "moml/recipes").glob("*.yaml")), ids=lambda p: p.stem
+)
 def test_every_recipe_loads_and_its_smallest_size_runs(recipe, tmp_path):
     if recipe.stem.startswith("compare_"):
         from moml.cli._sweep_options import sweep_parser
@@ -83,9 +85,9 @@ def test_every_recipe_loads_and_its_smallest_size_runs(recipe, tmp_path):
         assert len(config.weightings) >= 2
         return
     assert train_parser().parse(["--config", recipe.stem]).suite
-    small = {"Rooms": ["--suite.size", "[16, 24]", "--suite.train", "8", "--suite.val", "2", "--suite.test", "2"]}  # fmt: skip # noqa: E501
     suite = yaml.safe_load(recipe.read_text())["suite"]
-    arguments = ["--config", recipe.stem, *small.get(suite, []), "--steps", "2", "--batch_size", "4"]
+    small = TINY_ROOMS.split() if suite == "Rooms" else []
+    arguments = ["--config", recipe.stem, *small, "--steps", "2", "--batch_size", "4"]
     assert main(["train", *arguments, "--run_dir", str(tmp_path / "run")]) == 0
 
 
