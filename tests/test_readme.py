@@ -74,9 +74,11 @@ def test_links_inside_the_repository_lead_somewhere(page):
             assert (page.parent / target).exists(), target
 
 
-@pytest.mark.parametrize(
-    "recipe", sorted((ROOT / "moml/recipes").glob("*.yaml")), ids=lambda p: p.stem
-)
+RECIPES = sorted((ROOT / "moml/recipes").glob("*.yaml"))
+TINY_ROOMS = "--suite.size [16,24] --suite.train 8 --suite.val 2 --suite.test 2"
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda p: p.stem)
 def test_every_recipe_loads_and_its_smallest_size_runs(recipe, tmp_path):
     if recipe.stem.startswith("compare_"):
         from moml.cli._sweep_options import sweep_parser

@@ -41,7 +41,7 @@ def comparison_table(comparison: Comparison, columns: Sequence[Column] | None = 
     delta = comparison.has("delta_percent")
     titles = [("Method", ""), ("Seeds", "")]
     titles += [(c.task, f"{words(c.metric)} {arrow(c.higher)}") for c in chosen]
-    titles += [("Δ% ↑", "")] * delta + [("CPU time", "")]
+    titles += [("Δ% ↑", "")] * delta + [("CPU", "")]
     rows = []
     for method in comparison.methods:
         seeds = len(comparison.groups[method])
@@ -53,7 +53,8 @@ def comparison_table(comparison: Comparison, columns: Sequence[Column] | None = 
         if delta:
             cell = comparison.figure(method, "delta_percent")
             top = comparison.best_figure("delta_percent", higher=True)
-            row.append(Entry(percent(cell.mean, cell.std), method in top))
+            text = percent(cell.mean, cell.std).removesuffix(" %")  # the title has it
+            row.append(Entry(text, method in top))
         row.append(Entry(duration(comparison.figure(method, "cpu_seconds").mean)))
         rows.append(row)
     return Table(titles, rows)

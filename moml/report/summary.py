@@ -34,7 +34,14 @@ def summary_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     if turned:
         lines = [[_mean(text) for text in line] for line in zip(*lines, strict=True)]
     name = f"{comparison.suite}, test data" + (", means over seeds" if turned else "")
-    table = Table(box=box.SIMPLE_HEAD, title=name, title_justify="left", title_style="bold")
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title=name,
+        title_justify="left",
+        title_style="bold",
+        pad_edge=False,
+        padding=(0, 1),
+    )
     for i, title in enumerate(lines[0]):
         table.add_column(title, justify="left" if i == 0 else "right", no_wrap=i == 0)
     for line in lines[1:]:

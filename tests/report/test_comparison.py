@@ -80,7 +80,7 @@ def test_page_markdown_and_picture(tmp_path, make_rows, suite):
     table = [line for line in text.splitlines() if line.startswith("|")]
     assert len(table) == 2 + len(METHODS)
     assert len({line.count("|") for line in table}) == 1
-    assert "+1.50 ± 0.00 %" in table[2]
+    assert "+1.50 ± 0.00" in table[2]
     assert "12.5 s" in table[2]
     for task in rows[0]["test"]:
         assert task in page
