@@ -278,3 +278,36 @@ def test_one_task():
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     history = moml.fit(problem(model), Direct(), MGDA(), optimizer, only, steps=3)
     assert [record.weights["a"] for record in history.records] == pytest.approx([1.0] * 3)
+
+
+@pytest.mark.parametrize("name", list(all_weightings()))
+@pytest.mark.parametrize("kind", ["zero gradients", "one zero gradient", "identical gradients"])
+def test_degenerate_gradients_train_on_without_nan(name, kind):
+    class Degenerate(moml.Problem):
+        tasks = ("a", "b")
+        module = nn.Linear(3, 1)
+
+        def losses(self, data):
+            value = self.module(torch.ones(1, 3)).square().sum()
+            flat = 1 + 0 * value
+            second = {"zero gradients": flat, "one zero gradient": flat}.get(kind, value + 0.5)
+            return {"a": flat if kind == "zero gradients" else value + 0.5, "b": second}
+
+        def shared_parameters(self):
+            return self.module.parameters()
+
+        def private_parameters(self, task):
+            return []
+
+    task_problem = Degenerate()
+    before = [p.detach().clone() for p in task_problem.module.parameters()]
+    weighting = all_weightings()[name]()
+    optimizer = torch.optim.SGD(task_problem.module.parameters(), 0.01)
+    moml.fit(task_problem, Direct(), weighting, optimizer, [None], steps=4)
+    after = list(task_problem.module.parameters())
+    assert all(torch.isfinite(p).all() for p in [*after, *weighting.parameters()])
+    unmoved = all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    if kind == "zero gradients":
+        assert unmoved
+    elif kind == "identical gradients":
+        assert not unmoved

@@ -50,7 +50,9 @@ class Live(Evaluation):
     @cached_property
     def losses(self) -> Tensor:
         """The losses, ``(m,)``."""
-        return torch.stack([loss.detach() for loss in self._live]).double().cpu()
+        if self._live[0].device.type == "cpu":
+            return torch.tensor([loss.item() for loss in self._live], dtype=torch.float64)
+        return torch.stack([loss.detach() for loss in self._live]).double().cpu()  # one transfer
 
     @property
     @abstractmethod
@@ -146,11 +148,11 @@ class Live(Evaluation):
 
     # No rows: one backward pass of the weighted sum -------------------------------------------
 
-    def _seeds(self, weights: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Losses that have a graph, and each one's weight as a tensor like it."""
-        pairs = zip(self._live, weights.tolist(), strict=True)
-        seeds = [(loss, loss.new_tensor(weight)) for loss, weight in pairs if loss.requires_grad]
-        return [loss for loss, _ in seeds], [seed for _, seed in seeds]
+    def _seeds(self, weights: Tensor) -> tuple[list[Tensor], list[Tensor | None]]:
+        """Losses that have a graph, and each one's weight as a tensor like it, ``None`` for 1."""
+        pairs = [p for p in zip(self._live, weights.tolist(), strict=True) if p[0].requires_grad]
+        seeds = [None if weight == 1.0 else loss.new_tensor(weight) for loss, weight in pairs]
+        return [loss for loss, _ in pairs], seeds
 
     def _backward(
         self, weights: Tensor, inputs: Sequence[Parameter] | None = None, *, keep: bool = False
