@@ -1,0 +1,78 @@
+"""Adversarial weight perturbation: losses where the weights, too, are moved for the worse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.func import functional_call
+from torch.nn import Parameter
+
+from moml.problem import Losses, Problem
+
+
+class AWP(Problem):
+    r"""The losses of another problem at :math:`\theta + v`, with :math:`v` raising their sum.
+
+    Wu, Xia & Wang, `Adversarial Weight Perturbation Helps Robust Generalization
+    <https://arxiv.org/abs/2004.05884>`_, NeurIPS 2020. Per weight matrix
+    :math:`v = \gamma \|\theta\| g / \|g\|` with the gradient :math:`g` at :math:`\theta`; biases
+    and norms stay. One extra forward and backward pass per step; perturbed inputs are made anew for
+    the second pass if the problem inside makes any. Gradients are those at the perturbed weights.
+
+    Args:
+        problem: Usually `Adversarial` or `TRADES`.
+        gamma: Size of the perturbation relative to each weight's norm.
+    """
+
+    def __init__(self, problem: Problem, *, gamma: float = 5e-3) -> None:
+        if gamma < 0:
+            raise ValueError(f"`gamma` should not be negative, found {gamma}.")
+        self.problem, self.gamma = problem, gamma
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Those of the problem inside."""
+        return self.problem.tasks
+
+    @property
+    def module(self) -> nn.Module:
+        """That of the problem inside."""
+        return self.problem.module
+
+    def shared_parameters(self) -> Iterable[Parameter]:
+        """Those of the problem inside."""
+        return self.problem.shared_parameters()
+
+    def private_parameters(self, task: str) -> Iterable[Parameter]:
+        """Those of the problem inside."""
+        return self.problem.private_parameters(task)
+
+    def losses(self, batch: Any) -> Losses:
+        """Losses at the perturbed weights, differentiable with respect to the weights."""
+        holder = _Losses(self.problem)
+        weights = {n: p for n, p in holder.named_parameters() if p.requires_grad and p.dim() > 1}
+        # Copies of the buffers, so that running statistics move in the second pass only.
+        buffers = {name: buffer.clone() for name, buffer in holder.named_buffers()}
+        total = torch.stack(list(functional_call(holder, buffers, (batch,)).values())).sum()
+        gradients = torch.autograd.grad(total, list(weights.values()), allow_unused=True)
+        moved = {
+            name: weight + self.gamma * weight.detach().norm() * g / g.norm().clamp(min=1e-12)
+            for (name, weight), g in zip(weights.items(), gradients, strict=True)
+            if g is not None
+        }
+        losses: Losses = functional_call(holder, moved, (batch,))
+        return losses
+
+
+class _Losses(nn.Module):
+    """The losses as the output of a module, whose parameters can be replaced during a call."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__()
+        self.inner, self.problem = problem.module, problem
+
+    def forward(self, batch: Any) -> Losses:
+        return self.problem.losses(batch)
