@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import Parameter
 
 from moml.architecture import Architecture
 from moml.attack import Attack, Victim
+from moml.attack._one_task import OneTask
 from moml.attack.objectives import Compare
 from moml.data import Batch
 from moml.losses import Loss
@@ -56,7 +57,7 @@ class Perturbing(FactoredProblem):
             return replace(batch, inputs=self.attack.perturb(goal, batch.inputs))
         inputs = dict(batch.inputs)
         for task, loss in losses.items():
-            victim = Victim(OneTask(model, task), bounds=self.attack.bounds)
+            victim = Victim(OneTask(model, task, own_inputs=True), bounds=self.attack.bounds)
             goal = victim.objective(targets[task], loss=loss)
             inputs[task] = self.attack.perturb(goal, inputs[task])
         return replace(batch, inputs=inputs)
@@ -68,23 +69,6 @@ class Perturbing(FactoredProblem):
     def private_parameters(self, task: str) -> Iterable[Parameter]:
         """As the architecture says."""
         return self.clean.private_parameters(task)
-
-
-class OneTask(nn.Module):
-    """One task's prediction of a multi-task network.
-
-    Args:
-        architecture: The network.
-        task: Which of its tasks.
-    """
-
-    def __init__(self, architecture: Architecture, task: str) -> None:
-        super().__init__()
-        self.architecture, self.task = architecture, task
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The prediction for shared inputs, or for this task's own."""
-        return self.architecture(x, [self.task])[self.task]
 
 
 def labelled_losses(losses: Mapping[str, Loss], batch: Batch) -> dict[str, Compare]:

@@ -1,0 +1,263 @@
+"""The robustness card: what is left of every task under attack, and whether to believe it."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from moml.attack._base import Attack, Bounds
+from moml.attack._judge import Judge
+from moml.attack._objective import Objective
+from moml.attack._one_task import OneTask
+from moml.attack.apgd import APGD
+from moml.attack.ball import Ball
+from moml.attack.fgsm import FGSM
+from moml.attack.pgd import PGD
+from moml.attack.victim import Victim
+from moml.attack.worst_case import each_target, worst_case
+from moml.data import Batch
+from moml.losses import Loss
+
+# Beyond these, robustness that gradients show is not to be believed.
+MOST_ZERO_GRADIENTS, MOST_SCALE_GAIN, MOST_STEP_GAIN = 0.05, 0.02, 0.02
+
+
+class MaskedGradients(UserWarning):
+    """Attacks that follow the usual loss's gradient overstate this model's robustness."""
+
+
+@dataclass(frozen=True)
+class TaskCard:
+    """One task under attack.
+
+    Attributes:
+        score: ``accuracy`` (higher is better; share of positions for dense outputs) or ``loss``.
+        clean: Score without attack.
+        attacks: Score under each attack.
+        worst: Score if for every sample the worst attack counts.
+        zero_gradients: Share of samples with an input gradient of exactly zero.
+        plain: Score under PGD on the usual loss, where a logit scale can hide gradients.
+        scale_free: The same on a loss without a scale; equal for tasks without logits.
+        curve: Radius and score under scale-free PGD.
+        flags: Why gradients seem masked; empty if they do not.
+    """
+
+    score: str
+    clean: float
+    attacks: dict[str, float]
+    worst: float
+    zero_gradients: float
+    plain: float
+    scale_free: float
+    curve: list[tuple[float, float]]
+    flags: list[str]
+
+
+@dataclass(frozen=True)
+class Card:
+    """All tasks under attack.
+
+    Attributes:
+        ball: Threat model, for example ``Linf(eps=0.1)``.
+        samples: Samples per task.
+        tasks: Card per task.
+        transfer: Score of each task (inner key) on inputs perturbed against another (outer key);
+            empty if tasks have inputs of their own.
+    """
+
+    ball: str
+    samples: int
+    tasks: dict[str, TaskCard]
+    transfer: dict[str, dict[str, float]]
+
+    @property
+    def masked(self) -> bool:
+        """Whether some task's gradients seem masked."""
+        return any(task.flags for task in self.tasks.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return {**asdict(self), "masked": self.masked}
+
+
+def robustness_card(
+    model: nn.Module,
+    loader: Iterable[Batch],
+    losses: Mapping[str, Loss],
+    ball: Ball,
+    *,
+    bounds: Bounds | None = (0.0, 1.0),
+    samples: int = 256,
+    steps: int = 100,
+    curve: Sequence[float] = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0),
+    device: torch.device | str = "cpu",
+    seed: int = 0,
+) -> Card:
+    """Judge every task of a network: clean, FGSM, PGD-10/50, APGD, worst case, and sanity tests.
+
+    Works for any number of classes, dense outputs and regression. Robustness is that of the worst
+    of these attacks, an upper bound of the true one; it is no certificate.
+
+    Args:
+        model: Network with ``model(inputs, tasks) -> {task: output}``, such as an `Architecture`.
+        loader: Batches to take samples from.
+        losses: Training loss per task; `CrossEntropy` marks tasks with class logits.
+        ball: Threat model, in the units of the data.
+        bounds: Smallest and largest value of the data; ``None`` for unbounded data.
+        samples: Labelled samples per task, at most.
+        steps: Steps of APGD.
+        curve: Radii of the curve, as multiples of the ball's.
+        device: Where the network lives.
+        seed: Seed of random starts.
+
+    Raises:
+        ValueError: If a task has no labelled sample, or inputs leave the bounds.
+
+    Warns:
+        MaskedGradients: If the usual loss's gradients understate what a perturbation can do.
+    """
+    judges, own_inputs = _judges(model, loader, losses, bounds, samples, device)
+    options: dict[str, Any] = {"bounds": bounds, "seed": seed}
+    tasks, twins = {}, {}
+    for name, judge in judges.items():
+        tasks[name], twins[name] = _judged(judge, ball, steps, curve, options)
+    transfer = {} if own_inputs else _transfer(judges, twins)
+    card = Card(repr(ball), max(len(j.x) for j in judges.values()), tasks, transfer)
+    for name, task in tasks.items():
+        for flag in task.flags:
+            warnings.warn(f"Task '{name}': {flag}", MaskedGradients, stacklevel=2)
+    return card
+
+
+def _judged(
+    judge: Judge, ball: Ball, steps: int, curve: Sequence[float], options: dict[str, Any]
+) -> tuple[TaskCard, Tensor]:
+    """A task's card, and the inputs of PGD-50 for the transfer matrix."""
+    plain = judge.plain()
+    runs: dict[str, list[tuple[Attack, Objective]]] = {
+        "FGSM": [(FGSM(ball, bounds=options["bounds"]), plain)],
+        "PGD-10": [(PGD(ball, steps=10, **options), plain)],
+        "PGD-50": [(PGD(ball, steps=50, **options), plain)],
+        "APGD-CE" if judge.classes else "APGD": [(APGD(ball, steps=steps, **options), plain)],
+    }
+    if judge.dense:
+        runs["APGD-DLR"] = [(APGD(ball, steps=steps, **options), judge.ratio())]
+    elif judge.classes:
+        targets = each_target(judge.victim, judge.target, judge.x)
+        runs["APGD-T"] = [(APGD(ball, steps=steps, **options), goal) for goal in targets]
+    found = {name: _run(run, judge.x) for name, run in runs.items()}
+    free = judge.scores(_run([(PGD(ball, steps=10, **options), judge.scale_free())], judge.x))
+    scores = {name: judge.scores(x) for name, x in found.items()}
+    clean = judge.scores(judge.x)
+    worst = judge.worse(clean, free)
+    for one in scores.values():
+        worst = judge.worse(worst, one)
+    card = TaskCard(
+        score=judge.score_name,
+        clean=float(clean.mean()),
+        attacks={name: float(one.mean()) for name, one in scores.items()},
+        worst=float(worst.mean()),
+        zero_gradients=judge.zero_gradients(),
+        plain=float(scores["PGD-10"].mean()),
+        scale_free=float(free.mean()),
+        curve=[_point(judge, _resized(ball, k * ball.eps), options) for k in curve],
+        flags=[],
+    )
+    return replace(card, flags=_flags(card)), found["PGD-50"]
+
+
+def _run(attacks: list[tuple[Attack, Objective]], x: Tensor) -> Tensor:
+    """One attack, or the worst case of several with the same goal."""
+    if len(attacks) == 1:
+        attack, goal = attacks[0]
+        return attack.perturb(goal, x)
+    return worst_case(attacks, x)
+
+
+def _point(judge: Judge, ball: Ball, options: dict[str, Any]) -> tuple[float, float]:
+    attack = PGD(ball, steps=20, **options)
+    return ball.eps, float(judge.scores(attack.perturb(judge.scale_free(), judge.x)).mean())
+
+
+def _resized(ball: Ball, eps: float) -> Ball:
+    """The same ball with another radius."""
+    other = copy.copy(ball)
+    other.eps = eps
+    return other
+
+
+def _flags(card: TaskCard) -> list[str]:
+    flags = []
+    if card.zero_gradients > MOST_ZERO_GRADIENTS:
+        flags.append(
+            f"{card.zero_gradients:.0%} of the samples have an input gradient of exactly zero; "
+            "attacks on the usual loss cannot move them."
+        )
+    if card.score == "accuracy" and card.plain - card.scale_free > MOST_SCALE_GAIN:
+        flags.append(
+            f"PGD leaves {card.plain:.1%} on the usual loss but {card.scale_free:.1%} on one "
+            "without a logit scale; the scale hides gradients."
+        )
+    if card.score == "accuracy" and card.attacks["PGD-50"] - card.attacks["FGSM"] > MOST_STEP_GAIN:
+        flags.append(
+            f"One step (FGSM) leaves {card.attacks['FGSM']:.1%}, fifty leave "
+            f"{card.attacks['PGD-50']:.1%}; gradients mislead."
+        )
+    return flags
+
+
+def _transfer(
+    judges: Mapping[str, Judge], twins: Mapping[str, Tensor]
+) -> dict[str, dict[str, float]]:
+    """Scores of every task on the inputs made against every other; on their common samples."""
+    return {
+        source: {
+            task: float(judge.scores(x).mean())
+            for task, judge in judges.items()
+            if len(x) == len(judge.x) and torch.equal(judges[source].x, judge.x)
+        }
+        for source, x in twins.items()
+    }
+
+
+def _judges(
+    model: nn.Module,
+    loader: Iterable[Batch],
+    losses: Mapping[str, Loss],
+    bounds: Bounds | None,
+    samples: int,
+    device: torch.device | str,
+) -> tuple[dict[str, Judge], bool]:
+    """The samples of every task, and whether tasks have inputs of their own."""
+    inputs: dict[str, list[Tensor]] = {task: [] for task in losses}
+    targets: dict[str, list[Tensor]] = {task: [] for task in losses}
+    own = False
+    for batch in loader:
+        own = batch.multi_input
+        for task in losses:
+            if sum(map(len, targets[task])) < samples and batch.has_labels(task):
+                whole = batch.inputs[task] if isinstance(batch.inputs, dict) else batch.inputs
+                x, y = batch.labelled(task, whole)
+                inputs[task].append(x)
+                targets[task].append(y)
+        if all(sum(map(len, targets[task])) >= samples for task in losses):
+            break
+    empty = [task for task in losses if not targets[task]]
+    if empty:
+        raise ValueError(f"`loader` should have labelled samples of every task, none for {empty}.")
+    judges = {
+        task: Judge(
+            Victim(OneTask(model, task, own_inputs=own), bounds=bounds),
+            torch.cat(inputs[task])[:samples].to(device),
+            torch.cat(targets[task])[:samples].to(device),
+            loss,
+        )
+        for task, loss in losses.items()
+    }
+    return judges, own

@@ -1,0 +1,66 @@
+"""``moml robustness``: the robustness card of a finished run."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from moml.attack import L1, L2, Linf
+from moml.attack.card import MaskedGradients, robustness_card
+from moml.run import load_run
+from moml.trainer import write_json
+
+_NORMS = {"Linf": Linf, "L2": L2, "L1": L1}
+
+
+def run(argv: Sequence[str]) -> int:
+    """Attack every task, write ``robustness.json`` and ``robustness.html``; 1 if masked."""
+    from moml.report.robustness_page import write_robustness
+
+    options = _parser().parse_args(list(argv))
+    trained = load_run(options.run)
+    bounds = None if options.bounds is None else tuple(options.bounds)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MaskedGradients)  # printed below
+        card = robustness_card(
+            trained.model,
+            trained.trainer.loader(options.split),
+            {task: spec.loss for task, spec in trained.suite.tasks.items()},
+            _NORMS[options.norm](options.eps),
+            bounds=bounds,
+            samples=options.samples,
+            steps=options.steps,
+            device=trained.trainer.device,
+            seed=options.seed,
+        )
+    folder = Path(options.run)
+    write_json(folder / "robustness.json", card.to_dict())
+    for name, task in card.tasks.items():
+        print(f"  {name}: {task.score} {task.clean:.4g} clean, {task.worst:.4g} under attack")
+    print(f"Page: {write_robustness(card.to_dict(), folder)}")
+    for name, task in card.tasks.items():
+        for flag in task.flags:
+            print(f"Masked gradients, task '{name}': {flag}", file=sys.stderr)
+    return int(card.masked)
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="moml robustness", description="Robustness card of a run.")
+    parser.add_argument("run", type=str, help="Run folder.")
+    parser.add_argument("--eps", type=float, required=True, help="Radius, in units of the data.")
+    parser.add_argument("--norm", choices=list(_NORMS), default="Linf")
+    parser.add_argument(
+        "--bounds",
+        type=list[float] | None,
+        default=[0.0, 1.0],
+        help="Smallest and largest value of the data; null for unbounded.",
+    )
+    parser.add_argument("--split", choices=["train", "val", "test"], default="test")
+    parser.add_argument("--samples", type=int, default=256, help="Samples per task.")
+    parser.add_argument("--steps", type=int, default=100, help="Steps of APGD.")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser
