@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import platform
-import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,11 +14,18 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
-import moml
+from moml._files import write_json
+from moml._preflight import (
+    check_labels,
+    positive,
+    read_reference,
+    usable_device,
+    width_of,
+)
 from moml.architecture import Architecture
 from moml.callback import Callback
 from moml.checkpoint import Checkpoint, make_folder
-from moml.data import Batch, BatchLoader, Source, Suite, TensorSource
+from moml.data import BatchLoader, Suite
 from moml.data.stream import LoaderStream
 from moml.data.subset import TaskSubset
 from moml.data.suite import Schedule
@@ -33,7 +37,6 @@ from moml.optim import GradientStep
 from moml.oracle import Direct, Oracle, Representation
 from moml.oracle._rows import Strategy
 from moml.validation import (
-    Metrics,
     Validation,
     directions,
     eval_record,
@@ -113,17 +116,17 @@ class Trainer:
         conflicts_every: int | None = None,
         reference: Path | None = None,
     ) -> None:
-        torch.set_num_threads(_positive("threads", threads))
+        torch.set_num_threads(positive("threads", threads))
         self.device = usable_device(device)
         self.suite = suite if tasks is None else TaskSubset(suite, tasks)
         self.suite_name, defaults = type(suite).__name__, suite.defaults
-        self.steps = _positive("steps", defaults.steps if steps is None else steps)
+        self.steps = positive("steps", defaults.steps if steps is None else steps)
         size = defaults.batch_size if batch_size is None else batch_size
-        self.batch_size = _positive("batch_size", size)
+        self.batch_size = positive("batch_size", size)
         every = defaults.eval_every if eval_every is None else eval_every
-        self.eval_every = _positive("eval_every", every)
-        self.log_every = _positive("log_every", log_every)
-        self.checkpoint_every = _positive("checkpoint_every", checkpoint_every)
+        self.eval_every = positive("eval_every", every)
+        self.log_every = positive("log_every", log_every)
+        self.checkpoint_every = positive("checkpoint_every", checkpoint_every)
         self.conflicts_every = conflicts_every
         self.seed, self.clip_norm = seed, clip_norm
         self.learning_rate = defaults.learning_rate if learning_rate is None else learning_rate
@@ -182,7 +185,7 @@ class Trainer:
             The results, also in ``results.json``; with key ``"stopped"`` if a signal came.
         """
         make_folder(folder)
-        check_labels(self.suite, self.loader("train"))
+        check_labels(self.suite)
         checkpoint = Checkpoint(folder / "checkpoints", every=self.checkpoint_every, resume=resume)
         logs: list[Log] = [
             MetricsLog(folder / "metrics.jsonl", every=self.log_every),
@@ -206,7 +209,7 @@ class Trainer:
         )
         callbacks: list[Callback] = [*logs, validation]
         if self.conflicts_every is not None:
-            callbacks.append(Conflicts(_positive("conflicts_every", self.conflicts_every)))
+            callbacks.append(Conflicts(positive("conflicts_every", self.conflicts_every)))
         started = time.process_time()
         history = fit(
             self.problem,
@@ -277,114 +280,5 @@ def wrap(
     if weight_sum != "as_is":
         weighting = WeightSum(weighting, total=weight_sum)
     if update_every != 1:
-        weighting = Every(weighting, n=_positive("update_every", update_every))
+        weighting = Every(weighting, n=positive("update_every", update_every))
     return weighting
-
-
-def width_of(encoder: nn.Module) -> int:
-    """What the encoder says about the width of its features.
-
-    Raises:
-        ValueError: If it does not say.
-    """
-    width = getattr(encoder, "out_features", None)
-    if not isinstance(width, int):
-        raise ValueError(
-            f"`encoder` should have an integer attribute `out_features`, found {width!r} on "
-            f"{type(encoder).__name__}. Heads are built for features of this width."
-        )
-    return width
-
-
-def usable_device(name: str) -> torch.device:
-    """The device of this name.
-
-    Raises:
-        ValueError: If it does not exist here.
-    """
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(
-            f"`device` should be a device of this machine, found {name!r}. Use 'cpu'."
-        ) from error
-    return device
-
-
-def check_labels(suite: Suite, loader: BatchLoader) -> None:
-    """Look at the training data once, where it is held in memory, before any step is spent on it.
-
-    Raises:
-        ValueError: If a task has no label at all, or one that its loss cannot take.
-    """
-    sources = suite.sources("train")
-    whole: list[Source] = [sources] if isinstance(sources, Source) else list(sources.values())
-    held = [source for source in whole if isinstance(source, TensorSource)]
-    if len(held) < len(whole):
-        return
-    batches = [Batch(s.inputs, s.targets, s.present or None) for s in held]
-    for task, spec in suite.tasks.items():
-        labelled = [batch for batch in batches if batch.has_labels(task)]
-        if not labelled:
-            raise ValueError(
-                f"Task '{task}' should have at least one label in the training data, found none. "
-                "Leave it out with `tasks`."
-            )
-        for batch in labelled:
-            target = batch.labelled(task, batch.targets[task])[1]
-            wrong = spec.loss.check(target)
-            if wrong is not None:
-                raise ValueError(f"Targets of task '{task}' should be {wrong}.")
-
-
-def read_reference(path: Path | None, suite: Suite) -> Metrics | None:
-    """Single-task test results from a file made by ``moml single``.
-
-    Raises:
-        ValueError: If the file cannot be used for this suite.
-    """
-    if path is None:
-        return None
-    try:
-        stored = json.loads(Path(path).read_text())
-        reference: Metrics = stored["test"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"`reference` should be a results file made by `moml single`, found '{path}', which "
-            "cannot be read as one."
-        ) from error
-    missing = [task for task in suite.tasks if task not in reference]
-    if missing:
-        raise ValueError(
-            f"`reference` should have results for {list(suite.tasks)}, found none for {missing}."
-        )
-    return {task: reference[task] for task in suite.tasks}
-
-
-def write_json(path: Path, content: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Write JSON by way of a temporary file."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    temporary.replace(path)
-
-
-def versions() -> dict[str, str]:
-    """Versions that results depend on."""
-    import numpy
-    import scipy
-
-    return {
-        "moml": moml.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": numpy.__version__,
-        "scipy": scipy.__version__,
-        "platform": f"{sys.platform} {platform.machine()}",
-    }
-
-
-def _positive(name: str, value: int) -> int:
-    if value < 1:
-        raise ValueError(f"`{name}` should be at least 1, found {value}.")
-    return value

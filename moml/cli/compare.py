@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from moml import catalog
+from moml._files import write_json
 from moml.cli._sweep_options import common_settings, default_rates, sweep_parser
 from moml.cli.single import single_task_reference
 from moml.sweep import Job, run_jobs, tune
-from moml.trainer import write_json
 
 
 def run(argv: Sequence[str]) -> int:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
+from moml._files import write_json
 from moml.attack import L1, L2, Linf
 from moml.attack.card import MaskedGradients, robustness_card
 from moml.run import load_run
-from moml.trainer import write_json
 
 _NORMS = {"Linf": Linf, "L2": L2, "L1": L1}
 

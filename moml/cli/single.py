@@ -7,10 +7,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from moml._files import write_json
 from moml.cli._sweep_options import common_settings, default_rates, sweep_parser
 from moml.cli.parser import train_parser
 from moml.sweep import Job, run_jobs, tune
-from moml.trainer import write_json
 
 
 def run(argv: Sequence[str]) -> int:

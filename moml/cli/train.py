@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from moml._files import versions, write_json
 from moml.cli.parser import Parser, build_trainer, dump, train_parser, trainer_from_file
-from moml.trainer import Trainer, versions, write_json
+from moml.trainer import Trainer
 
 
 def run(argv: Sequence[str]) -> int:

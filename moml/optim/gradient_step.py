@@ -42,11 +42,12 @@ class GradientStep(Updater):
         return [p for group in self.optimizer.param_groups for p in group["params"]]
 
     def adopt(self, parameters: Iterable[Parameter]) -> None:
-        """Add parameters the optimizer does not have yet, without weight decay."""
+        """Add parameters the optimizer does not have yet: same rate, no weight decay."""
         known = set(self.parameters())
         new = [p for p in parameters if p not in known]
         if new:
-            self.optimizer.add_param_group({"params": new, "weight_decay": 0.0})
+            rate = self.optimizer.param_groups[0]["lr"]
+            self.optimizer.add_param_group({"params": new, "lr": rate, "weight_decay": 0.0})
 
     @property
     def scheduler(self) -> LRScheduler | None:

@@ -1,0 +1,104 @@
+"""What is looked at before any step is spent: settings, device, data, reference."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from moml.data import Batch, Source, Suite, TensorSource
+from moml.validation import Metrics
+
+
+def width_of(encoder: nn.Module) -> int:
+    """What the encoder says about the width of its features.
+
+    Raises:
+        ValueError: If it does not say.
+    """
+    width = getattr(encoder, "out_features", None)
+    if not isinstance(width, int):
+        raise ValueError(
+            f"`encoder` should have an integer attribute `out_features`, found {width!r} on "
+            f"{type(encoder).__name__}. Heads are built for features of this width."
+        )
+    return width
+
+
+def usable_device(name: str) -> torch.device:
+    """The device of this name.
+
+    Raises:
+        ValueError: If it does not exist here.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f"`device` should be a device of this machine, found {name!r}. Use 'cpu'."
+        ) from error
+    return device
+
+
+def check_labels(suite: Suite) -> None:
+    """Look at the training data once, where it is held in memory, before any step is spent on it.
+
+    Raises:
+        ValueError: If a task has no label at all, or one that its loss cannot take.
+    """
+    sources = suite.sources("train")
+    whole: list[Source] = [sources] if isinstance(sources, Source) else list(sources.values())
+    held = [source for source in whole if isinstance(source, TensorSource)]
+    if len(held) < len(whole):
+        return
+    batches = [Batch(s.inputs, s.targets, s.present or None) for s in held]
+    for task, spec in suite.tasks.items():
+        labelled = [batch for batch in batches if batch.has_labels(task)]
+        if not labelled:
+            raise ValueError(
+                f"Task '{task}' should have at least one label in the training data, found none. "
+                "Leave it out with `tasks`."
+            )
+        for batch in labelled:
+            target = batch.labelled(task, batch.targets[task])[1]
+            wrong = spec.loss.check(target)
+            if wrong is not None:
+                raise ValueError(f"Targets of task '{task}' should be {wrong}.")
+
+
+def read_reference(path: Path | None, suite: Suite) -> Metrics | None:
+    """Single-task test results from a file made by ``moml single``.
+
+    Raises:
+        ValueError: If the file cannot be used for this suite.
+    """
+    if path is None:
+        return None
+    try:
+        stored = json.loads(Path(path).read_text())
+        reference: Metrics = stored["test"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"`reference` should be a results file made by `moml single`, found '{path}', which "
+            "cannot be read as one."
+        ) from error
+    missing = [task for task in suite.tasks if task not in reference]
+    if missing:
+        raise ValueError(
+            f"`reference` should have results for {list(suite.tasks)}, found none for {missing}."
+        )
+    return {task: reference[task] for task in suite.tasks}
+
+
+def positive(name: str, value: int) -> int:
+    """The value itself.
+
+    Raises:
+        ValueError: If it is less than 1.
+    """
+    if value < 1:
+        raise ValueError(f"`{name}` should be at least 1, found {value}.")
+    return value
