@@ -1,14 +1,16 @@
 """Fully convolutional encoder for dense prediction.
 
-A way down to coarse maps that see the whole image, and a way up that adds each map, projected and
-upsampled, to the next finer one: O. Ronneberger, P. Fischer, T. Brox, "U-Net", MICCAI 2015, with
-the sums of T.-Y. Lin et al., "Feature pyramid networks for object detection", CVPR 2017.
+A way down to coarse maps that see the whole image, and a way up that joins each map, upsampled,
+with the next finer one: O. Ronneberger, P. Fischer, T. Brox, "U-Net", MICCAI 2015. At the finest
+level, where convolutions are dearest, the join is the projected sum of T.-Y. Lin et al., "Feature
+pyramid networks for object detection", CVPR 2017.
 """
 
 from __future__ import annotations
 
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -18,37 +20,43 @@ class DenseEncoder(nn.Module):
 
     Args:
         in_channels: Channels of the image.
-        widths: Channels at 1/2, 1/4, 1/8, ... of the image's resolution; the first is the width of
-            the features.
+        widths: Channels at 1/2, 1/4, 1/8, ... of the image's resolution, two or more; the first is
+            the width of the features. Wide coarse levels cost little and see far.
     """
 
     stride = 2
 
     def __init__(
-        self, in_channels: int = 3, *, widths: tuple[int, ...] = (32, 48, 96, 128)
+        self, in_channels: int = 3, *, widths: tuple[int, ...] = (32, 64, 128, 128, 128)
     ) -> None:
         super().__init__()
+        if len(widths) < 2:
+            raise ValueError(f"`widths` should name at least two levels, found {widths}.")
         self.out_features = widths[0]
         self.down = nn.ModuleList([_conv(in_channels, widths[0], stride=2)])
-        self.project, self.up = nn.ModuleList(), nn.ModuleList()
+        self.up = nn.ModuleList()  # coarse to fine
         for narrow, wide in pairwise(widths):
             self.down.append(nn.Sequential(_conv(narrow, wide, stride=2), _conv(wide, wide)))
-            self.project.append(nn.Conv2d(wide, narrow, 1))
-            self.up.append(_conv(narrow, narrow))
+        for narrow, wide in reversed(list(pairwise(widths[1:]))):
+            self.up.append(_conv(narrow + wide, narrow))
+        self.project = nn.Conv2d(widths[1], widths[0], 1)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Feature map ``(B, out_features, H/2, W/2)`` of images ``(B, in_channels, H, W)``."""
-        maps = [inputs]
+        # Channels last is the faster order for convolutions on CPUs, and all that follows keeps it.
+        maps = [inputs.contiguous(memory_format=torch.channels_last)]
         for down in self.down:
             maps.append(down(maps[-1]))
-        features = maps[-1]
-        for level in reversed(range(len(self.up))):
-            finer, coarse = maps[level + 1], self.project[level](features)
-            size = finer.shape[-2:]
-            features = self.up[level](
-                finer + functional.interpolate(coarse, size=size, mode="nearest")
-            )
-        return features
+        features = maps.pop()
+        for up in self.up:
+            finer = maps.pop()
+            features = up(torch.cat([finer, _upsample(features, finer)], dim=1))
+        finest = maps.pop()
+        return finest + _upsample(self.project(features), finest)
+
+
+def _upsample(coarse: Tensor, finer: Tensor) -> Tensor:
+    return functional.interpolate(coarse, size=finer.shape[-2:], mode="nearest")
 
 
 def _conv(in_channels: int, out_channels: int, *, stride: int = 1) -> nn.Sequential:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 from torch import Tensor, nn
+from torch.nn import functional
+
+Output = Literal["real", "positive", "direction"]
 
 
 class LinearHead(nn.Linear):
@@ -37,12 +42,28 @@ class DenseHead(nn.Module):
         out_channels: Numbers to predict per pixel.
         hidden: Channels in between.
         upscale: Image pixels per feature pixel and side.
+        output: Real numbers, positive numbers (depths) or directions (normals). Positive numbers
+            are exponentials, so that the layers work on a scale of ratios; directions are unit
+            vectors along the channels.
+        typical: For positive numbers: about what is predicted before training.
     """
 
     def __init__(
-        self, in_features: int, out_channels: int, *, hidden: int = 32, upscale: int = 2
+        self,
+        in_features: int,
+        out_channels: int,
+        *,
+        hidden: int = 32,
+        upscale: int = 2,
+        output: Output = "real",
+        typical: float = 1.0,
     ) -> None:
         super().__init__()
+        if output not in get_args(Output):
+            raise ValueError(f"`output` should be one of {get_args(Output)}, found {output!r}.")
+        if not typical > 0:
+            raise ValueError(f"`typical` should be positive, found {typical}.")
+        self.output, self.typical = output, typical
         self.layers = nn.Sequential(
             nn.Conv2d(in_features, hidden, 3, padding=1),
             nn.ReLU(),
@@ -52,4 +73,9 @@ class DenseHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Prediction ``(B, out_channels, upscale * h, upscale * w)``."""
-        return self.layers(features)
+        prediction = self.layers(features)
+        if self.output == "positive":
+            return self.typical * prediction.exp()
+        if self.output == "direction":
+            return functional.normalize(prediction, dim=1)
+        return prediction

@@ -50,11 +50,67 @@ def test_features_have_the_promised_width_and_reach_every_parameter(name):
         (MLPHead(6, 1), torch.randn(4, 6), (4, 1)),
         (DenseHead(8, 3), torch.randn(2, 8, 5, 7), (2, 3, 10, 14)),
         (DenseHead(8, 3, upscale=1), torch.randn(2, 8, 5, 7), (2, 3, 5, 7)),
+        (DenseHead(8, 1, output="positive"), torch.randn(2, 8, 5, 7), (2, 1, 10, 14)),
+        (DenseHead(8, 3, output="direction"), torch.randn(2, 8, 5, 7), (2, 3, 10, 14)),
     ],
 )
 def test_heads(head, features, shape):
     assert isinstance(head, nn.Module)
     assert head(features).shape == shape
+
+
+def test_positive_outputs_are_positive_and_near_what_is_typical():
+    head = DenseHead(8, 1, output="positive", typical=3.0)
+    features = torch.randn(4, 8, 6, 6)
+    assert (head(10 * features) > 0).all()
+    torch.testing.assert_close(head(features) / 3, DenseHead.forward(as_real(head), features).exp())
+    nn.init.zeros_(head.layers[2].weight)
+    nn.init.zeros_(head.layers[2].bias)
+    assert (head(features) == 3).all()
+
+
+def as_real(head):
+    real = DenseHead(8, 1)
+    real.load_state_dict(head.state_dict())
+    return real
+
+
+def test_directions_have_length_one_along_the_channels():
+    vectors = DenseHead(8, 3, output="direction")(torch.randn(4, 8, 6, 6))
+    torch.testing.assert_close(vectors.norm(dim=1), torch.ones(4, 12, 12))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"output": "negative"}, "`output` should be one of .* found 'negative'"),
+        ({"output": "positive", "typical": 0.0}, "`typical` should be positive, found 0.0"),
+    ],
+)
+def test_bad_dense_head(options, message):
+    with pytest.raises(ValueError, match=message):
+        DenseHead(8, 1, **options)
+
+
+def test_dense_encoder_sees_the_whole_image_and_keeps_detail():
+    encoder = DenseEncoder().eval()
+    image = torch.zeros(1, 3, 64, 96)
+    spot = image.clone()
+    spot[..., :2, :2] = 1
+    change = (encoder(spot) - encoder(image)).abs().amax(1)[0]  # (32, 48)
+    assert change[-1, -1] > 0
+    assert change[:2, :2].max() > 2 * change[16:, 24:].max()
+
+
+@pytest.mark.parametrize("size", [(16, 24), (18, 22), (34, 50)])
+def test_dense_encoder_takes_sizes_that_do_not_divide(size):
+    features = DenseEncoder()(torch.randn(2, 3, *size))
+    assert features.shape[2:] == (size[0] // 2, size[1] // 2)
+
+
+def test_dense_encoder_needs_two_levels():
+    with pytest.raises(ValueError, match="`widths` should name at least two levels"):
+        DenseEncoder(widths=(32,))
 
 
 def test_graph_features_do_not_depend_on_the_order_of_nodes():

@@ -254,7 +254,7 @@ def test_targets_pass_their_checks_and_networks_fit():
     batch = suite.loader("train").batch(0)
     encoder = suite.encoder()
     features = encoder(batch.inputs)
-    assert batch.inputs.shape == (16, 3, 32, 48)
+    assert batch.inputs.shape == (8, 3, 32, 48)
     for task, spec in suite.tasks.items():
         target = batch.targets[task]
         assert spec.loss.check(target) is None
@@ -266,6 +266,17 @@ def test_targets_pass_their_checks_and_networks_fit():
         for metric in metrics.values():
             metric.update(prediction, target)
             assert metric.compute().isfinite()
+
+
+def test_normals_that_are_off_by_little_still_count():
+    loss = Rooms().tasks["normals"].loss
+    truth = torch.tensor([0.0, 0.0, -1.0])[None, :, None, None]
+    off = [
+        torch.tensor([np.sin(a), 0, -np.cos(a)]).float()[None, :, None, None] for a in (0.1, 0.2)
+    ]
+    few, many = (float(loss(prediction, truth)) for prediction in off)
+    assert many / few == pytest.approx(2, rel=0.1)  # with the angle, not with its square
+    assert float(loss(truth, truth)) == 0  # zeros in a normal are defined, too
 
 
 def test_metrics_of_the_truth_are_perfect():
