@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from moml.attack._ascent import Ascent
-from moml.attack._objective import Objective
+from moml.attack._objective import Objective, check_rows
 
 
 class Assessment(NamedTuple):
@@ -53,22 +53,14 @@ def assess(goal: Objective, x: Tensor) -> Assessment:
     """
     leaf = x.detach().requires_grad_()
     losses, reached = goal.measure(leaf)
-    _check_shape(losses, x, "loss")
+    check_rows(losses, len(x), "loss")
     _check_finite(losses.detach(), "`loss`")
     if reached is not None:
-        _check_shape(reached, x, "success")
+        check_rows(reached, len(x), "success")
         if reached.dtype != torch.bool:
             raise ValueError(f"`success` should give bools, found {reached.dtype}.")
         reached = reached if reached.dim() == 2 else reached[:, None]
     return Assessment(leaf, losses if losses.dim() == 2 else losses[:, None], reached)
-
-
-def _check_shape(values: Tensor, x: Tensor, name: str) -> None:
-    if values.dim() not in (1, 2) or len(values) != len(x):
-        raise ValueError(
-            f"`{name}` should give one number a sample, shape ({len(x)},), or one a sample and "
-            f"task, found shape {tuple(values.shape)}. Do not average over the batch."
-        )
 
 
 def _check_finite(values: Tensor, name: str) -> None:

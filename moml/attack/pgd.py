@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from moml.attack._answer import Answer
 from moml.attack._ascent import Ascent
 from moml.attack._assess import assess
-from moml.attack._answer import Answer
 from moml.attack._base import Attack, Bounds
 from moml.attack._objective import Objective
 from moml.attack.ball import Ball
