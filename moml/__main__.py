@@ -15,6 +15,7 @@ _COMMANDS = {
     "single": "train each task alone: the reference that Δ% needs",
     "evaluate": "evaluate a finished run on a split",
     "report": "write the page of one or several runs",
+    "attack": "attack every task of a finished run: MTA, GAP, UAP, PGD, …",
     "robustness": "attack every task of a finished run: its robustness card",
     "list": "list weightings, architectures, suites, …",
 }

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from moml.attack._base import Bounds
 from moml.attack._model_objective import ModelObjective
+from moml.attack._one_task import OneTask
 from moml.attack.objectives import Compare, cross_entropy, dlr, misclassified, standardized
 from moml.attack.victim import Victim
+from moml.data import Batch
 from moml.losses import CrossEntropy, Loss
 
 
@@ -85,3 +89,44 @@ class Judge:
             total = self.plain().measure(x).losses.sum()
         (gradient,) = torch.autograd.grad(total, x)
         return float((gradient == 0).reshape(len(x), -1).all(1).double().mean())
+
+
+def find_judges(
+    model: nn.Module,
+    loader: Iterable[Batch],
+    losses: Mapping[str, Loss],
+    bounds: Bounds | None,
+    samples: int,
+    device: torch.device | str = "cpu",
+) -> tuple[dict[str, Judge], bool]:
+    """Every task with its first labelled samples, and whether tasks have inputs of their own.
+
+    Raises:
+        ValueError: If a task has no labelled sample.
+    """
+    inputs: dict[str, list[Tensor]] = {task: [] for task in losses}
+    targets: dict[str, list[Tensor]] = {task: [] for task in losses}
+    own = False
+    for batch in loader:
+        own = batch.multi_input
+        for task in losses:
+            if sum(map(len, targets[task])) < samples and batch.has_labels(task):
+                whole = batch.inputs[task] if isinstance(batch.inputs, dict) else batch.inputs
+                x, y = batch.labelled(task, whole)
+                inputs[task].append(x)
+                targets[task].append(y)
+        if all(sum(map(len, targets[task])) >= samples for task in losses):
+            break
+    empty = [task for task in losses if not targets[task]]
+    if empty:
+        raise ValueError(f"`loader` should have labelled samples of every task, none for {empty}.")
+    judges = {
+        task: Judge(
+            Victim(OneTask(model, task, own_inputs=own), bounds=bounds),
+            torch.cat(inputs[task])[:samples].to(device),
+            torch.cat(targets[task])[:samples].to(device),
+            loss,
+        )
+        for task, loss in losses.items()
+    }
+    return judges, own

@@ -12,14 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from moml.attack._base import Attack, Bounds
-from moml.attack._judge import Judge
+from moml.attack._judge import Judge, find_judges
 from moml.attack._objective import Objective
-from moml.attack._one_task import OneTask
 from moml.attack.apgd import APGD
 from moml.attack.ball import Ball
 from moml.attack.fgsm import FGSM
 from moml.attack.pgd import PGD
-from moml.attack.victim import Victim
 from moml.attack.worst_case import each_target, worst_case
 from moml.data import Batch
 from moml.losses import Loss
@@ -122,7 +120,7 @@ def robustness_card(
     Warns:
         MaskedGradients: If the usual loss's gradients understate what a perturbation can do.
     """
-    judges, own_inputs = _judges(model, loader, losses, bounds, samples, device)
+    judges, own_inputs = find_judges(model, loader, losses, bounds, samples, device)
     options: dict[str, Any] = {"bounds": bounds, "seed": seed}
     tasks, twins = {}, {}
     for name, judge in judges.items():
@@ -224,40 +222,3 @@ def _transfer(
         }
         for source, x in twins.items()
     }
-
-
-def _judges(
-    model: nn.Module,
-    loader: Iterable[Batch],
-    losses: Mapping[str, Loss],
-    bounds: Bounds | None,
-    samples: int,
-    device: torch.device | str,
-) -> tuple[dict[str, Judge], bool]:
-    """The samples of every task, and whether tasks have inputs of their own."""
-    inputs: dict[str, list[Tensor]] = {task: [] for task in losses}
-    targets: dict[str, list[Tensor]] = {task: [] for task in losses}
-    own = False
-    for batch in loader:
-        own = batch.multi_input
-        for task in losses:
-            if sum(map(len, targets[task])) < samples and batch.has_labels(task):
-                whole = batch.inputs[task] if isinstance(batch.inputs, dict) else batch.inputs
-                x, y = batch.labelled(task, whole)
-                inputs[task].append(x)
-                targets[task].append(y)
-        if all(sum(map(len, targets[task])) >= samples for task in losses):
-            break
-    empty = [task for task in losses if not targets[task]]
-    if empty:
-        raise ValueError(f"`loader` should have labelled samples of every task, none for {empty}.")
-    judges = {
-        task: Judge(
-            Victim(OneTask(model, task, own_inputs=own), bounds=bounds),
-            torch.cat(inputs[task])[:samples].to(device),
-            torch.cat(targets[task])[:samples].to(device),
-            loss,
-        )
-        for task, loss in losses.items()
-    }
-    return judges, own

@@ -135,3 +135,23 @@ def test_command(tmp_path, capsys):
     page = (folder / "robustness.html").read_text()
     assert "Scores under attack" in page
     assert "Transfer between tasks" in page
+
+
+@pytest.mark.parametrize("method", ["MTA", "GAP", "UAP", "APGD"])
+def test_attack_command(method, tmp_path, capsys):
+    folder = tmp_path / "run"
+    main(["train", "--suite", "TwoDigits", "--steps", "60", "--batch_size", "32", "--learning_rate",
+          "3e-3", "--run_dir", str(folder)])  # fmt: skip
+    weighting = ["--weighting", "MGDA"] if method == "MTA" else []
+    assert main(["attack", str(folder), "--method", method, "--eps", "0.2", "--steps", "20",
+                 "--samples", "60", "--train_samples", "128", *weighting]) == 0  # fmt: skip
+    stored = json.loads((folder / f"attack-{method}" / "attack.json").read_text())
+    for scores in stored["scores"].values():
+        assert scores["PGD-10"] < scores["noise"] <= scores["clean"] + 0.05
+        assert scores[method] <= scores["noise"] + 0.05
+    assert (folder / f"attack-{method}" / "generator.safetensors").exists() is (
+        method in ("MTA", "GAP")
+    )
+    capsys.readouterr()
+    assert main(["attack", str(folder), "--method", method, "--eps", "0.2"]) == 2
+    assert "should be a new folder" in capsys.readouterr().err

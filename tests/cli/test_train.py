@@ -180,7 +180,10 @@ def test_bad_options_get_one_sentence(options, message, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train"], "`suite` should be given: one of GraphAtlas, Rooms, TwoDigits, or"),
+        (
+            ["train"],
+            "`suite` should be given: one of DigitAttributes, GraphAtlas, OfficeDigits, Rooms, TwoDigits, or",
+        ),
         (["trian"], "unknown command 'trian'. Did you mean 'train'?"),
         (["list", "weighting"], "Did you mean 'weightings'?"),
         (["train", "--resume", "nowhere"], "found no config.yaml in 'nowhere'"),
