@@ -18,7 +18,7 @@ from moml.weighting.pcgrad import PCGrad
 from moml.weighting.rlw import RLW
 from moml.weighting.upgrad import UPGrad
 from moml.weighting.uw import UW
-from moml.weighting.wrappers import Every, GradientNormalization, WeightSum
+from moml.weighting.wrappers import Every, GoalMask, GradientNormalization, WeightSum
 
 __all__ = [
     "DWA",
@@ -30,6 +30,7 @@ __all__ = [
     "AlignedMTL",
     "CAGrad",
     "Every",
+    "GoalMask",
     "GradientNormalization",
     "GramianWeighting",
     "JacobianAggregator",
