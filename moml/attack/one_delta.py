@@ -1,0 +1,123 @@
+"""One perturbation for all tasks: a trade-off between their gradients for every sample.
+
+The direction that raises the worst task most in a ball follows from duality:
+``max_{|d| <= 1} min_t g_t·d = min_{w in simplex} |sum_t w_t g_t|`` with the dual norm on the right,
+and ``d`` is the steepest direction of the minimiser. For L2 it is MGDA's; for L-infinity the L1
+norm is to be minimised, and the L2 solution is not the one.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from moml.attack._ascent import Ascent, input_gradient
+from moml.attack.ball import L2, Ball, Linf
+from moml.weighting import Weighting
+from moml.weighting._batched import batched_min_norm
+from moml.weighting.wrappers import GoalMask
+
+_ITERATIONS = 6  # of reweighted least squares for the L1 norm
+
+
+class OneDelta(Ascent):
+    """Weighs the tasks' gradients for every sample; for `PGD` and every other attack on many tasks.
+
+    Without a weighting it is the max-min direction of the ball (see above), for all samples at once
+    on their device. The goal mask is the idea of TA-MOO (Bui et al., TMLR 2023): fooled tasks of a
+    sample drop out, and it is what matters most. It needs an objective with a goal.
+
+    Args:
+        weighting: Any `LossWeighting` or `GramianWeighting`; the max-min direction unless given.
+        ball: The attack's own ball, whose geometry is followed.
+        unit: Scale each task's gradient to dual norm 1 first: how much a step in the ball can raise
+            its loss.
+        goal_mask: Whether a sample's tasks that are fooled drop out.
+
+    Raises:
+        ValueError: If there is no weighting and the ball is neither `Linf` nor `L2`.
+    """
+
+    def __init__(
+        self,
+        weighting: Weighting | None = None,
+        *,
+        ball: Ball,
+        unit: bool = True,
+        goal_mask: bool = True,
+    ) -> None:
+        if weighting is None and not isinstance(ball, (Linf, L2)):
+            raise ValueError(
+                f"`ball` should be Linf or L2 for the max-min direction, found {ball}. "
+                "Pass a weighting, such as EW()."
+            )
+        if weighting is not None and not isinstance(weighting, GoalMask):
+            weighting = GoalMask(weighting)  # what can weigh every sample
+        self.weighting, self.ball = weighting, ball
+        self.unit, self.goal_mask = unit, goal_mask
+
+    def __repr__(self) -> str:
+        inner = None if self.weighting is None else type(self.weighting.weighting).__name__
+        return f"OneDelta({inner}, ball={self.ball}, unit={self.unit}, goal_mask={self.goal_mask})"
+
+    def gradient(self, losses: Tensor, reached: Tensor | None, x: Tensor) -> Tensor:
+        """The weighted sum of the tasks' gradients, sample by sample; a backward pass per task."""
+        last = losses.shape[1] - 1
+        rows = torch.stack(
+            [input_gradient(losses[:, t].sum(), x, retain_graph=True) for t in range(last + 1)], 1
+        ).flatten(2)  # (B, T, D)
+        open_ = self._open(losses, reached)
+        kept = torch.arange(len(x), device=x.device)
+        if len(losses) < len(x):  # some samples are done and have no loss here
+            kept = rows.flatten(1).any(1).nonzero()[:, 0]
+            if len(kept) < len(losses):  # some gradients vanish: who is who cannot be told
+                return input_gradient((losses * open_).sum(), x)
+        total = torch.zeros_like(x)
+        total[kept] = self._combined(rows[kept], losses.detach(), open_).reshape(x[kept].shape)
+        return total
+
+    def _open(self, losses: Tensor, reached: Tensor | None) -> Tensor:
+        """Tasks that take part, bools ``(B, T)``; all of them where all are fooled."""
+        if reached is None or not self.goal_mask:
+            return torch.ones_like(losses, dtype=torch.bool)
+        return ~reached | reached.all(1, keepdim=True)
+
+    def _combined(self, rows: Tensor, losses: Tensor, open_: Tensor) -> Tensor:
+        if self.unit:
+            flat = rows.flatten(0, 1)  # (B T, D)
+            sizes = (flat * self.ball.steepest(flat)).sum(1)  # dual norms
+            rows = rows / torch.where(sizes > 0, sizes, 1).reshape(*rows.shape[:2], 1)
+        if self.weighting is None:
+            weights = max_min_weights(rows, self.ball, active=open_)
+        else:
+            wide = rows.double()  # inner products in double precision
+            weights = self.weighting.sample_weights(wide @ wide.mT, losses, reached=~open_)
+        return (weights.to(rows)[:, None] @ rows)[:, 0]
+
+
+def max_min_weights(rows: Tensor, ball: Ball, *, active: Tensor | None = None) -> Tensor:
+    """Weights whose combination is shortest in the ball's dual norm, ``(B, T)``.
+
+    Exact for L2. For L-infinity the L1 norm is majorised by weighted squares whose minimum is
+    exact, a few times over; it never grows.
+
+    Args:
+        rows: Gradients ``(B, T, D)``.
+        ball: `Linf` or `L2`.
+        active: Tasks that take part, bools ``(B, T)``.
+    """
+    rows = rows.double()
+    best = batched_min_norm(rows @ rows.mT, active=active)
+    if isinstance(ball, L2):
+        return best
+    total = (best[:, None] @ rows)[:, 0]  # (B, D)
+    length = total.abs().sum(1)
+    for _ in range(_ITERATIONS):
+        floor = 1e-3 * total.abs().mean(1, keepdim=True) + 1e-300
+        scaled = rows / total.abs().maximum(floor).sqrt()[:, None]
+        weights = batched_min_norm(scaled @ scaled.mT, active=active)
+        total = (weights[:, None] @ rows)[:, 0]
+        better = total.abs().sum(1) < length
+        best = torch.where(better[:, None], weights, best)
+        length = torch.where(better, total.abs().sum(1), length)
+    return best
