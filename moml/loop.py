@@ -75,9 +75,9 @@ def fit(
             while training.step < steps and not signals.received:
                 _step(training, callbacks, checkpoint)
                 if checkpoint is not None and training.step % checkpoint.every == 0:
-                    checkpoint.save(_state(training, callbacks))
+                    _save(training, callbacks, checkpoint)
             if checkpoint is not None and training.step % checkpoint.every != 0:
-                checkpoint.save(_state(training, callbacks))
+                _save(training, callbacks, checkpoint)
         finally:
             for callback in callbacks:
                 callback.finish(training)
@@ -104,7 +104,7 @@ def _step(training: Training, callbacks: Sequence[Callback], checkpoint: Checkpo
         message = f"Step {training.step + 1}: {error}"
         if checkpoint is not None and before is not None:
             _undo(training, before)
-            checkpoint.save(_state(training, callbacks))
+            _save(training, callbacks, checkpoint)
             message += f" The state before this step is in '{checkpoint.last}'."
         raise error.with_message(message) from error
     if penalty is not None:
@@ -117,6 +117,19 @@ def _step(training: Training, callbacks: Sequence[Callback], checkpoint: Checkpo
     for callback in callbacks:
         callback.after_step(training)
     training.evaluation = None  # lets go of the graph before the next one is built
+
+
+def _save(training: Training, callbacks: Sequence[Callback], checkpoint: Checkpoint) -> None:
+    """Save, unless a gradient that no method looked at has spoilt the parameters."""
+    bad = [n for n, p in training.problem.module.named_parameters() if not torch.isfinite(p).all()]
+    if bad:
+        error = NonFiniteError("gradient", training.problem.tasks)
+        raise error.with_message(
+            f"Step {training.step}: The parameters should be finite, found NaN or infinity in "
+            f"{', '.join(bad[:3])}: a gradient was not. The last good checkpoint stays in "
+            f"'{checkpoint.folder}'."
+        )
+    checkpoint.save(_state(training, callbacks))
 
 
 def _check_finite(evaluation: Evaluation) -> None:

@@ -194,6 +194,27 @@ def test_infinite_gradient_of_a_finite_loss_names_the_task(tmp_path):
         moml.fit(task_problem, Direct(), MGDA(), optimizer, [None], steps=1)
 
 
+def test_spoilt_parameters_do_not_replace_a_good_checkpoint(tmp_path):
+    """Equal weighting never looks at gradients: an infinite one shows in the parameters only."""
+
+    class Cusp(Exploding):
+        def losses(self, data):
+            weight = self.norm.weight
+            spoilt = (weight - weight.detach()).sqrt().sum() if data else weight.sum()
+            return {"fine": weight.sum(), "bad": spoilt}
+
+    task_problem = Cusp()
+    optimizer = torch.optim.SGD(task_problem.norm.parameters(), 0.1)
+    with pytest.raises(NonFiniteError, match=r"Step 3: The parameters should be finite.*weight"):
+        moml.fit(
+            task_problem, Direct(), EW(), optimizer, [False, False, True, False], steps=9,
+            checkpoint=Checkpoint(tmp_path, every=2),
+        )  # fmt: skip
+    state = read_state(tmp_path / "last.pt")
+    assert state["step"] == 2
+    assert torch.isfinite(state["module"]["weight"]).all()
+
+
 def test_parameter_missing_from_the_optimizer():
     model = network()
     optimizer = torch.optim.SGD(model.encoder.parameters(), 0.1)
