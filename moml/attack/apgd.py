@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 
 import torch
@@ -15,7 +14,7 @@ from moml.attack._base import Attack, Bounds
 from moml.attack._objective import Objective
 from moml.attack.ball import Ball
 
-FIRST, SHRINK, LEAST = 0.22, 0.03, 0.06  # checkpoint intervals, in shares of all steps
+FIRST, SHRINK, LEAST = 22, 3, 6  # checkpoint intervals, in percent of all steps
 INCREASES, MOMENTUM = 0.75, 0.75
 
 
@@ -158,10 +157,11 @@ class _Run:
 
 def _intervals(steps: int) -> dict[int, int]:
     """Checkpoint to steps since the one before."""
-    interval, checkpoint, intervals = FIRST, FIRST, {}
+    intervals: dict[int, int] = {}
+    interval = checkpoint = FIRST
     last = 0
-    while checkpoint <= 1:
-        at = max(math.ceil(checkpoint * steps), last + 1)
+    while checkpoint <= 100:
+        at = max(-(-checkpoint * steps // 100), last + 1)  # rounded up
         intervals[at], last = at - last, at
         interval = max(interval - SHRINK, LEAST)
         checkpoint += interval

@@ -37,7 +37,7 @@ def dlr(logits: Tensor, labels: Tensor) -> Tensor:
 
     Neither a shift nor a factor of all logits changes it. With two classes there is no third logit
     and every such ratio is a constant: there it is the margin over a detached scale, whose gradient
-    has the margin's direction.
+    has the margin's direction. Constant where the label comes third: no use once misclassified.
     """
     return _mean(_gap(logits, labels) / _spread(logits, last=3), labels)
 
@@ -45,8 +45,8 @@ def dlr(logits: Tensor, labels: Tensor) -> Tensor:
 def targeted_dlr(logits: Tensor, labels: Mapping[str, Tensor]) -> Tensor:
     """Towards class ``labels["towards"]`` and away from ``labels["label"]``, scale-free.
 
-    The denominator is the first logit minus the mean of the third and the fourth, of the third
-    alone for three classes, and a detached scale for two.
+    The denominator is the first logit minus the mean of the third and the fourth. With fewer than
+    four classes the ratio could be constant: there it is a detached scale.
     """
     away, towards = labels["label"], labels["towards"]
     gap = _taken(logits, towards) - _taken(logits, away)
@@ -118,10 +118,13 @@ def _taken(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _spread(logits: Tensor, *, last: int) -> Tensor:
-    """First sorted logit minus the mean of the third to ``last``, ``(B, ...)``; never zero."""
-    if logits.shape[1] < 3:
+    """First sorted logit minus the mean of the third to ``last``, ``(B, ...)``; never zero.
+
+    A detached scale where there are fewer classes.
+    """
+    if logits.shape[1] < last:
         return _scale(logits)[:, 0]
-    ordered = logits.topk(min(last, logits.shape[1]), dim=1).values
+    ordered = logits.topk(last, dim=1).values
     return ordered[:, 0] - ordered[:, 2:].mean(1) + 1e-12
 
 

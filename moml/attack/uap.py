@@ -21,8 +21,8 @@ class UAP(Attack):
     Moosavi-Dezfooli, Fawzi, Fawzi, Frossard, `Universal adversarial perturbations
     <https://arxiv.org/abs/1610.08401>`_, CVPR 2017; trained like weights as in Shafahi, Najibi, Xu,
     Dickerson, Davis, Goldstein, `Universal adversarial training
-    <https://arxiv.org/abs/1811.11304>`_, AAAI 2020. A loss without an upper limit is soon ruled by
-    a few samples that are fooled already: clamp it, or take the `dlr` loss.
+    <https://arxiv.org/abs/1811.11304>`_, AAAI 2020. A loss without an upper limit can be ruled by
+    the samples that are fooled already: clamp it. `dlr` is flat for many of those, and weaker.
 
     `fit` learns the perturbation from a loader, `apply` adds it; `perturb` does both on one batch.
     Goals are not looked at.

@@ -1,4 +1,4 @@
-"""An attack leaves a model as it was: modes, buffers, gradients, requires_grad, also after errors."""
+"""An attack leaves a model as it was, also after errors: modes, buffers, gradients."""
 
 import copy
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from moml.attack import APGD, FGSM, PGD, UAP, L2, Linf, Victim, cross_entropy, misclassified
+from moml.attack import APGD, FGSM, L2, PGD, UAP, Linf, Victim, cross_entropy, misclassified
 
 ATTACKS = [FGSM(Linf(0.1)), PGD(L2(0.5), steps=3, restarts=2), APGD(Linf(0.1), steps=6)]
 ATTACKS += [UAP(Linf(0.1), epochs=2)]

@@ -23,8 +23,8 @@ class L1(Ball):
 
     Args:
         eps: Radius in the units of the data.
-        share: Share of the entries that one step moves, rounded up; SLIDE's 1 % unless given. Larger
-            shares were much weaker on images.
+        share: Share of the entries that one step moves, rounded up; SLIDE's 1 % unless given.
+            Larger shares were much weaker on images.
 
     Raises:
         ValueError: If ``eps`` is no radius or ``share`` is not in (0, 1].
