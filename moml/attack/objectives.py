@@ -24,7 +24,7 @@ Compare = Callable[[Tensor, Tensor], Tensor]
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy. Its gradient underflows where the model is very sure: see `standardized`."""
     loss = functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="none")
-    return _mean(loss, labels)
+    return loss if loss.dim() == 1 else _mean(loss, labels)  # 0 where there is no label
 
 
 def margin(logits: Tensor, labels: Tensor) -> Tensor:

@@ -90,9 +90,9 @@ class PGD(Attack):
         x_adv = start
         for _ in range(self.steps):
             now, kept = assess(goal, x_adv), None
-            if self.early_stop and now.reached is not None and now.done.any():
-                result[rows[now.done]] = x_adv[now.done]
-                kept = (~now.done).nonzero()[:, 0]
+            if self.early_stop and now.reached is not None and (done := now.done).any():
+                result[rows[done]] = x_adv[done]
+                kept = (~done).nonzero()[:, 0]
                 rows, x, x_adv, goal = rows[kept], x[kept], x_adv[kept], goal.select(kept)
                 if len(kept) == 0:
                     return result

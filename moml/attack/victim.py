@@ -49,7 +49,7 @@ class Victim:
         self.model, self.bounds = model, bounds
         self.mean = torch.as_tensor(0.0 if mean is None else mean)
         self.std = torch.as_tensor(1.0 if std is None else std)
-        self._plain = mean is None and std is None
+        self._plain, self._is_held = mean is None and std is None, False
         if not (self.std > 0).all():
             raise ValueError(f"`std` should be positive, found {self.std.tolist()}.")
 
@@ -64,18 +64,23 @@ class Victim:
 
     def forward(self, x: Tensor) -> Any:
         """Outputs for data that are known to lie within the bounds."""
+        x = x if self._plain else self._normalized(x)
+        if self._is_held:
+            return self.model(x)
         with self.held():
-            return self.model(x if self._plain else self._normalized(x))
+            return self.model(x)
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Evaluation mode; on leaving, every submodule has the mode it had before."""
-        training = [module for module in self.model.modules() if module.training]
+        training, was_held = [m for m in self.model.modules() if m.training], self._is_held
         for module in training:
             module.training = False
+        self._is_held = True
         try:
             yield
         finally:
+            self._is_held = was_held
             for module in training:
                 module.training = True
 
