@@ -303,7 +303,7 @@ def test_what_does_not_fit_is_said():
     small = HPS(ImageEncoder(1, width=8), {"a": ImageDecoder(32, doublings=1)})
     with pytest.raises(ValueError, match="perturbations at least as large as the inputs"):
         Generator(small, ball=Linf(0.1))(data())
-    with pytest.raises(ValueError, match="`in_features` should be a multiple of 4"):
+    with pytest.raises(ValueError, match="`in_features` should be at least 8"):
         ImageDecoder(6)
     with pytest.raises(ValueError, match="`halvings` should be at least 0"):
         ImageEncoder(halvings=-1)
