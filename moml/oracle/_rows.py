@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -117,41 +116,61 @@ def _pull_many(
     ]
 
 
-# Numbers converted to float64 at a time: the piece (1 MiB) stays inside the cache.
-_PIECE = 2**17
+# Columns multiplied at a time: sums in float32 stay short, and a piece stays inside the cache.
+_WIDTH = 2**12
+# Smallest eigenvalue of the cosines, and range of squared norms, for float32 products to do.
+_LEAST_EIGENVALUE, _LEAST_SQUARE, _LARGEST_SQUARE = 0.1, 1e-26, 1e26
 
 
 def gramian_of_rows(rows: Sequence[Row]) -> Tensor:
-    """Inner products of rows, products and sums in float64, ``(m, m)`` on the CPU."""
+    """Inner products of rows, summed in float64, ``(m, m)`` on the CPU.
+
+    Products of float32 rows are taken in float32 over short pieces, which is twice as fast and
+    right to about 1e-7 of the norms. Where that might not do (gradients nearly dependent, as near
+    Pareto-stationary points, or very small or large), they are taken again in float64.
+    """
+    dtypes = {gradient.dtype for row in rows for gradient in row if gradient is not None}
+    if torch.float64 not in dtypes:
+        quick = _summed_products(rows, torch.float32)
+        if _well_conditioned(quick):
+            return quick
+    return _summed_products(rows, torch.float64)
+
+
+def _well_conditioned(gramian: Tensor) -> bool:
+    """Whether errors of 1e-7 of the norms cannot matter to any combination of the rows."""
+    squares = gramian.diagonal()
+    if not (squares.min() > _LEAST_SQUARE and squares.max() < _LARGEST_SQUARE):
+        return False  # also where a square is not a number, or has become zero
+    norms = squares.sqrt()
+    cosines = gramian / norms.outer(norms)
+    return float(torch.linalg.eigvalsh(cosines)[0]) > _LEAST_EIGENVALUE
+
+
+def _summed_products(rows: Sequence[Row], dtype: torch.dtype) -> Tensor:
     m = len(rows)
     device = next((g.device for row in rows for g in row if g is not None), torch.device("cpu"))
-    if device.type != "cpu":
-        total = torch.zeros(m, m, dtype=torch.float64, device=device)
-        for who, piece in _pieces(rows, 2**24):
-            index = torch.tensor(who, device=device)
-            total[index[:, None], index] += piece @ piece.T
-        return total.cpu()
-    sums = np.zeros((m, m))
-    for who, piece in _pieces(rows, _PIECE):
-        array = piece.numpy()
-        product = array @ array.T  # numpy sees the symmetry and does half the work
+    total = torch.zeros(m, m, dtype=torch.float64, device=device)
+    for who, piece in _pieces(rows, _WIDTH):
+        piece = piece.to(dtype)
+        product = piece @ piece.T
         if len(who) == m:
-            sums += product
+            total += product
         else:
-            sums[np.ix_(who, who)] += product
-    return torch.from_numpy(sums)
+            index = torch.tensor(who, device=device)
+            total[index[:, None], index] += product
+    return total.cpu()
 
 
-def _pieces(rows: Sequence[Row], numbers: int) -> Iterator[tuple[list[int], Tensor]]:
-    """Pieces of the Jacobian in float64, each with the rows that are not zero there."""
+def _pieces(rows: Sequence[Row], width: int) -> Iterator[tuple[list[int], Tensor]]:
+    """Pieces of the Jacobian, each with the rows that are not zero there."""
     for column in zip(*rows, strict=True):
         known = [(i, g.reshape(-1)) for i, g in enumerate(column) if g is not None]
         if not known:
             continue
         who = [i for i, _ in known]
-        width = max(numbers // len(who), 256)
         for start in range(0, known[0][1].numel(), width):
-            yield who, torch.stack([g[start : start + width] for _, g in known]).double()
+            yield who, torch.stack([g[start : start + width] for _, g in known])
 
 
 def flatten_column(column: Sequence[Tensor | None]) -> list[Tensor] | None:

@@ -8,6 +8,7 @@ import moml
 from moml.architecture import HPS
 from moml.data import Batch
 from moml.oracle import Direct, Representation
+from moml.oracle._rows import gramian_of_rows
 from tests.helpers import TASKS, batch, flat_grad, flat_gradients, network, problem
 
 WEIGHTS = torch.tensor([0.2, 0.0, 1.7], dtype=torch.float64)
@@ -295,14 +296,35 @@ def test_unknown_options(option):
         Direct(**option)
 
 
-def test_gramian_products_are_float64():
-    """Float32 rows of very different sizes: products in float32 would lose the small one."""
-    from moml.oracle._rows import gramian_of_rows
+def exact_gramian(rows):
+    whole = torch.stack([row[0].double() for row in rows])
+    return whole @ whole.T
 
+
+def norms_of(gramian):
+    norms = gramian.diagonal().sqrt()
+    return norms.outer(norms)
+
+
+def test_gramian_of_float32_rows_is_right_to_2e_7_of_the_norms():
     torch.manual_seed(0)
-    rows = [[torch.randn(70_000) * 1e-3], [torch.randn(70_000)], [torch.randn(70_000) * 1e-30]]
-    exact = torch.stack([row[0].double() for row in rows])
-    torch.testing.assert_close(gramian_of_rows(rows), exact @ exact.T, rtol=1e-12, atol=0)
+    for m in (2, 8, 32):
+        rows = [[torch.randn(70_000) * 10.0 ** (i % 5 - 3)] for i in range(m)]
+        exact = exact_gramian(rows)
+        assert ((gramian_of_rows(rows) - exact).abs() / norms_of(exact)).max() < 2e-7
+
+
+@pytest.mark.parametrize("case", ["nearly stationary", "tiny", "huge", "one tiny"])
+def test_gramian_is_exact_where_it_matters(case):
+    """Where float32 products could upset a solver, they are float64."""
+    torch.manual_seed(0)
+    a, b = torch.randn(70_000), torch.randn(70_000)
+    first = {"tiny": 1e-22, "huge": 1e18}.get(case, 1.0)
+    rows = [[a * first], [b * (1e-30 if case == "one tiny" else first)]]
+    if case == "nearly stationary":
+        rows = [[a], [-a + 1e-6 * b]]
+    exact = exact_gramian(rows)
+    torch.testing.assert_close(gramian_of_rows(rows), exact, rtol=1e-12, atol=0)
 
 
 def test_only_what_is_asked_for_is_differentiated(monkeypatch):
