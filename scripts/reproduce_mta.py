@@ -120,7 +120,7 @@ DESCRIPTIONS = {
     "five domains": "five tasks instead of three",
 }
 FULL = Scale(
-    "full", 16, ("plain", "photo", "turned"), 300, 500, 32, 5, 2, METHODS, (1e-3, 3e-3),
+    "full", 16, ("plain", "photo", "turned"), 300, 300, 32, 5, 2, METHODS, (1e-3, 3e-3),
     tuple(SETTINGS), 256, 0.04,
 )  # fmt: skip
 SMOKE = Scale(

@@ -29,7 +29,7 @@ LOOPED = (0, 6, 8, 9)
 
 
 class DigitAttributes(Suite):
-    """A handwritten digit in a corner of a photograph: what is it, where is it, before what?
+    """A handwritten digit in a corner of a photograph: attributes of both.
 
     Tasks: ``digit`` (10 classes), ``parity``, ``high`` (5 or more) and ``loop`` (0, 6, 8 and 9, by
     class) follow from each other; ``corner`` (which of 4) and ``background`` (which of two
