@@ -660,10 +660,9 @@ def write(scale: Scale, rates: dict[str, float], costs: dict[str, Any], out: Pat
         ("steps", str(scale.steps)), ("samples per step and task", str(scale.batch_size)),
         *((f"rate, {m}", f"{r:g}") for m, r in rates.items()),
     ])  # fmt: skip
-    sections.insert(
-        1, section("Perturbations", picture(scale, rates, out),
-                   note="Above each input what its victim says; perturbations on a grey ground."),
-    )  # fmt: skip
+    if "base" in scale.settings:
+        note = "Above each input what its victim says; perturbations on a grey ground."
+        sections.insert(1, section("Perturbations", picture(scale, rates, out), note=note))
     html = page("Multi-task attack generators", "moml · reproduce_mta", [protocol, *sections])
     (out / "mta.html").write_text(html, encoding="utf-8")
     (out / "mta.md").write_text(markdown(grids), encoding="utf-8")
@@ -713,23 +712,26 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("runs/mta"))
     parser.add_argument("--smoke", action="store_true", help="the smallest size, under a minute")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser.add_argument("--settings", nargs="+", choices=list(SETTINGS), help="some of them only")
     parser.add_argument("--seeds", type=int, help="seeds at the base instead of the size's own")
     options = parser.parse_args()
     scale, out = SMOKE if options.smoke else FULL, options.output
     if options.seeds:
         scale = replace(scale, seeds=options.seeds)
+    if options.settings:
+        scale = replace(scale, settings=tuple(options.settings))
     out.mkdir(parents=True, exist_ok=True)
-    compute(
-        [Job("attack", scale, s, seed=i) for s in scale.settings for i in seeds_of(scale, s)]
-        + [Job("one", scale, seed=i) for i in range(min(3, scale.seeds))],
-        out, options.jobs,
-    )  # fmt: skip
     rates = tuned(scale, out, options.jobs)
     compute(
         [
             Job("generator", scale, s, m, i, rates[m])
             for s in scale.settings for i in seeds_of(scale, s) for m in scale.methods
         ],
+        out, options.jobs,
+    )  # fmt: skip
+    compute(
+        [Job("attack", scale, s, seed=i) for s in scale.settings for i in seeds_of(scale, s)]
+        + [Job("one", scale, seed=i) for i in range(min(3, scale.seeds))],
         out, options.jobs,
     )  # fmt: skip
     write(scale, rates, timings(scale.images, (2, 3) if options.smoke else (2, 3, 5, 10)), out)
