@@ -186,9 +186,11 @@ def shared(tasks: Sequence[str], *, width: int = 8) -> HPS:
     return HPS(encoder, {task: ImageDecoder(encoder.out_features) for task in tasks})
 
 
-def separate(tasks: Sequence[str], *, width: int = 8) -> GAP:
+def separate(tasks: Sequence[str], *, width: int = 8, blocks: int = 2) -> GAP:
     """An encoder and a decoder per task."""
-    return GAP(tasks, encoder=lambda: ImageEncoder(1, width=width), decoder=ImageDecoder)
+    return GAP(
+        tasks, encoder=lambda: ImageEncoder(1, width=width, blocks=blocks), decoder=ImageDecoder
+    )
 
 
 def count(module: nn.Module) -> int:
@@ -201,7 +203,9 @@ def architecture(method: str, tasks: Sequence[str]) -> Architecture:
     if method == SEPARATE:
         return separate(tasks)
     if method == MATCHED:
-        sizes = [partial(separate, tasks, width=width) for width in range(2, 9)]
+        # One block less is the strongest way to be small on the validation seed: mean fooling 61 %,
+        # against 40 % for two blocks of fewer channels and 43 % for no block and more channels.
+        sizes = [partial(separate, tasks, width=width, blocks=1) for width in range(2, 9)]
         return GAP.matched(count(shared(tasks)), sizes)
     return shared(tasks)
 
