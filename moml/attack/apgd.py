@@ -27,7 +27,9 @@ class APGD(Attack):
 
     Gives the point of highest loss, or the first that reached the goal if there is one. Steps start
     at ``2 eps``: where the first steps leap over a narrow region it comes back only by its
-    checkpoints, so give it 20 steps or more.
+    checkpoints, so give it 20 steps or more. In the L1 ball it is weaker than the authors' later
+    version with shrinking radii: on a robust digit network 38 % of the samples withstood it, and
+    32 % that one.
 
     Args:
         ball: Where perturbations may lie.

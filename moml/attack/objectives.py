@@ -78,7 +78,11 @@ def standardized(loss: Compare, *, scale: float = 8.0) -> Compare:
 
 def misclassified(logits: Tensor, labels: Tensor) -> Tensor:
     """Whether the prediction is wrong, ``(B,)``; at every labelled position of dense outputs."""
-    return mostly_misclassified(1.0)(logits, labels)
+    known = labels != IGNORED
+    wrong = (logits.argmax(1) != labels) & known
+    if wrong.dim() == 1:
+        return wrong
+    return (wrong | ~known).flatten(1).all(1) & known.flatten(1).any(1)
 
 
 def classified_as(logits: Tensor, labels: Tensor) -> Tensor:
