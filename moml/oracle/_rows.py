@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Literal
@@ -116,8 +116,9 @@ def _pull_many(
     ]
 
 
-# Columns multiplied at a time: sums in float32 stay short, and a piece stays inside the cache.
-_WIDTH = 2**12
+# Columns multiplied at a time: sums in float32 stay short, and a piece stays inside the cache. Few
+# rows make small products, of which several are launched together.
+_WIDTH, _FEW_ROWS, _TOGETHER = 2**12, 8, 16
 # Smallest eigenvalue of the cosines, and range of squared norms, for float32 products to do.
 _LEAST_EIGENVALUE, _LEAST_SQUARE, _LARGEST_SQUARE = 0.1, 1e-26, 1e26
 
@@ -149,11 +150,15 @@ def _well_conditioned(gramian: Tensor) -> bool:
 
 def _summed_products(rows: Sequence[Row], dtype: torch.dtype) -> Tensor:
     m = len(rows)
+    width = _WIDTH * (_TOGETHER if m <= _FEW_ROWS else 1)
     device = next((g.device for row in rows for g in row if g is not None), torch.device("cpu"))
     total = torch.zeros(m, m, dtype=torch.float64, device=device)
-    for who, piece in _pieces(rows, _WIDTH):
-        piece = piece.to(dtype)
-        product = piece @ piece.T
+    for column in zip(*rows, strict=True):
+        who = [i for i, g in enumerate(column) if g is not None]
+        if not who:
+            continue
+        flat = _as_stored([g for g in column if g is not None])
+        product = _column_product(flat, width, dtype)
         if len(who) == m:
             total += product
         else:
@@ -162,15 +167,38 @@ def _summed_products(rows: Sequence[Row], dtype: torch.dtype) -> Tensor:
     return total.cpu()
 
 
-def _pieces(rows: Sequence[Row], width: int) -> Iterator[tuple[list[int], Tensor]]:
-    """Pieces of the Jacobian, each with the rows that are not zero there."""
-    for column in zip(*rows, strict=True):
-        known = [(i, g.reshape(-1)) for i, g in enumerate(column) if g is not None]
-        if not known:
-            continue
-        who = [i for i, _ in known]
-        for start in range(0, known[0][1].numel(), width):
-            yield who, torch.stack([g[start : start + width] for _, g in known])
+def _column_product(flat: Sequence[Tensor], width: int, dtype: torch.dtype) -> Tensor:
+    """Inner products of vectors, a piece at a time, ``(m, m)`` float64."""
+    n = flat[0].numel()
+    total = flat[0].new_zeros(len(flat), len(flat), dtype=torch.float64)
+    # One buffer for all pieces: fresh memory for each costs more than the products.
+    piece = flat[0].new_empty(len(flat), min(width, n), dtype=dtype)
+    for start in range(0, n, width):
+        part = piece if n - start >= width else piece[:, : n - start]
+        for row, vector in zip(part, flat, strict=True):
+            row.copy_(vector[start : start + width])
+        total += _product(part)
+    return total
+
+
+def _product(piece: Tensor) -> Tensor:  # (m, n) -> (m, m) float64
+    """Inner products of the rows of a piece; sums over more than a few columns in float64."""
+    if piece.shape[1] <= _WIDTH:
+        return (piece @ piece.T).double()
+    whole = piece.shape[1] // _WIDTH * _WIDTH
+    parts = piece[:, :whole].unflatten(1, (-1, _WIDTH)).transpose(0, 1)  # (parts, m, width)
+    rest = piece[:, whole:]
+    return torch.bmm(parts, parts.mT).double().sum(0) + rest @ rest.T
+
+
+def _as_stored(gradients: Sequence[Tensor]) -> list[Tensor]:
+    """Vectors in the order of memory, where all agree: inner products do not mind, copies cost.
+
+    Autograd gives a linear layer's gradient as the transpose of what lies in memory.
+    """
+    if gradients and gradients[0].dim() == 2 and all(g.T.is_contiguous() for g in gradients):
+        return [g.T.reshape(-1) for g in gradients]
+    return [g.reshape(-1) for g in gradients]
 
 
 def flatten_column(column: Sequence[Tensor | None]) -> list[Tensor] | None:
