@@ -1,4 +1,4 @@
-"""Writes the tables of the README from the catalog: ``python scripts/readme_tables.py [--check]``."""
+"""Writes the tables of the README from the catalog; ``--check`` only says whether it would."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -51,6 +53,7 @@ def test_events_after_the_checkpoint_are_purged(tmp_path, pull, batches, kill):
     with pytest.raises(KeyboardInterrupt):
         checkpoint = Checkpoint(tmp_path / "checkpoints", every=8)
         run(pull(), batches, callbacks(15), checkpoint)
+    time.sleep(1.1)  # event files are read in the order of their names, which count seconds
     run(
         pull(), batches, callbacks(99),
         Checkpoint(tmp_path / "checkpoints", every=8, resume=True),
