@@ -27,6 +27,8 @@ setup: $(READY)
 demo: $(READY)
 	@echo "Comparing weightings on two overlaid handwritten digits (real data, 2 processes) ..."
 	$(BIN)/moml compare --config compare_two_digits --output runs/demo
+	@echo "One generator that attacks many tasks, at its smoke size ..."
+	$(BIN)/python scripts/reproduce_mta.py --smoke --jobs 2 --output runs/demo/mta
 
 test: $(READY)
 	$(BIN)/python -m pytest
