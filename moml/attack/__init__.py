@@ -22,6 +22,7 @@ from moml.attack.apgd import APGD
 from moml.attack.ball import L1, L2, Ball, Linf
 from moml.attack.card import Card, MaskedGradients, robustness_card
 from moml.attack.fgsm import FGSM
+from moml.attack.generator import MTA
 from moml.attack.objectives import (
     classified_as,
     cross_entropy,
@@ -44,6 +45,7 @@ __all__ = [
     "FGSM",
     "L1",
     "L2",
+    "MTA",
     "PGD",
     "UAP",
     "Ascent",
