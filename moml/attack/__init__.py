@@ -35,6 +35,7 @@ from moml.attack.objectives import (
     targeted,
     targeted_dlr,
 )
+from moml.attack.one_delta import OneDelta
 from moml.attack.pgd import PGD
 from moml.attack.uap import UAP
 from moml.attack.victim import Victim
@@ -57,6 +58,7 @@ __all__ = [
     "Measured",
     "ModelObjective",
     "Objective",
+    "OneDelta",
     "TotalLoss",
     "Victim",
     "classified_as",
