@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
@@ -75,8 +76,7 @@ class Parser(ArgumentParser):
 
 def train_parser() -> Parser:
     """The parser of everything a `moml.trainer.Trainer` takes."""
-    import tasks  # noqa: F401  (makes the suites known by name)
-
+    import_module("tasks")  # at run time only: makes the suites known by name
     parser = Parser(prog="moml train", description="Train one multi-task model.")
     parser.add_argument("--config", action="config", help="YAML file, or a recipe's name.")
     parser.add_class_arguments(Trainer, as_positional=False)
