@@ -17,9 +17,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from moml import architecture, data, optim, oracle, weighting
+    from moml import architecture, bilevel, data, optim, oracle, weighting
     from moml._backward import backward
     from moml.architecture import Architecture
+    from moml.bilevel import BilevelProblem
     from moml.data import Batch, Suite, TaskSpec
     from moml.evaluation import Evaluation
     from moml.loop import History, fit
@@ -35,6 +36,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Architecture": "moml.architecture",
     "Batch": "moml.data",
+    "BilevelProblem": "moml.bilevel",
     "Evaluation": "moml.evaluation",
     "FactoredProblem": "moml.problem",
     "History": "moml.loop",
@@ -50,11 +52,12 @@ _HOME = {
     "fit": "moml.loop",
     "load_run": "moml.run",
 }
-_ROOMS = ("architecture", "data", "optim", "oracle", "weighting")
+_ROOMS = ("architecture", "bilevel", "data", "optim", "oracle", "weighting")
 
 __all__ = [
     "Architecture",
     "Batch",
+    "BilevelProblem",
     "Evaluation",
     "FactoredProblem",
     "History",
@@ -68,6 +71,7 @@ __all__ = [
     "Weighting",
     "architecture",
     "backward",
+    "bilevel",
     "data",
     "fit",
     "load_run",

@@ -150,9 +150,7 @@ def _record(training: Training, evaluation: Evaluation) -> StepRecord:
 
 def _check_updater(problem: Objectives, updater: Updater) -> None:
     known = set(updater.parameters())
-    missing = [
-        n for n, p in problem.module.named_parameters() if p.requires_grad and p not in known
-    ]
+    missing = [n for n, p in problem.trainable() if p not in known]
     if missing:
         raise ValueError(
             f"`updater` should hold every trainable parameter of the problem, found "

@@ -26,6 +26,10 @@ class Objectives(ABC):
     def module(self) -> nn.Module:
         """What is trained and stored in checkpoints."""
 
+    def trainable(self) -> Iterable[tuple[str, Parameter]]:
+        """What the updater must hold, by name: the module's parameters that require gradients."""
+        return ((n, p) for n, p in self.module.named_parameters() if p.requires_grad)
+
 
 class Problem(Objectives):
     """Several losses of one batch, sharing parameters.

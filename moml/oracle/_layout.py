@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from moml.oracle._graph import reach
-from moml.oracle._rows import Plan, Strategy, plan_rows
+from moml.oracle._rows import Plan, Row, Strategy, form_rows, plan_rows
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,15 @@ class Features:
         }
         cut = [(f, inputs[name]) for name, f in features.items() if f.requires_grad]
         return inputs, cls(tuple(f for f, _ in cut), tuple(x for _, x in cut), True)
+
+    @property
+    def backpropagates(self) -> bool:
+        """Whether ``outputs`` have a graph down to the parameters."""
+        return True
+
+    def pull(self, cotangents: Sequence[Row], inputs: Sequence[Tensor], plan: Plan) -> list[Row]:
+        """Gradients on ``inputs``, given each task's gradient on the representation."""
+        return form_rows(self.outputs, inputs, cotangents, plan)
 
 
 @dataclass(frozen=True)

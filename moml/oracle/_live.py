@@ -18,7 +18,6 @@ from moml.oracle._rows import (
     add_rows,
     combine_rows,
     flatten_column,
-    form_rows,
     gramian_of_rows,
 )
 
@@ -105,6 +104,8 @@ class Live(Evaluation):
         if self.formed:
             _accumulate(self.layout.shared, self._combine(weights))
             self._accumulate_private(None if unit else weights)
+        elif not self.features.backpropagates:
+            _accumulate(self.layout.shared, self._differentiate(weights))
         elif unit and bool((weights != 1).any()):
             private = [p for own in self.layout.private.values() for p in own]
             self._backward(weights, self.layout.shared, keep=True)
@@ -137,7 +138,7 @@ class Live(Evaluation):
 
     def _through_encoder(self, cotangents: Sequence[Row], plan: Plan) -> list[Row]:
         inputs = [self.layout.shared[i] for i in self.layout.below]
-        rows = form_rows(self.features.outputs, inputs, cotangents, plan)
+        rows = self.features.pull(cotangents, inputs, plan)
         return [self._spread(self.layout.below, row) for row in rows]
 
     def _spread(self, positions: Sequence[int], row: Row) -> Row:

@@ -1,0 +1,65 @@
+"""The bi-level engine: lower solvers, hypergradients, and the oracle that joins them."""
+
+from moml.bilevel._lower import LowerLevel
+from moml.bilevel._problem import BilevelProblem, Params
+from moml.bilevel.carry import Alternate, Carry, Restart, WarmStart
+from moml.bilevel.hypergradient import (
+    BlockConjugateGradient,
+    Certificate,
+    Checkpointed,
+    Cholesky,
+    ConjugateGradient,
+    FiniteDifference,
+    FirstOrder,
+    ForwardMode,
+    Hypergradient,
+    LowerSolution,
+    Neumann,
+    Nystrom,
+    Truncated,
+    Unrolled,
+)
+from moml.bilevel.inner import (
+    HigherOptimizer,
+    InnerAdagrad,
+    InnerAdam,
+    InnerAdamW,
+    InnerRMSprop,
+    InnerSGD,
+    InnerSolver,
+    InnerState,
+)
+from moml.bilevel.oracle import Bilevel
+
+__all__ = [
+    "Alternate",
+    "Bilevel",
+    "BilevelProblem",
+    "BlockConjugateGradient",
+    "Carry",
+    "Certificate",
+    "Checkpointed",
+    "Cholesky",
+    "ConjugateGradient",
+    "FiniteDifference",
+    "FirstOrder",
+    "ForwardMode",
+    "HigherOptimizer",
+    "Hypergradient",
+    "InnerAdagrad",
+    "InnerAdam",
+    "InnerAdamW",
+    "InnerRMSprop",
+    "InnerSGD",
+    "InnerSolver",
+    "InnerState",
+    "LowerLevel",
+    "LowerSolution",
+    "Neumann",
+    "Nystrom",
+    "Params",
+    "Restart",
+    "Truncated",
+    "Unrolled",
+    "WarmStart",
+]

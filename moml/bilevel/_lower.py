@@ -1,0 +1,81 @@
+"""The lower level of one step: loss and gradient as functions of lower variables only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from moml.bilevel._problem import BilevelProblem, Params
+
+Tensors = list[Tensor]
+
+
+@dataclass(frozen=True)
+class LowerLevel:
+    """A problem's lower level with upper parameters and data filled in.
+
+    Attributes:
+        problem: The problem.
+        omega: Upper parameters, with gradients.
+        batches: Data of the lower steps, repeated from the start.
+        names: Names of the lower variables, in the order of all lists of tensors.
+    """
+
+    problem: BilevelProblem
+    omega: Mapping[str, Tensor]
+    batches: Sequence[Any]
+    names: tuple[str, ...]
+
+    def named(self, theta: Sequence[Tensor]) -> Params:
+        """Lower variables by name."""
+        return dict(zip(self.names, theta, strict=True))
+
+    def loss(self, theta: Sequence[Tensor], step: int) -> Tensor:
+        """The lower loss before a step."""
+        batch = self.batches[step % len(self.batches)]
+        return self.problem.step_loss(self.named(theta), self.omega, batch, step)
+
+    def gradient(self, theta: Sequence[Tensor], step: int, *, create_graph: bool) -> Tensors:
+        """Gradient of the lower loss with respect to the lower variables."""
+        return _gradient(self.loss(theta, step), theta, create_graph)
+
+    def rates(self, step: int) -> list[Tensor] | None:
+        """The problem's learning rates, if it has any for every variable."""
+        rates = self.problem.inner_rates(self.omega, step)
+        return None if rates is None else [rates[name] for name in self.names]
+
+    def linearise(self, theta: Sequence[Tensor]) -> tuple[Tensors, Tensors]:
+        """Fresh leaves at ``theta`` and, with a graph, the gradient of the loss over all batches.
+
+        The graph depends on the leaves and on the upper parameters: pulling back through it gives
+        products with the Hessian and with the mixed derivative.
+        """
+        leaves = fresh(theta)
+        named = self.named(leaves)
+        losses = [self.problem.lower_loss(named, self.omega, batch) for batch in self.batches]
+        loss = losses[0] if len(losses) == 1 else torch.stack(losses).mean()
+        return leaves, _gradient(loss, leaves, True)
+
+
+def fresh(tensors: Sequence[Tensor]) -> Tensors:
+    """Leaves with the same values."""
+    return [t.detach().requires_grad_() for t in tensors]
+
+
+def _gradient(loss: Tensor, theta: Sequence[Tensor], create_graph: bool) -> Tensors:
+    if loss.dim() != 0:
+        raise ValueError(f"`lower_loss` should be a scalar, found shape {tuple(loss.shape)}.")
+    if not loss.requires_grad:
+        raise ValueError(
+            "`lower_loss` should depend on the lower variables, found that it does not. "
+            "Compute it from the `theta` it is given (`torch.func.functional_call`)."
+        )
+    return list(
+        torch.autograd.grad(
+            loss, list(theta), create_graph=create_graph, allow_unused=True, materialize_grads=True
+        )
+    )

@@ -1,0 +1,81 @@
+"""Bi-level problems: several upper objectives of what a lower level settles on."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.nn import Parameter
+
+from moml.data.bilevel_batch import BilevelBatch
+from moml.problem import Losses, Objectives
+
+Params = dict[str, Tensor]
+"""Named tensors, as `torch.func.functional_call` takes them."""
+
+
+class BilevelProblem(Objectives):
+    r"""Upper objectives :math:`F_k(\theta(\omega), \omega)` of a lower solution.
+
+    :math:`\min_\omega (F_1, \dots, F_m)` subject to
+    :math:`\theta(\omega) \in \arg\min_\theta f(\theta, \omega)`.
+
+    Everything here is a pure function of its arguments: what the lower level does between steps
+    belongs to the oracle (`moml.bilevel.Bilevel`). `tasks` are the names of the upper objectives.
+    """
+
+    @abstractmethod
+    def upper_parameters(self) -> dict[str, Parameter]:
+        """What the upper level moves: weights, an initialisation, an architecture."""
+
+    @abstractmethod
+    def lower_init(
+        self, omega: Mapping[str, Tensor], batch: BilevelBatch, previous: Params | None
+    ) -> Params:
+        """Where the lower level starts.
+
+        Args:
+            omega: The upper parameters.
+            batch: Data of the step.
+            previous: Where the lower level was left after the last step, if the oracle keeps it.
+
+        Returns:
+            Lower variables: functions of ``omega`` where the start is what is learnt (MAML), else
+            ``previous`` or an initial value.
+        """
+
+    @abstractmethod
+    def lower_loss(self, theta: Params, omega: Mapping[str, Tensor], batch: Any) -> Tensor:
+        """What the lower level minimises over ``theta``, a scalar."""
+
+    @abstractmethod
+    def upper_losses(self, theta: Params, omega: Mapping[str, Tensor], batch: Any) -> Losses:
+        """Scalars by objective; an inactive constraint is absent, never a zero row."""
+
+    def episodes(self, batch: Any) -> Sequence[BilevelBatch]:
+        """Lower levels of one step; objectives are averaged over them. One by default."""
+        return (batch,)
+
+    def step_loss(
+        self, theta: Params, omega: Mapping[str, Tensor], batch: Any, step: int
+    ) -> Tensor:
+        """The lower loss at one of the lower level's steps, for problems that tell them apart."""
+        return self.lower_loss(theta, omega, batch)
+
+    def inner_rates(self, omega: Mapping[str, Tensor], step: int) -> Mapping[str, Tensor] | None:
+        """Learning rates of lower variables at a lower step; the solver's own where not given."""
+        return None
+
+    def step_weights(self, steps: int) -> Mapping[int, float]:
+        """After which lower steps the upper level looks, and with what weight; the last alone."""
+        return {steps: 1.0}
+
+    def commit(self, theta: Params) -> None:
+        """Called after a step with the lower variables the oracle keeps: for validation, say."""
+        return
+
+    def trainable(self) -> Iterable[tuple[str, Parameter]]:
+        """The upper parameters: lower variables are moved by the oracle."""
+        return self.upper_parameters().items()

@@ -1,0 +1,51 @@
+"""The lower solution as a representation: what lies between upper parameters and objectives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from moml.bilevel.hypergradient import Hypergradient, LowerSolution
+from moml.oracle._layout import Features
+from moml.oracle._rows import Plan, Row, add_rows
+
+
+class Solved(Features):
+    """Lower solutions of one step's episodes, pulled back by a hypergradient method.
+
+    Objectives see the upper parameters through the lower solutions as a network's losses see its
+    encoder through the representation: everything that weighs representations works here too.
+
+    Args:
+        hypergradient: The method.
+        solutions: One per episode.
+    """
+
+    def __init__(self, hypergradient: Hypergradient, solutions: Sequence[LowerSolution]) -> None:
+        leaves = tuple(t for s in solutions for point in s.points for t in point)
+        super().__init__(leaves, leaves, True)
+        object.__setattr__(self, "hypergradient", hypergradient)
+        object.__setattr__(self, "solutions", tuple(solutions))
+
+    hypergradient: Hypergradient
+    solutions: tuple[LowerSolution, ...]
+
+    @property
+    def backpropagates(self) -> bool:
+        """The way down is the hypergradient's."""
+        return False
+
+    def pull(self, cotangents: Sequence[Row], inputs: Sequence[Tensor], plan: Plan) -> list[Row]:
+        """Hypergradients on the upper parameters, added up over episodes."""
+        total: list[Row] = [[None] * len(inputs) for _ in cotangents]
+        position = 0
+        for solution in self.solutions:
+            size = sum(len(point) for point in solution.points)
+            own = [row[position : position + size] for row in cotangents]
+            position += size
+            if all(g is None for row in own for g in row):
+                continue
+            rows = self.hypergradient.pull(solution, own)
+            total = [add_rows(a, b) for a, b in zip(total, rows, strict=True)]
+        return total

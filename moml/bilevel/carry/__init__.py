@@ -1,0 +1,8 @@
+"""What the lower level keeps from one step to the next."""
+
+from moml.bilevel.carry._base import Carry
+from moml.bilevel.carry.alternate import Alternate
+from moml.bilevel.carry.restart import Restart
+from moml.bilevel.carry.warm_start import WarmStart
+
+__all__ = ["Alternate", "Carry", "Restart", "WarmStart"]

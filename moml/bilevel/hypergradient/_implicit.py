@@ -1,0 +1,151 @@
+r"""What all implicit methods share.
+
+At a stationary point of the lower loss :math:`d\theta/d\omega = -H^{-1}\,\partial^2_{\theta\omega}
+f` with the Hessian :math:`H`: a hypergradient costs one linear system per objective and one product
+with the mixed derivative, whatever the number of lower steps. Away from one, the formula is wrong.
+"""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from moml.bilevel._lower import LowerLevel, Tensors, fresh
+from moml.bilevel.hypergradient._base import (
+    Certificate,
+    Hypergradient,
+    LowerSolution,
+    flat,
+    require_plain_look,
+    solved,
+    unflat,
+)
+from moml.bilevel.inner import InnerSolver
+from moml.oracle._rows import Row
+
+OnInvalid = Literal["warn", "raise", "ignore"]
+
+
+class Hessian:
+    """Products with the lower loss's Hessian, several vectors at a time.
+
+    Args:
+        leaves: Where it is taken.
+        gradient: Gradient of the lower loss there, with a graph.
+        method: Decides how vectors are batched.
+    """
+
+    def __init__(self, leaves: Tensors, gradient: Tensors, method: Implicit) -> None:
+        self.leaves, self.gradient, self.method = leaves, gradient, method
+        self.size = sum(x.numel() for x in leaves)
+        self.products = 0
+
+    def __call__(self, vectors: Tensor) -> Tensor:  # (K, p) -> (K, p)
+        """One round of products."""
+        self.products += 1
+        rows = self.method._back(self.gradient, self.leaves, unflat(vectors, self.leaves))
+        return flat(rows, self.leaves)
+
+
+class Implicit(Hypergradient):
+    """Implicit differentiation; subclasses solve the linear systems.
+
+    Args:
+        tolerance: Largest gradient norm of the lower loss at its solution, relative to the largest
+            one met so far at a start, for which the result counts as valid.
+        on_invalid: What to do where it does not, or where a direction of negative curvature is met:
+            warn once, raise, or go on; the certificate says it in any case.
+    """
+
+    def __init__(self, *, tolerance: float = 0.05, on_invalid: OnInvalid = "warn") -> None:
+        super().__init__()
+        if on_invalid not in get_args(OnInvalid):
+            raise ValueError(
+                f"`on_invalid` should be 'warn', 'raise' or 'ignore', found {on_invalid!r}."
+            )
+        self.tolerance, self.on_invalid = tolerance, on_invalid
+        self._largest, self._warned = 0.0, False
+
+    def _solve(self, lower: LowerLevel, inner: InnerSolver, start: Tensors) -> LowerSolution:
+        require_plain_look(lower, inner, type(self).__name__)
+        begin = fresh(start)
+        if self._largest == 0.0:
+            gradient = lower.gradient(begin, 0, create_graph=False)
+            self._largest = float(torch.stack([g.norm() for g in gradient]).norm())
+        state = inner.walk(lower, inner.begin(lower, begin), inner.steps, create_graph=False)
+        return solved(lower, start, state.theta, trace=inner)
+
+    def pull(self, solution: LowerSolution, cotangents: Sequence[Row]) -> list[Row]:
+        """Solve for the adjoints of all objectives, then one product with the mixed derivative."""
+        with torch.enable_grad():
+            leaves, gradient = solution.lower.linearise(solution.theta)
+        hessian = Hessian(leaves, gradient, self)
+        residual = float(torch.stack([g.detach().norm() for g in gradient]).norm())
+        adjoints, found = self._systems(hessian, flat(cotangents, leaves), solution)
+        solution.certificate = replace(found, lower_residual=residual, products=hessian.products)
+        self._judge(solution.certificate)
+        rows = unflat(-adjoints, leaves)
+        omega = solution.omega
+        if not any(_reaches(g, omega) for g in gradient):
+            raise ValueError(
+                "The lower gradient should depend on the upper parameters, found no path: implicit "
+                "derivatives would all be zero. A lower loss that sees them only through the start "
+                "(MAML) needs a proximal term (iMAML), or Unrolled."
+            )
+        return self._back(gradient, omega, rows)
+
+    @abstractmethod
+    def _systems(
+        self, hessian: Hessian, right: Tensor, solution: LowerSolution
+    ) -> tuple[Tensor, Certificate]:
+        """Solve ``hessian(x) = right`` for every row, ``(K, p)``."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """The largest gradient norm met at a start."""
+        return {"largest": self._largest}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self._largest = float(state["largest"])
+
+    def _judge(self, certificate: Certificate) -> None:
+        self._largest = max(self._largest, 0.0)
+        complaint = ""
+        if certificate.lower_residual > self.tolerance * self._largest:
+            complaint = (
+                "The lower level should be near a stationary point for implicit differentiation, "
+                f"found a gradient of norm {certificate.lower_residual:.2g} where the first start "
+                f"had {self._largest:.2g}. Take more lower steps, or use Unrolled or Truncated."
+            )
+        if certificate.negative_curvature:
+            complaint = (
+                "The lower loss should be convex near its solution for implicit differentiation, "
+                "found a direction of non-positive curvature. Add a regulariser, or use Unrolled."
+            )
+        if not complaint or self.on_invalid == "ignore":
+            return
+        if self.on_invalid == "raise":
+            raise ValueError(complaint)
+        if not self._warned:
+            self._warned = True
+            warnings.warn(complaint, stacklevel=2)
+
+
+def _reaches(output: Tensor, inputs: Sequence[Tensor]) -> bool:
+    from moml.oracle._graph import reach
+
+    known = set(inputs)
+    return any(leaf in known for leaf in reach([output]).leaves)
+
+
+def relative_residual(residual: Tensor, right: Tensor) -> float:  # (K, p), (K, p)
+    """Largest norm of a residual relative to its right-hand side."""
+    norms = right.norm(dim=1)
+    scale = torch.where(norms > 0, norms, torch.ones_like(norms))
+    return float((residual.norm(dim=1) / scale).max())

@@ -1,0 +1,71 @@
+"""Implicit differentiation by block conjugate gradients: objectives help each other."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from moml.bilevel.hypergradient._base import Certificate, LowerSolution
+from moml.bilevel.hypergradient._implicit import (
+    Hessian,
+    Implicit,
+    OnInvalid,
+    relative_residual,
+)
+from moml.bilevel.hypergradient.conjugate_gradient import check_rounds
+
+
+class BlockConjugateGradient(Implicit):
+    r"""Implicit differentiation with one Krylov space for all objectives.
+
+    O'Leary, `The block conjugate gradient algorithm and related methods
+    <https://doi.org/10.1016/0024-3795(80)90247-5>`_, 1980, with the residuals kept orthonormal
+    (Dubrulle, `Retooling the method of block conjugate gradients
+    <https://etna.math.kent.edu/vol.12.2001/pp216-233.dir/pp216-233.html>`_, 2001), so that
+    dependent objectives are no obstacle. Each round is one batched product, and about K times fewer
+    rounds are needed than by `ConjugateGradient`: with K objectives the default.
+
+    Args:
+        rounds: Largest number of batched Hessian-vector products.
+        linear_tolerance: Relative residual at which to stop.
+        damping: Added to the Hessian's diagonal.
+        tolerance: See `Implicit`.
+        on_invalid: See `Implicit`.
+    """
+
+    def __init__(
+        self,
+        rounds: int = 20,
+        *,
+        linear_tolerance: float = 1e-10,
+        damping: float = 0.0,
+        tolerance: float = 0.05,
+        on_invalid: OnInvalid = "warn",
+    ) -> None:
+        super().__init__(tolerance=tolerance, on_invalid=on_invalid)
+        check_rounds(rounds, damping)
+        self.rounds, self.linear_tolerance, self.damping = rounds, linear_tolerance, damping
+
+    def _systems(
+        self, hessian: Hessian, right: Tensor, solution: LowerSolution
+    ) -> tuple[Tensor, Certificate]:
+        scale = right.norm(dim=1, keepdim=True)
+        scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+        q, rho = torch.linalg.qr((right / scale).T)  # (p, K), (K, K): residual = q @ rho
+        x, p, negative = torch.zeros_like(q), q, False
+        for _ in range(self.rounds):
+            if float(rho.norm(dim=0).max()) <= self.linear_tolerance:
+                break
+            hp = hessian(p.T).T + self.damping * p  # (p, K)
+            factor, failed = torch.linalg.cholesky_ex(p.T @ hp)
+            if int(failed):
+                negative = True
+                break
+            x = x + p @ torch.cholesky_solve(rho, factor)
+            inverse = torch.cholesky_solve(
+                torch.eye(len(rho), dtype=q.dtype, device=q.device), factor
+            )
+            q, zeta = torch.linalg.qr(q - hp @ inverse)
+            p, rho = q + p @ zeta.T, zeta @ rho
+        solution_ = x.T * scale
+        return solution_, Certificate(0.0, relative_residual((q @ rho).T, right / scale), negative)

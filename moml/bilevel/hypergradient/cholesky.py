@@ -1,0 +1,58 @@
+"""Implicit differentiation with the whole Hessian."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from moml.bilevel.hypergradient._base import Certificate, LowerSolution
+from moml.bilevel.hypergradient._implicit import (
+    Hessian,
+    Implicit,
+    OnInvalid,
+    relative_residual,
+)
+
+_LARGEST = 4096
+
+
+class Cholesky(Implicit):
+    """The Hessian formed and factorised once for all objectives: few lower variables only.
+
+    Time grows with the cube of their number p and memory with its square; refused above 4096. Exact
+    at a lower optimum with a positive definite Hessian; elsewhere the system is solved by LU and
+    the certificate says that the curvature is not positive.
+
+    Args:
+        damping: Added to the Hessian's diagonal.
+        tolerance: See `Implicit`.
+        on_invalid: See `Implicit`.
+    """
+
+    def __init__(
+        self, *, damping: float = 0.0, tolerance: float = 0.05, on_invalid: OnInvalid = "warn"
+    ) -> None:
+        super().__init__(tolerance=tolerance, on_invalid=on_invalid)
+        if damping < 0:
+            raise ValueError(f"`damping` should not be negative, found {damping}.")
+        self.damping = damping
+
+    def _systems(
+        self, hessian: Hessian, right: Tensor, solution: LowerSolution
+    ) -> tuple[Tensor, Certificate]:
+        p = hessian.size
+        if p > _LARGEST:
+            raise ValueError(
+                f"`theta` should hold at most {_LARGEST} numbers with Cholesky, found {p}. "
+                "Use BlockConjugateGradient."
+            )
+        matrix = hessian(torch.eye(p, dtype=right.dtype, device=right.device))
+        matrix = (matrix + matrix.T) / 2 + self.damping * torch.eye(p).to(matrix)
+        factor, failed = torch.linalg.cholesky_ex(matrix)
+        x = (
+            torch.linalg.solve(matrix, right.T).T
+            if int(failed)
+            else torch.cholesky_solve(right.T, factor).T
+        )
+        left = relative_residual(right - x @ matrix, right)
+        return x, Certificate(0.0, left, bool(failed))

@@ -1,0 +1,37 @@
+"""The straight-through estimate: lower steps count as a constant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from moml.bilevel._lower import LowerLevel, Tensors, fresh
+from moml.bilevel.hypergradient._base import Hypergradient, LowerSolution
+from moml.bilevel.inner import InnerSolver, InnerState
+from moml.oracle._rows import Row
+
+
+class FirstOrder(Hypergradient):
+    r"""No second derivatives: :math:`\theta = \theta_0(\omega) + \mathrm{const}`.
+
+    First-order MAML (Finn et al., ICML 2017) where the start is learnt; first-order DARTS where it
+    is not, so that only the objectives' direct dependence on the upper parameters remains. Cost:
+    the lower solve, no graph. Not exact: right in the limit of small steps only.
+    """
+
+    def _solve(self, lower: LowerLevel, inner: InnerSolver, start: Tensors) -> LowerSolution:
+        weights = dict(lower.problem.step_weights(inner.steps))
+        state = inner.begin(lower, fresh(start))
+        points = [fresh(start)] if 0 in weights else []
+
+        def look(state: InnerState) -> None:
+            if state.step in weights:
+                points.append(fresh(state.theta))
+
+        end = inner.walk(lower, state, inner.steps, create_graph=False, look=look)
+        values = [weights[step] for step in sorted(weights)]
+        return LowerSolution(lower, start, points, values, [t.detach() for t in end.theta])
+
+    def pull(self, solution: LowerSolution, cotangents: Sequence[Row]) -> list[Row]:
+        """Through the start alone."""
+        outputs = solution.start * len(solution.points)
+        return self._back(outputs, solution.omega, cotangents)

@@ -1,0 +1,56 @@
+"""Adam with decoupled weight decay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from moml.bilevel._lower import Tensors
+from moml.bilevel.inner._base import InnerState, Projection, UpdateRule, zeros
+from moml.bilevel.inner.adam import adam_update, check_decay
+
+
+class InnerAdamW(UpdateRule):
+    r"""Adam whose weight decay acts on the variables, not on the gradient, as `torch.optim.AdamW`.
+
+    Loshchilov & Hutter, `Decoupled Weight Decay Regularization
+    <https://arxiv.org/abs/1711.05101>`_, ICLR 2019. `higher` does not have it.
+
+    Args:
+        lr: Learning rate.
+        steps: Number of steps.
+        betas: Decay of the two moments.
+        eps: Added to the root of the second moment.
+        weight_decay: The variables shrink by ``lr * weight_decay`` a step.
+        project: Maps lower variables back to where they may lie, after each step.
+    """
+
+    def __init__(
+        self,
+        lr: float = 1e-3,
+        *,
+        steps: int = 1,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        project: Projection | None = None,
+    ) -> None:
+        super().__init__(lr, steps=steps, weight_decay=weight_decay, project=project)
+        self.betas, self.eps = betas, eps
+        check_decay("betas", *betas)
+
+    def _slots(self, theta: Tensors) -> Any:
+        return zeros(theta), zeros(theta)
+
+    def _decayed(self, gradient: Tensors, theta: Tensors) -> Tensors:
+        return gradient
+
+    def _update(
+        self, gradient: Tensors, state: InnerState, rates: Sequence[Tensor | float]
+    ) -> tuple[Tensors, Any]:
+        pairs = zip(state.theta, rates, strict=True)
+        shrunk = [x * (1 - r * self.weight_decay) for x, r in pairs]
+        state = InnerState(shrunk, state.slots, state.step)
+        return adam_update(gradient, state, rates, betas=self.betas, eps=self.eps)

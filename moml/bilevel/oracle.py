@@ -1,0 +1,159 @@
+"""The bi-level oracle: any weighting of any number of upper objectives of a lower solution."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from moml.bilevel._lower import LowerLevel
+from moml.bilevel._problem import BilevelProblem
+from moml.bilevel._solved import Solved
+from moml.bilevel.carry import Carry, Restart, WarmStart
+from moml.bilevel.hypergradient import Certificate, Hypergradient, LowerSolution
+from moml.bilevel.inner import InnerSolver
+from moml.data.bilevel_batch import BilevelBatch
+from moml.errors import NonFiniteError
+from moml.oracle._base import Oracle, positions
+from moml.oracle._graph import reach
+from moml.oracle._layout import Layout
+from moml.oracle._live import Live, ParameterRows, RepresentationRows
+from moml.oracle._rows import Plan
+from moml.problem import Losses
+
+
+class Bilevel(Oracle):
+    r"""Solves the lower level once per step and differentiates all upper objectives through it.
+
+    MOML (Ye, Lin, Yue, Guo, Xiao & Zhang, `Multi-Objective Meta Learning
+    <https://arxiv.org/abs/2102.07121>`_, NeurIPS 2021) with any lower solver, any hypergradient and
+    any weighting. One lower solve serves all objectives, and their cotangents go back together.
+
+    Args:
+        inner: The lower solver.
+        hypergradient: How its solution is differentiated.
+        warm_start: The lower level starts from the last step's solution instead of afresh.
+        alternate: The lower variables are moved by this instead: an optimizer of their own, in turn
+            with the upper level.
+        upper_bound: Weights from the objectives' gradients on the lower solution, then one product
+            with its derivative, however many objectives: the analogue of MGDA-UB. Fixed points are
+            Pareto-stationary; that no objective rises in a step needs a derivative of full row rank
+            and objectives without a direct dependence on the upper parameters.
+
+    Attributes:
+        certificates: Of the last step, one per episode, where the method gives one and the
+            weighting asked for gradients.
+    """
+
+    def __init__(
+        self,
+        inner: InnerSolver,
+        hypergradient: Hypergradient,
+        *,
+        warm_start: bool = False,
+        alternate: Carry | None = None,
+        upper_bound: bool = False,
+    ) -> None:
+        if warm_start and alternate is not None:
+            raise ValueError(
+                "`warm_start` should be off where `alternate` is given, found both. "
+                "Either the solution is kept, or variables that an optimizer moves."
+            )
+        self.inner, self.hypergradient = inner, hypergradient
+        self.carry: Carry = alternate or (WarmStart() if warm_start else Restart())
+        self.upper_bound = upper_bound
+        self._solutions: Sequence[LowerSolution] = ()
+        self._beside: dict[tuple[str, ...], tuple[int, ...]] = {}
+
+    @property
+    def certificates(self) -> list[Certificate]:
+        """How far the method's assumptions held in the last step."""
+        return [s.certificate for s in self._solutions if s.certificate is not None]
+
+    def __call__(self, problem: BilevelProblem, batch: Any) -> Live:
+        """Solve the lower level and evaluate the upper objectives.
+
+        Raises:
+            NonFiniteError: If the lower solution is not finite.
+            ValueError: If no upper parameter is reached.
+        """
+        omega = dict(problem.upper_parameters())
+        if not omega:
+            raise ValueError("`upper_parameters` should hold at least one tensor, found none.")
+        solutions, found = [], []
+        for episode in problem.episodes(batch):
+            lower, upper = _levels(episode)
+            start = problem.lower_init(omega, episode, self.carry.previous())
+            level = LowerLevel(problem, omega, lower, tuple(start))
+            solution = self.hypergradient.solve(level, self.inner, list(start.values()))
+            solutions.append(solution)
+            found.append(_upper_losses(solution, upper))
+        losses = _mean(found)
+        self._solutions = solutions
+        tasks = torch.tensor(positions(problem.tasks, losses))
+        _check_lower(losses, solutions)
+        features = Solved(self.hypergradient, solutions)
+        kind = RepresentationRows if self.upper_bound else ParameterRows
+        return kind(losses, features, self._layout(losses, omega), tasks, heads="weighted")
+
+    def _layout(self, losses: Losses, omega: Mapping[str, Tensor]) -> Layout:
+        """Upper parameters are shared by all objectives; some are reached directly."""
+        key, parameters = tuple(losses), tuple(omega.values())
+        if key not in self._beside:
+            direct = reach(list(losses.values())).leaves
+            self._beside[key] = tuple(i for i, p in enumerate(parameters) if p in direct)
+        below = tuple(range(len(parameters)))
+        return Layout(parameters, {}, below, self._beside[key], Plan(1))  # type: ignore[arg-type]
+
+    def advance(self, problem: Any) -> None:
+        """The lower level's own move, after the upper parameters have moved."""
+        self.carry.advance(problem, self._solutions)
+        self.hypergradient.advance()
+
+    def state_dict(self) -> dict[str, Any]:
+        """State of the lower level and of the method."""
+        return {"carry": self.carry.state_dict(), "hypergradient": self.hypergradient.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore both."""
+        self.carry.load_state_dict(state["carry"])
+        self.hypergradient.load_state_dict(state["hypergradient"])
+
+
+def _levels(episode: Any) -> tuple[Sequence[Any], Any]:
+    """Data of the two levels; anything but a `BilevelBatch` is given to both."""
+    if isinstance(episode, BilevelBatch):
+        return episode.lower, episode.upper
+    return (episode,), episode
+
+
+def _upper_losses(solution: LowerSolution, batch: Any) -> dict[str, Tensor]:
+    """The objectives at the points looked at, weighted."""
+    lower = solution.lower
+    total: dict[str, Tensor] = {}
+    for point, weight in zip(solution.points, solution.weights, strict=True):
+        for name, loss in lower.problem.upper_losses(
+            lower.named(point), lower.omega, batch
+        ).items():
+            scaled = loss if weight == 1.0 else loss * weight
+            total[name] = total[name] + scaled if name in total else scaled
+    return total
+
+
+def _mean(found: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Objectives averaged over the episodes in which they are active."""
+    if len(found) == 1:
+        return dict(found[0])
+    names = dict.fromkeys(name for losses in found for name in losses)
+    columns = {name: [losses[name] for losses in found if name in losses] for name in names}
+    return {name: torch.stack(column).mean() for name, column in columns.items()}
+
+
+def _check_lower(losses: Losses, solutions: Sequence[LowerSolution]) -> None:
+    """Where objectives are not finite, whether that is the lower level's doing."""
+    if all(bool(torch.isfinite(loss)) for loss in losses.values()):
+        return
+    if any(not bool(torch.isfinite(t).all()) for s in solutions for t in s.theta):
+        raise NonFiniteError("lower level's solution, hence the loss", list(losses))
