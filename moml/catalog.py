@@ -14,8 +14,10 @@ _ROOMS = {
     "wrappers": "moml.weighting.wrappers",
     "architectures": "moml.architecture",
     "suites": "tasks",
+    "few_shot_suites": "tasks",
     "backbones": "moml.backbone",
 }
+_BASES = {"suites": "Suite", "few_shot_suites": "FewShotSuite"}  # of kinds that share a room
 _NEEDS = {
     "LossWeighting": "losses",
     "GramianWeighting": "Gramian",
@@ -70,7 +72,9 @@ def entries(kind: str) -> list[Entry]:
         found += [
             _entry(node, package)
             for node in tree.body
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+            if isinstance(node, ast.ClassDef)
+            and not node.name.startswith("_")
+            and (kind not in _BASES or _BASES[kind] in _bases(node))
         ]
     return sorted(found, key=lambda entry: entry.name.lower())
 
@@ -89,8 +93,7 @@ def hint(name: str, known: Iterable[str]) -> str:
 
 def _entry(node: ast.ClassDef, package: str) -> Entry:
     doc = (ast.get_docstring(node) or "").split("\n\n")[0].replace("\n", " ")
-    bases = [base.id for base in node.bases if isinstance(base, ast.Name)]
-    needs = next((_NEEDS[base] for base in bases if base in _NEEDS), "")
+    needs = next((_NEEDS[base] for base in _bases(node) if base in _NEEDS), "")
     values: dict[str, object] = {}
     for statement in node.body:
         if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
@@ -104,6 +107,10 @@ def _entry(node: ast.ClassDef, package: str) -> Entry:
         paper=str(values.get("paper") or ""),
         path=f"{package}.{node.name}",
     )
+
+
+def _bases(node: ast.ClassDef) -> list[str]:
+    return [base.id for base in node.bases if isinstance(base, ast.Name)]
 
 
 def _literal(value: ast.expr) -> object:

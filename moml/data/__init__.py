@@ -1,7 +1,11 @@
-"""Batches, sources of samples, loaders and benchmark suites."""
+"""Batches and episodes, their sources, loaders and benchmark suites."""
 
 from moml.data.batch import Batch
 from moml.data.bilevel_batch import BilevelBatch
+from moml.data.class_episodes import ClassEpisodes
+from moml.data.episode_batch import EpisodeBatch
+from moml.data.episodes import EpisodeList, EpisodeLoader, EpisodeSource
+from moml.data.few_shot_suite import FewShotDefaults, FewShotSuite
 from moml.data.loader import BatchLoader, Loader, MultiLoader
 from moml.data.source import DatasetSource, Source, TensorSource
 from moml.data.stream import Stream
@@ -11,8 +15,15 @@ __all__ = [
     "Batch",
     "BatchLoader",
     "BilevelBatch",
+    "ClassEpisodes",
     "DatasetSource",
     "Defaults",
+    "EpisodeBatch",
+    "EpisodeList",
+    "EpisodeLoader",
+    "EpisodeSource",
+    "FewShotDefaults",
+    "FewShotSuite",
     "Loader",
     "MultiLoader",
     "Source",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,8 +12,10 @@ from torch import Tensor
 from moml.data.batch import Batch
 from moml.data.source import Source
 
+AnyBatch = TypeVar("AnyBatch", covariant=True)
 
-class BatchLoader(ABC):
+
+class BatchLoader(ABC, Generic[AnyBatch]):
     """Batches by number: ``batch(i)`` is the i-th of the endless sequence, whatever came before."""
 
     @property
@@ -21,17 +24,17 @@ class BatchLoader(ABC):
         """Number of batches after which `epoch` grows by one."""
 
     @abstractmethod
-    def batch(self, number: int) -> Batch:
+    def batch(self, number: int) -> AnyBatch:
         """The batch with this number, counted from the first batch of epoch 0."""
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[AnyBatch]:
         return (self.batch(number) for number in range(self.batches_per_epoch))
 
     def __len__(self) -> int:
         return self.batches_per_epoch
 
 
-class Loader(BatchLoader):
+class Loader(BatchLoader[Batch]):
     """Shuffled (or sequential) batches of one source.
 
     Args:
@@ -83,7 +86,7 @@ class Loader(BatchLoader):
         return self._order[1]
 
 
-class MultiLoader(BatchLoader):
+class MultiLoader(BatchLoader[Batch]):
     """Multi-input batches: one loader per task, each cycling at its own length.
 
     An epoch lasts as long as the longest loader, so no sample of any task is left out.

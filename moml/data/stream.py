@@ -35,7 +35,7 @@ class Stream(ABC):
         """Continue from a stored position."""
 
     @classmethod
-    def of(cls, batches: Stream | BatchLoader | Iterable[Any]) -> Stream:
+    def of(cls, batches: Stream | BatchLoader[Any] | Iterable[Any]) -> Stream:
         """Wrap a loader or any re-iterable collection; a stream is returned as it is."""
         if isinstance(batches, Stream):
             return batches
@@ -52,7 +52,7 @@ class LoaderStream(Stream):
         device: Where they are put.
     """
 
-    def __init__(self, loader: BatchLoader, *, device: torch.device | str = "cpu") -> None:
+    def __init__(self, loader: BatchLoader[Any], *, device: torch.device | str = "cpu") -> None:
         self.loader, self.number, self.device = loader, 0, device
 
     def __next__(self) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from torch import nn
 
+from moml.data.batch import Batch
 from moml.data.loader import BatchLoader, Loader, MultiLoader
 from moml.data.source import Source
 from moml.losses import Loss
@@ -91,7 +92,9 @@ class Suite(ABC):
         """Fresh default heads of all tasks."""
         return {task: self.head(task, in_features) for task in self.tasks}
 
-    def loader(self, split: Split, *, batch_size: int | None = None, seed: int = 0) -> BatchLoader:
+    def loader(
+        self, split: Split, *, batch_size: int | None = None, seed: int = 0
+    ) -> BatchLoader[Batch]:
         """Batches of a split: shuffled, no ragged last one for training; in order otherwise."""
         sources, train = self.sources(split), split == "train"
         size = self.defaults.batch_size if batch_size is None else batch_size
