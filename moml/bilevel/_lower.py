@@ -37,7 +37,7 @@ class LowerLevel:
     def loss(self, theta: Sequence[Tensor], step: int) -> Tensor:
         """The lower loss before a step."""
         batch = self.batches[step % len(self.batches)]
-        return self.problem.step_loss(self.named(theta), self.omega, batch, step)
+        return self.problem.lower_loss_at(self.named(theta), self.omega, batch, step)
 
     def gradient(self, theta: Sequence[Tensor], step: int, *, create_graph: bool) -> Tensors:
         """Gradient of the lower loss with respect to the lower variables."""

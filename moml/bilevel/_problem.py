@@ -58,11 +58,17 @@ class BilevelProblem(Objectives):
         """Lower levels of one step; objectives are averaged over them. One by default."""
         return (batch,)
 
-    def step_loss(
+    def lower_loss_at(
         self, theta: Params, omega: Mapping[str, Tensor], batch: Any, step: int
     ) -> Tensor:
         """The lower loss at one of the lower level's steps, for problems that tell them apart."""
         return self.lower_loss(theta, omega, batch)
+
+    def upper_losses_at(
+        self, theta: Params, omega: Mapping[str, Tensor], batch: Any, step: int
+    ) -> Losses:
+        """The objectives of the lower variables after a lower step."""
+        return self.upper_losses(theta, omega, batch)
 
     def inner_rates(self, omega: Mapping[str, Tensor], step: int) -> Mapping[str, Tensor] | None:
         """Learning rates of lower variables at a lower step; the solver's own where not given."""
@@ -74,6 +80,10 @@ class BilevelProblem(Objectives):
 
     def commit(self, theta: Params) -> None:
         """Called after a step with the lower variables the oracle keeps: for validation, say."""
+        return
+
+    def advance(self) -> None:
+        """Called after every step: for what goes by the number of steps done."""
         return
 
     def trainable(self) -> Iterable[tuple[str, Parameter]]:

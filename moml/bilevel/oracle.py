@@ -110,6 +110,7 @@ class Bilevel(Oracle):
     def advance(self, problem: Any) -> None:
         """The lower level's own move, after the upper parameters have moved."""
         self.carry.advance(problem, self._solutions)
+        problem.advance()
         self.hypergradient.advance()
 
     def state_dict(self) -> dict[str, Any]:
@@ -133,10 +134,10 @@ def _upper_losses(solution: LowerSolution, batch: Any) -> dict[str, Tensor]:
     """The objectives at the points looked at, weighted."""
     lower = solution.lower
     total: dict[str, Tensor] = {}
-    for point, weight in zip(solution.points, solution.weights, strict=True):
-        for name, loss in lower.problem.upper_losses(
-            lower.named(point), lower.omega, batch
-        ).items():
+    for (step, weight), point in zip(solution.looks.items(), solution.points, strict=True):
+        theta = lower.named(point)
+        losses = lower.problem.upper_losses_at(theta, lower.omega, batch, step)
+        for name, loss in losses.items():
             scaled = loss if weight == 1.0 else loss * weight
             total[name] = total[name] + scaled if name in total else scaled
     return total

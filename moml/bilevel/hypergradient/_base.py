@@ -51,7 +51,7 @@ class LowerSolution:
         start: Where it started, with a graph to the upper parameters if it is a function of them.
         points: Detached leaves at which upper objectives are evaluated, one list per step looked
             at.
-        weights: Weight of the objectives at each of them.
+        looks: After which lower step each of them is, and the weight of the objectives there.
         theta: Lower variables after the last step, detached.
         trace: What the method keeps for `Hypergradient.pull`.
         certificate: Filled in where a method has one.
@@ -60,7 +60,7 @@ class LowerSolution:
     lower: LowerLevel
     start: Tensors
     points: list[Tensors]
-    weights: list[float]
+    looks: dict[int, float]
     theta: Tensors
     trace: Any = None
     certificate: Certificate | None = field(default=None)
@@ -138,25 +138,40 @@ class Hypergradient(ABC):
         return form_rows(outputs, inputs, rows, Plan(len(rows) if many else 1))
 
 
+def looks(lower: LowerLevel, inner: InnerSolver) -> dict[int, float]:
+    """After which lower steps the upper level looks, in order, and with what weight.
+
+    Raises:
+        ValueError: If it looks never, or outside of the steps taken.
+    """
+    weights = lower.problem.step_weights(inner.steps)
+    if not weights or min(weights) < 0 or max(weights) > inner.steps:
+        raise ValueError(
+            f"`step_weights` should name steps between 0 and {inner.steps}, found {dict(weights)}."
+        )
+    return dict(sorted(weights.items()))
+
+
 def require_plain_look(lower: LowerLevel, inner: InnerSolver, method: str) -> None:
     """Whether the upper level looks after the last step only.
 
     Raises:
         ValueError: If not.
     """
-    if dict(lower.problem.step_weights(inner.steps)) != {inner.steps: 1.0}:
+    found = looks(lower, inner)
+    if found != {inner.steps: 1.0}:
         raise ValueError(
-            f"`step_weights` should look after the last step only with {method}, found "
-            f"{dict(lower.problem.step_weights(inner.steps))}. Use Unrolled or Checkpointed."
+            f"`step_weights` should look after the last step only with {method}, found {found}. "
+            "Use Unrolled or Checkpointed."
         )
 
 
 def solved(
-    lower: LowerLevel, start: Tensors, theta: Sequence[Tensor], trace: Any = None
+    lower: LowerLevel, start: Tensors, theta: Sequence[Tensor], steps: int, trace: Any = None
 ) -> LowerSolution:
     """A solution that is looked at after the last step."""
     return LowerSolution(
-        lower, start, [fresh(theta)], [1.0], [t.detach() for t in theta], trace=trace
+        lower, start, [fresh(theta)], {steps: 1.0}, [t.detach() for t in theta], trace=trace
     )
 
 

@@ -79,7 +79,7 @@ class Implicit(Hypergradient):
             gradient = lower.gradient(begin, 0, create_graph=False)
             self._largest = float(torch.stack([g.norm() for g in gradient]).norm())
         state = inner.walk(lower, inner.begin(lower, begin), inner.steps, create_graph=False)
-        return solved(lower, start, state.theta, trace=inner)
+        return solved(lower, start, state.theta, inner.steps, trace=inner)
 
     def pull(self, solution: LowerSolution, cotangents: Sequence[Row]) -> list[Row]:
         """Solve for the adjoints of all objectives, then one product with the mixed derivative."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from moml.bilevel._lower import LowerLevel, Tensors, fresh
-from moml.bilevel.hypergradient._base import Hypergradient, LowerSolution
+from moml.bilevel.hypergradient._base import Hypergradient, LowerSolution, looks
 from moml.bilevel.inner import InnerSolver, InnerState
 from moml.oracle._rows import Row, add_rows
 
@@ -36,7 +36,7 @@ class Checkpointed(Hypergradient):
 
     def _solve(self, lower: LowerLevel, inner: InnerSolver, start: Tensors) -> LowerSolution:
         length = self.segment or max(1, ceil(sqrt(inner.steps)))
-        weights = dict(lower.problem.step_weights(inner.steps))
+        weights = looks(lower, inner)
         state = inner.begin(lower, fresh(start))
         kept, points = [], [fresh(start)] if 0 in weights else []
 
@@ -48,18 +48,17 @@ class Checkpointed(Hypergradient):
             kept.append(state)
             steps = min(length, inner.steps - state.step)
             state = inner.walk(lower, state, steps, create_graph=False, look=look)
-        looked = sorted(weights)
-        values = [weights[step] for step in looked]
         return LowerSolution(
-            lower, start, points, values, [t.detach() for t in state.theta], (inner, kept, looked)
+            lower, start, points, weights, [t.detach() for t in state.theta], (inner, kept)
         )
 
     def pull(self, solution: LowerSolution, cotangents: Sequence[Row]) -> list[Row]:
         """Segment after segment, from the last to the first."""
-        inner, kept, looked = solution.trace
+        inner, kept = solution.trace
         lower, omega, p = solution.lower, solution.omega, len(solution.start)
         at = {
-            step: [row[i * p : (i + 1) * p] for row in cotangents] for i, step in enumerate(looked)
+            step: [row[i * p : (i + 1) * p] for row in cotangents]
+            for i, step in enumerate(solution.looks)
         }
         end = inner.steps
         adjoint = _with(at.get(end), [[None] * p for _ in cotangents])

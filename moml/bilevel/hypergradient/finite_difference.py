@@ -49,7 +49,7 @@ class FiniteDifference(Hypergradient):
         state = inner.begin(lower, fresh(start))
         before = inner.walk(lower, state, inner.steps - 1, create_graph=False)
         after = inner.walk(lower, before, 1, create_graph=False)
-        return solved(lower, start, after.theta, trace=(inner, before))
+        return solved(lower, start, after.theta, inner.steps, trace=(inner, before))
 
     def pull(self, solution: LowerSolution, cotangents: Sequence[Row]) -> list[Row]:
         """Two lower gradients per objective."""

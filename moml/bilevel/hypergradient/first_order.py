@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from moml.bilevel._lower import LowerLevel, Tensors, fresh
-from moml.bilevel.hypergradient._base import Hypergradient, LowerSolution
+from moml.bilevel.hypergradient._base import Hypergradient, LowerSolution, looks
 from moml.bilevel.inner import InnerSolver, InnerState
 from moml.oracle._rows import Row
 
@@ -19,7 +19,7 @@ class FirstOrder(Hypergradient):
     """
 
     def _solve(self, lower: LowerLevel, inner: InnerSolver, start: Tensors) -> LowerSolution:
-        weights = dict(lower.problem.step_weights(inner.steps))
+        weights = looks(lower, inner)
         state = inner.begin(lower, fresh(start))
         points = [fresh(start)] if 0 in weights else []
 
@@ -28,8 +28,7 @@ class FirstOrder(Hypergradient):
                 points.append(fresh(state.theta))
 
         end = inner.walk(lower, state, inner.steps, create_graph=False, look=look)
-        values = [weights[step] for step in sorted(weights)]
-        return LowerSolution(lower, start, points, values, [t.detach() for t in end.theta])
+        return LowerSolution(lower, start, points, weights, [t.detach() for t in end.theta])
 
     def pull(self, solution: LowerSolution, cotangents: Sequence[Row]) -> list[Row]:
         """Through the start alone."""

@@ -51,7 +51,7 @@ class ForwardMode(Hypergradient):
         for _ in range(inner.steps):
             state, tangents = _step(inner, lower, state, tangents, basis)
         columns = flat([row[: len(start)] for row in tangents], state.theta)  # (n, p)
-        return solved(lower, start, state.theta, trace=columns)
+        return solved(lower, start, state.theta, inner.steps, trace=columns)
 
     def pull(self, solution: LowerSolution, cotangents: Sequence[Row]) -> list[Row]:
         """Products of the cotangents with the derivative that was carried along."""

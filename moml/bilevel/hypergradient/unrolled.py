@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from moml.bilevel._lower import LowerLevel, Tensors, fresh
-from moml.bilevel.hypergradient._base import Hypergradient, LowerSolution
+from moml.bilevel.hypergradient._base import Hypergradient, LowerSolution, looks
 from moml.bilevel.inner import InnerSolver, InnerState
 from moml.oracle._rows import Row
 
@@ -35,7 +35,7 @@ def walk_attached(
     lower: LowerLevel, inner: InnerSolver, start: Tensors, state: InnerState
 ) -> LowerSolution:
     """The remaining steps with their graph; ``trace`` holds the live tensors looked at."""
-    weights = dict(lower.problem.step_weights(inner.steps))
+    weights = looks(lower, inner)
     seen: list[Tensors] = [state.theta] if state.step in weights else []
 
     def look(state: InnerState) -> None:
@@ -47,7 +47,7 @@ def walk_attached(
         lower,
         start,
         [fresh(point) for point in seen],
-        [weights[step] for step in sorted(weights)][-len(seen) :],
+        weights,
         [t.detach() for t in end.theta],
         trace=[t for point in seen for t in point],
     )
