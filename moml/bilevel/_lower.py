@@ -23,12 +23,14 @@ class LowerLevel:
         omega: Upper parameters, with gradients.
         batches: Data of the lower steps, repeated from the start.
         names: Names of the lower variables, in the order of all lists of tensors.
+        blocks: Independent lower levels stacked along the variables' first dimension.
     """
 
     problem: BilevelProblem
     omega: Mapping[str, Tensor]
     batches: Sequence[Any]
     names: tuple[str, ...]
+    blocks: int = 1
 
     def named(self, theta: Sequence[Tensor]) -> Params:
         """Lower variables by name."""

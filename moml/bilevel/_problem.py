@@ -70,6 +70,13 @@ class BilevelProblem(Objectives):
         """The objectives of the lower variables after a lower step."""
         return self.upper_losses(theta, omega, batch)
 
+    def lower_blocks(self, batch: BilevelBatch) -> int:
+        """Number of independent lower levels stacked along the first dimension of every variable.
+
+        Linear systems are then solved block by block. One by default.
+        """
+        return 1
+
     def inner_rates(self, omega: Mapping[str, Tensor], step: int) -> Mapping[str, Tensor] | None:
         """Learning rates of lower variables at a lower step; the solver's own where not given."""
         return None

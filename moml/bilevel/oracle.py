@@ -86,7 +86,8 @@ class Bilevel(Oracle):
         for episode in problem.episodes(batch):
             lower, upper = _levels(episode)
             start = problem.lower_init(omega, episode, self.carry.previous())
-            level = LowerLevel(problem, omega, lower, tuple(start))
+            blocks = problem.lower_blocks(episode)
+            level = LowerLevel(problem, omega, lower, tuple(start), blocks)
             solution = self.hypergradient.solve(level, self.inner, list(start.values()))
             solutions.append(solution)
             found.append(_upper_losses(solution, upper))

@@ -21,10 +21,8 @@ from moml.bilevel.hypergradient._base import (
     Certificate,
     Hypergradient,
     LowerSolution,
-    flat,
     require_plain_look,
     solved,
-    unflat,
 )
 from moml.bilevel.inner import InnerSolver
 from moml.oracle._rows import Row
@@ -35,22 +33,40 @@ OnInvalid = Literal["warn", "raise", "ignore"]
 class Hessian:
     """Products with the lower loss's Hessian, several vectors at a time.
 
+    Vectors are ``(E, K, p)``: K for each of E independent lower levels (1 unless stacked).
+
     Args:
         leaves: Where it is taken.
         gradient: Gradient of the lower loss there, with a graph.
+        blocks: Number E of independent lower levels.
         method: Decides how vectors are batched.
     """
 
-    def __init__(self, leaves: Tensors, gradient: Tensors, method: Implicit) -> None:
+    def __init__(self, leaves: Tensors, gradient: Tensors, blocks: int, method: Implicit) -> None:
         self.leaves, self.gradient, self.method = leaves, gradient, method
-        self.size = sum(x.numel() for x in leaves)
+        self.blocks, self.size = blocks, sum(x.numel() for x in leaves) // blocks
         self.products = 0
 
-    def __call__(self, vectors: Tensor) -> Tensor:  # (K, p) -> (K, p)
+    def __call__(self, vectors: Tensor) -> Tensor:
         """One round of products."""
         self.products += 1
-        rows = self.method._back(self.gradient, self.leaves, unflat(vectors, self.leaves))
-        return flat(rows, self.leaves)
+        return self.pack(self.method._back(self.gradient, self.leaves, self.unpack(vectors)))
+
+    def pack(self, rows: Sequence[Row]) -> Tensor:
+        """Rows over the leaves as vectors ``(E, K, p)``."""
+        columns = [
+            torch.stack([torch.zeros_like(x) if row[i] is None else row[i] for row in rows])  # type: ignore[misc]
+            for i, x in enumerate(self.leaves)
+        ]
+        flat = [c.reshape(len(rows), self.blocks, -1) for c in columns]  # (K, E, p_i)
+        return torch.cat(flat, dim=2).transpose(0, 1)
+
+    def unpack(self, vectors: Tensor) -> list[Row]:
+        """Vectors ``(E, K, p)`` as rows over the leaves."""
+        sizes = [x.numel() // self.blocks for x in self.leaves]
+        pieces = vectors.transpose(0, 1).split(sizes, dim=2)  # (K, E, p_i)
+        columns = [c.reshape(len(c), *x.shape) for c, x in zip(pieces, self.leaves, strict=True)]
+        return [[column[k] for column in columns] for k in range(vectors.shape[1])]
 
 
 class Implicit(Hypergradient):
@@ -85,12 +101,12 @@ class Implicit(Hypergradient):
         """Solve for the adjoints of all objectives, then one product with the mixed derivative."""
         with torch.enable_grad():
             leaves, gradient = solution.lower.linearise(solution.theta)
-        hessian = Hessian(leaves, gradient, self)
+        hessian = Hessian(leaves, gradient, solution.lower.blocks, self)
         residual = float(torch.stack([g.detach().norm() for g in gradient]).norm())
-        adjoints, found = self._systems(hessian, flat(cotangents, leaves), solution)
+        adjoints, found = self._systems(hessian, hessian.pack(cotangents), solution)
         solution.certificate = replace(found, lower_residual=residual, products=hessian.products)
         self._judge(solution.certificate)
-        rows = unflat(-adjoints, leaves)
+        rows = hessian.unpack(-adjoints)
         omega = solution.omega
         if not any(_reaches(g, omega) for g in gradient):
             raise ValueError(
@@ -104,7 +120,7 @@ class Implicit(Hypergradient):
     def _systems(
         self, hessian: Hessian, right: Tensor, solution: LowerSolution
     ) -> tuple[Tensor, Certificate]:
-        """Solve ``hessian(x) = right`` for every row, ``(K, p)``."""
+        """Solve ``hessian(x) = right`` for every vector of ``(E, K, p)``."""
 
     def state_dict(self) -> dict[str, Any]:
         """The largest gradient norm met at a start."""
@@ -144,8 +160,8 @@ def _reaches(output: Tensor, inputs: Sequence[Tensor]) -> bool:
     return any(leaf in known for leaf in reach([output]).leaves)
 
 
-def relative_residual(residual: Tensor, right: Tensor) -> float:  # (K, p), (K, p)
+def relative_residual(residual: Tensor, right: Tensor) -> float:  # (E, K, p) both
     """Largest norm of a residual relative to its right-hand side."""
-    norms = right.norm(dim=1)
+    norms = right.norm(dim=-1)
     scale = torch.where(norms > 0, norms, torch.ones_like(norms))
-    return float((residual.norm(dim=1) / scale).max())
+    return float((residual.norm(dim=-1) / scale).max())

@@ -49,23 +49,23 @@ class BlockConjugateGradient(Implicit):
     def _systems(
         self, hessian: Hessian, right: Tensor, solution: LowerSolution
     ) -> tuple[Tensor, Certificate]:
-        scale = right.norm(dim=1, keepdim=True)
+        scale = right.norm(dim=-1, keepdim=True)
         scale = torch.where(scale > 0, scale, torch.ones_like(scale))
-        q, rho = torch.linalg.qr((right / scale).T)  # (p, K), (K, K): residual = q @ rho
-        x, p, negative = torch.zeros_like(q), q, False
+        q, rho = torch.linalg.qr((right / scale).mT)  # (E, p, K), (E, K, K): residual = q @ rho
+        x, p = torch.zeros_like(q), q
+        stopped = torch.zeros(len(q), dtype=torch.bool, device=q.device)  # met negative curvature
+        unit = torch.eye(rho.shape[-1], dtype=q.dtype, device=q.device).expand_as(rho)
         for _ in range(self.rounds):
-            if float(rho.norm(dim=0).max()) <= self.linear_tolerance:
+            open_ = rho.norm(dim=-2).amax(dim=-1) > self.linear_tolerance  # (E,)
+            if not bool((open_ & ~stopped).any()):
                 break
-            hp = hessian(p.T).T + self.damping * p  # (p, K)
-            factor, failed = torch.linalg.cholesky_ex(p.T @ hp)
-            if int(failed):
-                negative = True
-                break
-            x = x + p @ torch.cholesky_solve(rho, factor)
-            inverse = torch.cholesky_solve(
-                torch.eye(len(rho), dtype=q.dtype, device=q.device), factor
-            )
+            hp = hessian(p.mT).mT + self.damping * p  # (E, p, K)
+            factor, failed = torch.linalg.cholesky_ex(p.mT @ hp)
+            stopped |= open_ & (failed > 0)
+            moves = (open_ & ~stopped)[:, None, None]
+            inverse = torch.where(moves, torch.cholesky_solve(unit, factor), 0.0)
+            x = x + p @ (inverse @ rho)
             q, zeta = torch.linalg.qr(q - hp @ inverse)
-            p, rho = q + p @ zeta.T, zeta @ rho
-        solution_ = x.T * scale
-        return solution_, Certificate(0.0, relative_residual((q @ rho).T, right / scale), negative)
+            p, rho = q + p @ zeta.mT, zeta @ rho
+        left = relative_residual((q @ rho).mT, right / scale)
+        return x.mT * scale, Certificate(0.0, left, bool(stopped.any()))

@@ -46,13 +46,14 @@ class Cholesky(Implicit):
                 f"`theta` should hold at most {_LARGEST} numbers with Cholesky, found {p}. "
                 "Use BlockConjugateGradient."
             )
-        matrix = hessian(torch.eye(p, dtype=right.dtype, device=right.device))
-        matrix = (matrix + matrix.T) / 2 + self.damping * torch.eye(p).to(matrix)
+        unit = torch.eye(p, dtype=right.dtype, device=right.device)
+        matrix = hessian(unit.expand(hessian.blocks, p, p))  # (E, p, p)
+        matrix = (matrix + matrix.mT) / 2 + self.damping * unit
         factor, failed = torch.linalg.cholesky_ex(matrix)
+        bent = bool(failed.any())
         x = (
-            torch.linalg.solve(matrix, right.T).T
-            if int(failed)
-            else torch.cholesky_solve(right.T, factor).T
+            torch.linalg.solve(matrix, right.mT).mT
+            if bent
+            else torch.cholesky_solve(right.mT, factor).mT
         )
-        left = relative_residual(right - x @ matrix, right)
-        return x, Certificate(0.0, left, bool(failed))
+        return x, Certificate(0.0, relative_residual(right - x @ matrix, right), bent)

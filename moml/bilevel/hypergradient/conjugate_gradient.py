@@ -48,20 +48,20 @@ class ConjugateGradient(Implicit):
         self, hessian: Hessian, right: Tensor, solution: LowerSolution
     ) -> tuple[Tensor, Certificate]:
         x, r = torch.zeros_like(right), right.clone()
-        p, old = r.clone(), (r * r).sum(1)  # (K,)
+        p, old = r.clone(), (r * r).sum(-1)  # (E, K)
         goal = self.linear_tolerance**2 * old
         active, negative = old > goal, False
         for _ in range(self.rounds):
             if not active.any():
                 break
             hp = hessian(p) + self.damping * p
-            curvature = (p * hp).sum(1)  # (K,)
+            curvature = (p * hp).sum(-1)  # (E, K)
             negative |= bool((active & (curvature <= 0)).any())
             active &= curvature > 0
-            alpha = torch.where(active, old / torch.where(active, curvature, 1.0), 0.0)[:, None]
+            alpha = torch.where(active, old / torch.where(active, curvature, 1.0), 0.0)[..., None]
             x, r = x + alpha * p, r - alpha * hp
-            new = (r * r).sum(1)
-            beta = torch.where(active, new / torch.where(active, old, 1.0), 0.0)[:, None]
+            new = (r * r).sum(-1)
+            beta = torch.where(active, new / torch.where(active, old, 1.0), 0.0)[..., None]
             p, old = r + beta * p, new
             active &= old > goal
         return x, Certificate(0.0, relative_residual(r, right), negative)

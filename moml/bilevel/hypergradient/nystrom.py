@@ -58,16 +58,16 @@ class Nystrom(Implicit):
     ) -> tuple[Tensor, Certificate]:
         rank = min(self.rank, hessian.size)
         drawn = torch.randn(hessian.size, rank, generator=self.generator, dtype=torch.float64)
-        basis = torch.linalg.qr(drawn)[0].to(right)  # (p, r)
-        sketch = hessian(basis.T).T  # (p, r)
-        core = basis.T @ sketch  # (r, r)
-        core = (core + core.T) / 2
-        inner = self.damping * core + sketch.T @ sketch
-        weights = torch.linalg.lstsq(
-            inner.double().cpu(), (right @ sketch).T.double().cpu()
-        ).solution
-        x = (right - weights.T.to(right) @ sketch.T) / self.damping
-        negative = bool(torch.linalg.eigvalsh(core.double().cpu())[0] < -1e-6 * core.norm())
+        basis = torch.linalg.qr(drawn)[0].to(right).expand(hessian.blocks, -1, -1)  # (E, p, r)
+        sketch = hessian(basis.mT).mT  # (E, p, r)
+        core = basis.mT @ sketch  # (E, r, r)
+        core = ((core + core.mT) / 2).double().cpu()
+        wide, image = sketch.double().cpu(), (right @ sketch).double().cpu()  # (E, K, r)
+        inner = self.damping * core + wide.mT @ wide
+        weights = torch.linalg.lstsq(inner, image.mT).solution.mT.to(right)
+        x = (right - weights @ sketch.mT) / self.damping
+        smallest = torch.linalg.eigvalsh(core)[..., 0]
+        negative = bool((smallest < -1e-6 * core.norm(dim=(-2, -1))).any())
         left = right - hessian(x) - self.damping * x
         return x, Certificate(0.0, relative_residual(left, right), negative)
 

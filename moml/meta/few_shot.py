@@ -1,0 +1,237 @@
+"""Few-shot learning as a bi-level problem: what is learnt is where, and how fast, to start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import Parameter
+
+from moml.bilevel import BilevelProblem, Params
+from moml.bilevel.functional import Functional, Statistics
+from moml.bilevel.stacked import Stacked, worth_stacking
+from moml.data.batch import Batch
+from moml.data.bilevel_batch import BilevelBatch
+from moml.data.episode_batch import EpisodeBatch
+from moml.losses import Loss
+from moml.meta.learner import Learner, Rates
+from moml.meta.objectives import Clean, QueryObjective
+from moml.meta.query import Query
+from moml.problem import Losses
+
+Adapt = Literal["all", "head", "body"]
+
+
+class FewShot(BilevelProblem):
+    r"""Adapt to a support set by gradient steps; be good at several things on the query set.
+
+    The lower level minimises the support loss from a learnt start; the upper objectives are those
+    of the adapted network on the query set. With `moml.bilevel.Unrolled` this is MAML (Finn, Abbeel
+    & Levine, `Model-Agnostic Meta-Learning <https://arxiv.org/abs/1703.03400>`_, ICML 2017), with
+    `FirstOrder` its first-order form, and with one objective `Distance` Reptile. Options give the
+    relatives: ``adapt="head"`` is ANIL (Raghu et al., ICLR 2020), ``"body"`` BOIL (Oh et al., ICLR
+    2021), ``rates="variable"`` Meta-SGD (Li et al., 2017), ``rates="layer_step"`` with
+    ``multi_step`` and ``step_norms`` MAML++ (Antoniou, Edwards & Storkey, `How to train your MAML
+    <https://arxiv.org/abs/1810.09502>`_, ICLR 2019), ``proximal`` with an implicit hypergradient
+    iMAML (Rajeswaran et al., NeurIPS 2019).
+
+    Episodes of a batch are solved as one stacked lower level where that is faster (linear layers),
+    one after the other where it is not (convolutions on a CPU).
+
+    Args:
+        network: Any module; its parameters are the start.
+        loss: Loss of ``(prediction, target)``, on support and clean queries.
+        objectives: Upper objectives by name; the clean loss alone unless given.
+        target: Name of the target in the batches.
+        adapt: Which parameters the lower level moves: all, those of the child ``head``, or all
+            others. The rest is used as it is and learnt by the upper level only.
+        rates: Learning rates that are learnt too: none, one per number (``"variable"``), per
+            parameter tensor (``"layer"``), or per tensor and lower step (``"layer_step"``).
+        inner_lr: Initial value of learnt rates.
+        inner_steps: Number of lower steps that learnt rates and norms are kept for.
+        proximal: Factor of half the squared distance to the start, added to the support loss.
+        multi_step: Number of meta-steps over which the objectives look at all lower steps, from
+            equal weights to the last step alone; 0 for the last step from the beginning.
+        step_norms: Scales and shifts of normalisation layers are kept per lower step, learnt by the
+            upper level and not adapted.
+        statistics: See `moml.bilevel.functional.Functional`.
+        stacked: Solve episodes together; decided by the kinds of layers unless given.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: Loss,
+        *,
+        objectives: Mapping[str, QueryObjective] | None = None,
+        target: str = "class",
+        adapt: Adapt = "all",
+        rates: Rates = "fixed",
+        inner_lr: float = 0.1,
+        inner_steps: int = 1,
+        proximal: float = 0.0,
+        multi_step: int = 0,
+        step_norms: bool = False,
+        statistics: Statistics = "batch",
+        stacked: bool | None = None,
+    ) -> None:
+        if adapt not in get_args(Adapt):
+            raise ValueError(f"`adapt` should be one of {get_args(Adapt)}, found {adapt!r}.")
+        if proximal < 0:
+            raise ValueError(f"`proximal` should not be negative, found {proximal}.")
+        self.objectives = {"query": Clean()} if objectives is None else dict(objectives)
+        self.loss, self.target, self.proximal = loss, target, proximal
+        self.multi_step, self.inner_steps = multi_step, inner_steps
+        self.function = Functional(network, statistics=statistics)
+        self.learner = Learner(
+            network,
+            adapted=_selection(adapt),
+            rates=rates,
+            inner_lr=inner_lr,
+            steps=inner_steps,
+            step_norms=step_norms,
+            generators=[g for o in self.objectives.values() for g in o.generators()],
+        )
+        self.stacked = worth_stacking(network) if stacked is None else stacked
+        if self.stacked and statistics != "batch":
+            raise ValueError(f"`stacked` should be off with statistics={statistics!r}, found on.")
+        self._many = Stacked(self.function, batched=frozenset(self.learner.adapted))
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the objectives."""
+        return tuple(self.objectives)
+
+    @property
+    def module(self) -> Learner:
+        """The network with everything learnt beside it."""
+        return self.learner
+
+    def upper_parameters(self) -> dict[str, Parameter]:
+        """All parameters of the network, learnt rates and norms."""
+        return {n: p for n, p in self.learner.named_parameters() if p.requires_grad}
+
+    def episodes(self, batch: EpisodeBatch) -> Sequence[BilevelBatch]:
+        """One stacked lower level, or one per episode; the upper level sees the support too."""
+        if self.stacked:
+            return [BilevelBatch((batch.support,), (batch.query, batch.support))]
+        found = [batch.episode(i) for i in range(len(batch))]
+        return [BilevelBatch(one.lower, (one.upper, one.lower[0])) for one in found]
+
+    # The lower level ---------------------------------------------------------------------------
+
+    def lower_init(
+        self, omega: Mapping[str, Tensor], batch: BilevelBatch, previous: Params | None
+    ) -> Params:
+        """The learnt start, once per episode."""
+        start = self.learner.start(omega)
+        if not self.stacked:
+            return start
+        episodes = len(batch.lower[0].inputs)
+        return {name: p.expand(episodes, *p.shape) for name, p in start.items()}
+
+    def lower_blocks(self, batch: BilevelBatch) -> int:
+        """One per stacked episode."""
+        return len(batch.lower[0].inputs) if self.stacked else 1
+
+    def lower_loss(self, theta: Params, omega: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        """The support loss at the first lower step."""
+        return self.lower_loss_at(theta, omega, batch, 0)
+
+    def lower_loss_at(
+        self, theta: Params, omega: Mapping[str, Tensor], batch: Batch, step: int
+    ) -> Tensor:
+        """The support loss, and the pull to the start; the sum over stacked episodes."""
+        predict = self._predict(theta, omega, step, batch)
+        inputs, targets = self._flat(batch)
+        loss = self.loss(predict(inputs), targets)
+        if self.stacked:
+            loss = loss * len(batch.inputs)
+        if self.proximal:
+            start = self.learner.start(omega)
+            gaps = [(t - start[name]).square().sum() for name, t in theta.items()]
+            loss = loss + 0.5 * self.proximal * torch.stack(gaps).sum()
+        return loss
+
+    def inner_rates(self, omega: Mapping[str, Tensor], step: int) -> Mapping[str, Tensor] | None:
+        """Learnt rates, if there are any."""
+        return self.learner.rates_at(omega, step)
+
+    # The upper level ---------------------------------------------------------------------------
+
+    def upper_losses(self, theta: Params, omega: Mapping[str, Tensor], batch: Any) -> Losses:
+        """The objectives of the adapted network after the last lower step."""
+        return self.upper_losses_at(theta, omega, batch, self.inner_steps)
+
+    def upper_losses_at(
+        self, theta: Params, omega: Mapping[str, Tensor], batch: Any, step: int
+    ) -> Losses:
+        """The objectives after a lower step."""
+        query = self.query(theta, omega, batch, step)
+        return {name: objective(query) for name, objective in self.objectives.items()}
+
+    def query(self, theta: Params, omega: Mapping[str, Tensor], batch: Any, step: int) -> Query:
+        """The adapted network in front of ``(query, support)``."""
+        queries, support = batch
+        inputs, targets = self._flat(queries)
+        fixed = {name: t.detach() for name, t in theta.items()}
+        around = {name: t.detach() for name, t in omega.items()}
+        return Query(
+            predict=self._predict(theta, omega, step, queries, support),
+            frozen=self._predict(fixed, around, step, queries, support),
+            inputs=inputs,
+            targets=targets,
+            loss=self.loss,
+            start=self.learner.start(omega),
+            theta=theta,
+            omega=omega,
+        )
+
+    def step_weights(self, steps: int) -> Mapping[int, float]:
+        """The last step alone, or MAML++'s multi-step weights while they anneal."""
+        done = float(self.learner.steps_done)
+        if done >= self.multi_step or steps < 2:
+            return {steps: 1.0}
+        share = max(1 / steps * (1 - done / self.multi_step), 0.03 / steps)
+        return {**dict.fromkeys(range(1, steps), share), steps: 1 - share * (steps - 1)}
+
+    def advance(self) -> None:
+        """Count the meta-steps."""
+        self.learner.steps_done += 1
+
+    # The network -------------------------------------------------------------------------------
+
+    def _predict(
+        self,
+        theta: Params,
+        omega: Mapping[str, Tensor],
+        step: int,
+        batch: Batch,
+        support: Batch | None = None,
+    ) -> Callable[[Tensor], Tensor]:
+        """The network at a lower step, on inputs ``(B, ...)`` of all stacked episodes."""
+        params = {**self.learner.rest(omega, step), **theta}
+        if self.stacked:
+            shape = batch.inputs.shape[:2]  # type: ignore[union-attr]
+            return lambda x: self._many(params, x.unflatten(0, shape)).flatten(0, 1)
+        if support is not None and self.function.statistics == "support":
+            reference = support.inputs
+            assert isinstance(reference, Tensor)
+            return lambda x: self.function.reference(params, reference, x)
+        return lambda x: self.function(params, x)
+
+    def _flat(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Inputs and targets ``(B, ...)``; stacked episodes are one after the other."""
+        inputs, targets = batch.inputs, batch.targets[self.target]
+        assert isinstance(inputs, Tensor)
+        return (inputs.flatten(0, 1), targets.flatten(0, 1)) if self.stacked else (inputs, targets)
+
+
+def _selection(adapt: Adapt) -> Callable[[str], bool]:
+    if adapt == "head":
+        return lambda name: name.startswith("head.")
+    if adapt == "body":
+        return lambda name: not name.startswith("head.")
+    return lambda name: True

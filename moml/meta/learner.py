@@ -1,0 +1,124 @@
+"""What a few-shot problem trains: the network, and what is learnt beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import Parameter
+
+Rates = Literal["fixed", "variable", "layer", "layer_step"]
+_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+
+
+class Learner(nn.Module):
+    """A network, learnt learning rates, and normalisation parameters per lower step.
+
+    Args:
+        network: Its parameters are the start of the lower level.
+        adapted: Which parameters the lower level moves, by name.
+        rates: How learnt rates are shared; see `FewShot`.
+        inner_lr: Their initial value.
+        steps: Number of lower steps they are kept for.
+        step_norms: Keep normalisation parameters per lower step.
+        generators: Random generators of the objectives, part of the state.
+    """
+
+    steps_done: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        adapted: Callable[[str], bool],
+        rates: Rates,
+        inner_lr: float,
+        steps: int,
+        step_norms: bool,
+        generators: Sequence[torch.Generator] = (),
+    ) -> None:
+        super().__init__()
+        if rates not in get_args(Rates):
+            raise ValueError(f"`rates` should be one of {get_args(Rates)}, found {rates!r}.")
+        self.network, self.kind, self.steps = network, rates, steps
+        self.generators = list(generators)
+        norms = _norm_names(network) if step_norms else set()
+        named = {n: p for n, p in network.named_parameters() if p.requires_grad}
+        self.adapted = tuple(n for n in named if adapted(n) and n not in norms)
+        if not self.adapted:
+            raise ValueError(
+                "`adapt` should leave at least one trainable parameter to the lower level, found "
+                "none. With 'head', the network needs a child of that name."
+            )
+        self.rates = nn.ParameterDict(
+            {_key(n): _rate(named[n], rates, inner_lr, steps) for n in self.adapted}
+            if rates != "fixed"
+            else {}
+        )
+        self.norms = nn.ParameterDict(
+            {
+                _key(n): Parameter(p.detach().repeat(steps + 1, *[1] * p.dim()))
+                for n, p in named.items()
+                if n in norms
+            }
+        )
+        for name in norms:
+            named[name].requires_grad_(False)  # replaced by those of the steps
+        self.register_buffer("steps_done", torch.zeros((), dtype=torch.long))
+
+    def start(self, omega: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The lower variables' learnt start, by their names in the network."""
+        return {name: omega[f"network.{name}"] for name in self.adapted}
+
+    def rest(self, omega: Mapping[str, Tensor], step: int) -> dict[str, Tensor]:
+        """Parameters the lower level uses but does not move."""
+        rest = {
+            name.removeprefix("network."): p
+            for name, p in omega.items()
+            if name.startswith("network.") and name.removeprefix("network.") not in self.adapted
+        }
+        for key in self.norms:
+            rest[key.replace("/", ".")] = omega[f"norms.{key}"][min(step, self.steps)]
+        return rest
+
+    def rates_at(self, omega: Mapping[str, Tensor], step: int) -> dict[str, Tensor] | None:
+        """Learnt rates of the lower variables at a step; ``None`` without any."""
+        if self.kind == "fixed":
+            return None
+        rates = {name: omega[f"rates.{_key(name)}"] for name in self.adapted}
+        if self.kind == "layer_step":
+            return {name: rate[min(step, self.steps - 1)] for name, rate in rates.items()}
+        return rates
+
+    def get_extra_state(self) -> list[Tensor]:
+        """States of the objectives' generators."""
+        return [generator.get_state() for generator in self.generators]
+
+    def set_extra_state(self, state: list[Tensor]) -> None:
+        """Restore them."""
+        for generator, stored in zip(self.generators, state, strict=True):
+            generator.set_state(stored)
+
+
+def _key(name: str) -> str:
+    """Parameter dictionaries take no dots."""
+    return name.replace(".", "/")
+
+
+def _rate(parameter: Tensor, kind: Rates, value: float, steps: int) -> Parameter:
+    like = parameter.detach()
+    if kind == "variable":
+        return Parameter(torch.full_like(like, value))
+    return Parameter(like.new_full((steps,) if kind == "layer_step" else (), value))
+
+
+def _norm_names(network: nn.Module) -> set[str]:
+    """Names of normalisation layers' parameters."""
+    return {
+        f"{prefix}.{name}" if prefix else name
+        for prefix, module in network.named_modules()
+        if isinstance(module, _NORMS)
+        for name, _ in module.named_parameters(recurse=False)
+    }
