@@ -1,10 +1,19 @@
-"""Benchmarks that need no download: classification, graph regression and dense prediction."""
+"""Benchmarks that need no download: many tasks on one network, and few-shot learning."""
 
 from tasks.digit_attributes import DigitAttributes
+from tasks.glyphs import Glyphs
 from tasks.graph_atlas import GraphAtlas
 from tasks.office_digits import OfficeDigits
 from tasks.rooms import Rooms
 from tasks.sinusoid import Sinusoid
 from tasks.two_digits import TwoDigits
 
-__all__ = ["DigitAttributes", "GraphAtlas", "OfficeDigits", "Rooms", "Sinusoid", "TwoDigits"]
+__all__ = [
+    "DigitAttributes",
+    "Glyphs",
+    "GraphAtlas",
+    "OfficeDigits",
+    "Rooms",
+    "Sinusoid",
+    "TwoDigits",
+]

@@ -1,0 +1,59 @@
+"""Dropout whose mask is a function of a key: the same in a loop, under vmap and when compiled.
+
+N. Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR
+2014.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+_BITS = 0xFFFFFFFF
+
+
+class SeededDropout(nn.Module):
+    """Dropout that draws nothing: entry ``i`` is dropped if a hash of ``(key, i)`` says so.
+
+    The key is a buffer. It is part of the state dict, and whoever calls the module as a function
+    may pass another: one per episode under `torch.func.vmap`, one per inner step. With the same key
+    a forward pass is a pure function, so a meta-gradient is that of one thinned network, whichever
+    way it is computed. Nothing renews the key by itself: call `renew` once a step.
+
+    Args:
+        p: Share of entries dropped; the others are scaled by ``1 / (1 - p)``.
+        seed: First key. Give every layer its own.
+
+    Raises:
+        ValueError: If ``p`` is no share below 1.
+    """
+
+    key: Tensor
+
+    def __init__(self, p: float = 0.5, *, seed: int = 0) -> None:
+        super().__init__()
+        if not 0 <= p < 1:
+            raise ValueError(f"`p` should be at least 0 and below 1, found {p}.")
+        self.p = p
+        self.register_buffer("key", torch.tensor(seed * 1_000_003 + 12_345))
+
+    def renew(self) -> None:
+        """Change the key, hence the mask."""
+        self.key += 1
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Thinned inputs while training, the inputs otherwise."""
+        if not self.training:
+            return inputs
+        index = torch.arange(inputs.numel(), device=inputs.device)
+        uniform = _hash(index + _hash(self.key)).to(torch.float64) / 2**32
+        kept = (uniform >= self.p).view(inputs.shape)
+        return inputs * kept / (1 - self.p)
+
+
+def _hash(number: Tensor) -> Tensor:
+    """The 32-bit mixer ``lowbias32`` of C. Wellons' hash prospector; 64-bit integers hold it."""
+    number = number & _BITS
+    number = ((number ^ (number >> 16)) * 0x7FEB352D) & _BITS
+    number = ((number ^ (number >> 15)) * 0x846CA68B) & _BITS
+    return number ^ (number >> 16)
