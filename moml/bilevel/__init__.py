@@ -3,7 +3,10 @@
 from moml.bilevel._lower import LowerLevel
 from moml.bilevel._problem import BilevelProblem, Params
 from moml.bilevel.carry import Alternate, Carry, Restart, WarmStart
+from moml.bilevel.compiled import Compiled
+from moml.bilevel.functional import Functional
 from moml.bilevel.hypergradient import (
+    SOBA,
     BlockConjugateGradient,
     Certificate,
     Checkpointed,
@@ -30,8 +33,10 @@ from moml.bilevel.inner import (
     InnerState,
 )
 from moml.bilevel.oracle import Bilevel
+from moml.bilevel.stacked import Stacked
 
 __all__ = [
+    "SOBA",
     "Alternate",
     "Bilevel",
     "BilevelProblem",
@@ -40,10 +45,12 @@ __all__ = [
     "Certificate",
     "Checkpointed",
     "Cholesky",
+    "Compiled",
     "ConjugateGradient",
     "FiniteDifference",
     "FirstOrder",
     "ForwardMode",
+    "Functional",
     "HigherOptimizer",
     "Hypergradient",
     "InnerAdagrad",
@@ -59,6 +66,7 @@ __all__ = [
     "Nystrom",
     "Params",
     "Restart",
+    "Stacked",
     "Truncated",
     "Unrolled",
     "WarmStart",

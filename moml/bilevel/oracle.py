@@ -79,7 +79,12 @@ class Bilevel(Oracle):
             NonFiniteError: If the lower solution is not finite.
             ValueError: If no upper parameter is reached.
         """
-        omega = dict(problem.upper_parameters())
+        evaluation = self.evaluate(problem, problem.upper_parameters(), batch)
+        _check_lower(evaluation, self._solutions)
+        return evaluation
+
+    def evaluate(self, problem: BilevelProblem, omega: Mapping[str, Tensor], batch: Any) -> Live:
+        """The same at any upper parameters, leaves that require gradients; looks at no value."""
         if not omega:
             raise ValueError("`upper_parameters` should hold at least one tensor, found none.")
         solutions, found = [], []
@@ -94,7 +99,6 @@ class Bilevel(Oracle):
         losses = _mean(found)
         self._solutions = solutions
         tasks = torch.tensor(positions(problem.tasks, losses))
-        _check_lower(losses, solutions)
         features = Solved(self.hypergradient, solutions)
         kind = RepresentationRows if self.upper_bound else ParameterRows
         return kind(losses, features, self._layout(losses, omega), tasks, heads="weighted")
@@ -153,9 +157,9 @@ def _mean(found: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.stack(column).mean() for name, column in columns.items()}
 
 
-def _check_lower(losses: Losses, solutions: Sequence[LowerSolution]) -> None:
+def _check_lower(evaluation: Live, solutions: Sequence[LowerSolution]) -> None:
     """Where objectives are not finite, whether that is the lower level's doing."""
-    if all(bool(torch.isfinite(loss)) for loss in losses.values()):
+    if bool(torch.isfinite(evaluation.losses).all()):
         return
     if any(not bool(torch.isfinite(t).all()) for s in solutions for t in s.theta):
-        raise NonFiniteError("lower level's solution, hence the loss", list(losses))
+        raise NonFiniteError("lower level's solution, hence the loss", evaluation.names)

@@ -191,7 +191,7 @@ class FewShot(BilevelProblem):
 
     def step_weights(self, steps: int) -> Mapping[int, float]:
         """The last step alone, or MAML++'s multi-step weights while they anneal."""
-        done = float(self.learner.steps_done)
+        done = self.learner.steps_done
         if done >= self.multi_step or steps < 2:
             return {steps: 1.0}
         share = max(1 / steps * (1 - done / self.multi_step), 0.03 / steps)

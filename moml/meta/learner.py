@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -24,9 +24,10 @@ class Learner(nn.Module):
         steps: Number of lower steps they are kept for.
         step_norms: Keep normalisation parameters per lower step.
         generators: Random generators of the objectives, part of the state.
-    """
 
-    steps_done: Tensor
+    Attributes:
+        steps_done: Number of meta-steps done.
+    """
 
     def __init__(
         self,
@@ -66,7 +67,7 @@ class Learner(nn.Module):
         )
         for name in norms:
             named[name].requires_grad_(False)  # replaced by those of the steps
-        self.register_buffer("steps_done", torch.zeros((), dtype=torch.long))
+        self.steps_done = 0
 
     def start(self, omega: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The lower variables' learnt start, by their names in the network."""
@@ -92,13 +93,15 @@ class Learner(nn.Module):
             return {name: rate[min(step, self.steps - 1)] for name, rate in rates.items()}
         return rates
 
-    def get_extra_state(self) -> list[Tensor]:
-        """States of the objectives' generators."""
-        return [generator.get_state() for generator in self.generators]
+    def get_extra_state(self) -> dict[str, Any]:
+        """Number of meta-steps done, and states of the objectives' generators."""
+        generators = [generator.get_state() for generator in self.generators]
+        return {"steps_done": self.steps_done, "generators": generators}
 
-    def set_extra_state(self, state: list[Tensor]) -> None:
+    def set_extra_state(self, state: dict[str, Any]) -> None:
         """Restore them."""
-        for generator, stored in zip(self.generators, state, strict=True):
+        self.steps_done = state["steps_done"]
+        for generator, stored in zip(self.generators, state["generators"], strict=True):
             generator.set_state(stored)
 
 

@@ -31,6 +31,9 @@ class Live(Evaluation):
         layout: Who owns what.
         tasks: Position of each loss among all tasks, ``(m,)``.
         heads: How private parameters are scaled.
+
+    Attributes:
+        live: The losses with their graph.
     """
 
     def __init__(
@@ -44,14 +47,14 @@ class Live(Evaluation):
     ) -> None:
         self.names, self.tasks = tuple(losses), tasks
         self.features, self.layout, self.heads = features, layout, heads
-        self._live = list(losses.values())
+        self.live = list(losses.values())
 
     @cached_property
     def losses(self) -> Tensor:
         """The losses, ``(m,)``."""
-        if self._live[0].device.type == "cpu":
-            return torch.tensor([loss.item() for loss in self._live], dtype=torch.float64)
-        return torch.stack([loss.detach() for loss in self._live]).double().cpu()  # one transfer
+        if self.live[0].device.type == "cpu":
+            return torch.tensor([loss.item() for loss in self.live], dtype=torch.float64)
+        return torch.stack([loss.detach() for loss in self.live]).double().cpu()  # one transfer
 
     @property
     @abstractmethod
@@ -121,7 +124,7 @@ class Live(Evaluation):
         layout = self.layout
         beside = [layout.shared[i] for i in layout.beside]
         passes = []
-        for name, loss in zip(self.names, self._live, strict=True):
+        for name, loss in zip(self.names, self.live, strict=True):
             wanted = [*self.features.inputs, *beside, *layout.private.get(name, ())]
             row: Row = [None] * len(wanted)
             if loss.requires_grad and wanted:
@@ -151,7 +154,7 @@ class Live(Evaluation):
 
     def _seeds(self, weights: Tensor) -> tuple[list[Tensor], list[Tensor | None]]:
         """Losses that have a graph, and each one's weight as a tensor like it, ``None`` for 1."""
-        pairs = [p for p in zip(self._live, weights.tolist(), strict=True) if p[0].requires_grad]
+        pairs = [p for p in zip(self.live, weights.tolist(), strict=True) if p[0].requires_grad]
         seeds = [None if weight == 1.0 else loss.new_tensor(weight) for loss, weight in pairs]
         return [loss for loss, _ in pairs], seeds
 

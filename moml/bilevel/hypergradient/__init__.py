@@ -10,10 +10,12 @@ from moml.bilevel.hypergradient.first_order import FirstOrder
 from moml.bilevel.hypergradient.forward_mode import ForwardMode
 from moml.bilevel.hypergradient.neumann import Neumann
 from moml.bilevel.hypergradient.nystrom import Nystrom
+from moml.bilevel.hypergradient.soba import SOBA
 from moml.bilevel.hypergradient.truncated import Truncated
 from moml.bilevel.hypergradient.unrolled import Unrolled
 
 __all__ = [
+    "SOBA",
     "BlockConjugateGradient",
     "Certificate",
     "Checkpointed",
