@@ -22,9 +22,10 @@ def weightings() -> str:
 
 
 def suites() -> str:
-    """All suites."""
+    """All suites, the few-shot ones last."""
     lines = ["| name | what it is |", "|---|---|"]
-    lines += [f"| `{e.name}` | {e.summary} |" for e in catalog.entries("suites")]
+    for kind in ("suites", "few_shot_suites"):
+        lines += [f"| `{e.name}` | {e.summary} |" for e in catalog.entries(kind)]
     return "\n".join(lines)
 
 

@@ -1,6 +1,8 @@
 """Benchmarks that need no download: many tasks on one network, and few-shot learning."""
 
 from tasks.digit_attributes import DigitAttributes
+from tasks.font_adaptation import FontAdaptation
+from tasks.font_domains import FontDomains
 from tasks.glyphs import Glyphs
 from tasks.graph_atlas import GraphAtlas
 from tasks.office_digits import OfficeDigits
@@ -10,6 +12,8 @@ from tasks.two_digits import TwoDigits
 
 __all__ = [
     "DigitAttributes",
+    "FontAdaptation",
+    "FontDomains",
     "Glyphs",
     "GraphAtlas",
     "OfficeDigits",
