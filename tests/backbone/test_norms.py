@@ -37,13 +37,13 @@ def network(norm, dropout=None):
     return nn.Sequential(*layers, *([dropout] if dropout else []), nn.Flatten(), nn.Linear(36, 3))
 
 
-def meta_gradients(net):
+def meta_gradients(net, side=6):
     """Gradient of the mean query loss after one gradient step: a loop, and both vmapped orders."""
     net = net.double()
     parameters = {n: p.detach().clone() for n, p in net.named_parameters()}
     for value in parameters.values():  # away from weight 1, bias 0
         value += 0.3 * torch.randn_like(value)
-    support, query = torch.randn(2, EPISODES, SAMPLES, 1, 6, 6, dtype=torch.float64)
+    support, query = torch.randn(2, EPISODES, SAMPLES, 1, side, side, dtype=torch.float64)
     labels = torch.arange(SAMPLES) % 3
 
     def loss(parameters, inputs):
@@ -89,6 +89,14 @@ def test_meta_gradients_are_the_loops_in_every_order(name):
     loop, outer_over_vmap, vmap_over_outer = meta_gradients(network(OWN[name]()))
     assert error(outer_over_vmap, loop) < 1e-12
     assert error(vmap_over_outer, loop) < 1e-12
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer", "instance", "group", "none"])
+def test_conv4_meta_gradients_are_the_loops_in_every_order(norm):
+    net = nn.Sequential(Conv4((16, 16), width=4, norm=norm), nn.Linear(4, 3))
+    loop, outer_over_vmap, vmap_over_outer = meta_gradients(net, side=16)
+    assert error(outer_over_vmap, loop) < 1e-10
+    assert error(vmap_over_outer, loop) < 1e-10
 
 
 def test_the_loop_agrees_with_pytorchs_layers():
