@@ -55,7 +55,7 @@ def glyphs(font: str, characters: str) -> Tensor:
         width, height = right - left, bottom - top
         assert max(width, height) <= side, f"{character!r} is too large"
         x, y = left - (side - width) // 2, top - (side - height) // 2  # ink in the middle
-        image[:] = sheet.crop((x, y, x + side, y + side)).reduce(OVERSAMPLING)
+        image[:] = np.asarray(sheet.crop((x, y, x + side, y + side)).reduce(OVERSAMPLING))
     return torch.from_numpy(images) / 255
 
 

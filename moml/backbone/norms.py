@@ -9,15 +9,14 @@ names are PyTorch's. There are no running statistics: an episode is normalised b
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 
-class _Norm(nn.Module, ABC):
-    """Scale and shift of standardised values.
+class _Norm(nn.Module):
+    """Weight and bias, and what all normalisations do with them.
 
     Args:
         shape: Shape of weight and bias.
@@ -30,28 +29,15 @@ class _Norm(nn.Module, ABC):
         self.weight = nn.Parameter(torch.ones(*shape))
         self.bias = nn.Parameter(torch.zeros(*shape))
 
-    @abstractmethod
-    def standardised(self, inputs: Tensor) -> Tensor:
-        """Inputs with mean 0 and variance 1 over what is normalised together."""
-
-    def _standardised(self, inputs: Tensor, dims: tuple[int, ...]) -> Tensor:
-        variance, mean = torch.var_mean(inputs, dims, correction=0, keepdim=True)
-        return (inputs - mean) * (variance + self.eps).rsqrt()
-
-
-class _ChannelNorm(_Norm):
-    """One scale and shift per channel of ``(B, C, ...)``."""
-
-    def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
-        super().__init__((channels,), eps)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Normalised inputs ``(B, C, ...)``."""
-        shape = (-1, *(1,) * (inputs.dim() - 2))  # (C, 1, ...)
-        return self.standardised(inputs) * self.weight.view(shape) + self.bias.view(shape)
+    def _normalised(self, inputs: Tensor, dims: tuple[int, ...], shape: Sequence[int]) -> Tensor:
+        """Standardised over ``dims``; weight and bias in a ``shape`` that broadcasts."""
+        centred = inputs - inputs.mean(dims, keepdim=True)
+        variance = centred.square().mean(dims, keepdim=True)
+        scale = self.weight.view(shape) * (variance + self.eps).rsqrt()
+        return torch.addcmul(self.bias.view(shape), centred, scale)
 
 
-class BatchNorm(_ChannelNorm):
+class BatchNorm(_Norm):
     """Batch normalisation by the batch's own statistics, in training and evaluation alike.
 
     S. Ioffe, C. Szegedy, "Batch normalization", ICML 2015; without running statistics, as few-shot
@@ -62,12 +48,16 @@ class BatchNorm(_ChannelNorm):
         eps: Added to variances.
     """
 
-    def standardised(self, inputs: Tensor) -> Tensor:
-        """Over the batch and all positions."""
-        return self._standardised(inputs, (0, *range(2, inputs.dim())))
+    def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
+        super().__init__((channels,), eps)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Every channel of ``(B, C, ...)`` over the batch and all positions."""
+        places = range(2, inputs.dim())
+        return self._normalised(inputs, (0, *places), (-1, *(1 for _ in places)))
 
 
-class InstanceNorm(_ChannelNorm):
+class InstanceNorm(_Norm):
     """Instance normalisation: each channel of each sample over its positions.
 
     D. Ulyanov, A. Vedaldi, V. Lempitsky, "Instance normalization", arXiv:1607.08022, 2016.
@@ -77,12 +67,16 @@ class InstanceNorm(_ChannelNorm):
         eps: Added to variances.
     """
 
-    def standardised(self, inputs: Tensor) -> Tensor:
-        """Over positions."""
-        return self._standardised(inputs, tuple(range(2, inputs.dim())))
+    def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
+        super().__init__((channels,), eps)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Every channel of every sample of ``(B, C, ...)`` over all positions."""
+        places = range(2, inputs.dim())
+        return self._normalised(inputs, tuple(places), (-1, *(1 for _ in places)))
 
 
-class GroupNorm(_ChannelNorm):
+class GroupNorm(_Norm):
     """Group normalisation: groups of channels of each sample; with one group, all of them.
 
     Y. Wu, K. He, "Group normalization", ECCV 2018.
@@ -97,17 +91,18 @@ class GroupNorm(_ChannelNorm):
     """
 
     def __init__(self, groups: int, channels: int, *, eps: float = 1e-5) -> None:
-        super().__init__(channels, eps=eps)
+        super().__init__((channels,), eps)
         if groups < 1 or channels % groups:
             raise ValueError(
                 f"`groups` should divide the number of channels ({channels}), found {groups}."
             )
         self.groups = groups
 
-    def standardised(self, inputs: Tensor) -> Tensor:
-        """Over the channels of a group and all positions."""
-        grouped = inputs.reshape(len(inputs), self.groups, -1)
-        return self._standardised(grouped, (2,)).reshape(inputs.shape)
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Every group of every sample of ``(B, C, ...)`` over its channels and all positions."""
+        size = len(self.weight) // self.groups
+        grouped = inputs.reshape(len(inputs), self.groups, size, -1)
+        return self._normalised(grouped, (2, 3), (self.groups, size, 1)).reshape(inputs.shape)
 
 
 class LayerNorm(_Norm):
@@ -123,10 +118,6 @@ class LayerNorm(_Norm):
     def __init__(self, shape: int | Sequence[int], *, eps: float = 1e-5) -> None:
         super().__init__((shape,) if isinstance(shape, int) else shape, eps)
 
-    def standardised(self, inputs: Tensor) -> Tensor:
-        """Over the last dimensions."""
-        return self._standardised(inputs, tuple(range(-self.weight.dim(), 0)))
-
     def forward(self, inputs: Tensor) -> Tensor:
-        """Normalised inputs ``(B, ..., *shape)``."""
-        return self.standardised(inputs) * self.weight + self.bias
+        """Every sample of ``(B, ..., *shape)`` over its last dimensions."""
+        return self._normalised(inputs, tuple(range(-self.weight.dim(), 0)), self.weight.shape)

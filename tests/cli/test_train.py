@@ -376,9 +376,12 @@ def test_compare_and_report(tmp_path, capsys):
     assert (tmp_path / "pages" / "comparison.html").exists()
 
 
-@pytest.mark.parametrize("kind", ["weightings", "architectures", "suites", "recipes"])
+@pytest.mark.parametrize(
+    "kind", ["weightings", "architectures", "suites", "few_shot_suites", "recipes"]
+)
 def test_list(kind, capsys):
     assert main(["list", kind]) == 0
     out = capsys.readouterr().out
     expected = {"weightings": "UPGrad", "architectures": "HPS", "suites": "Rooms"}
+    expected["few_shot_suites"] = "Glyphs"
     assert expected.get(kind, "two_digits") in out
