@@ -9,8 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
+from moml.backbone import norms
+
 Rates = Literal["fixed", "variable", "layer", "layer_step"]
-_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+_NORMS = (
+    *(nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm),
+    *(norms.BatchNorm, norms.GroupNorm, norms.InstanceNorm, norms.LayerNorm),
+)
 
 
 class Learner(nn.Module):
