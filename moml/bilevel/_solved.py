@@ -20,16 +20,25 @@ class Solved(Features):
     Args:
         hypergradient: The method.
         solutions: One per episode.
+        direct: Whether objectives also depend on the upper parameters directly.
     """
 
-    def __init__(self, hypergradient: Hypergradient, solutions: Sequence[LowerSolution]) -> None:
+    def __init__(
+        self,
+        hypergradient: Hypergradient,
+        solutions: Sequence[LowerSolution],
+        *,
+        direct: bool,
+    ) -> None:
         leaves = tuple(t for s in solutions for point in s.points for t in point)
         super().__init__(leaves, leaves, True)
         object.__setattr__(self, "hypergradient", hypergradient)
         object.__setattr__(self, "solutions", tuple(solutions))
+        object.__setattr__(self, "direct", direct)
 
     hypergradient: Hypergradient
     solutions: tuple[LowerSolution, ...]
+    direct: bool
 
     @property
     def backpropagates(self) -> bool:
@@ -48,4 +57,11 @@ class Solved(Features):
                 continue
             rows = self.hypergradient.pull(solution, own)
             total = [add_rows(a, b) for a, b in zip(total, rows, strict=True)]
+        if not self.direct and all(g is None for row in total for g in row):
+            raise ValueError(
+                "The objectives should depend on the upper parameters, found no path to any of "
+                "them. The lower loss or its start must be a function of the `omega` it is given, "
+                f"and {type(self.hypergradient).__name__} must follow that path: FirstOrder sees "
+                "the start only, Truncated and implicit methods the lower loss only."
+            )
         return total

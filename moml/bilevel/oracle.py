@@ -99,9 +99,10 @@ class Bilevel(Oracle):
         losses = _mean(found)
         self._solutions = solutions
         tasks = torch.tensor(positions(problem.tasks, losses))
-        features = Solved(self.hypergradient, solutions)
+        layout = self._layout(losses, omega)
+        features = Solved(self.hypergradient, solutions, direct=bool(layout.beside))
         kind = RepresentationRows if self.upper_bound else ParameterRows
-        return kind(losses, features, self._layout(losses, omega), tasks, heads="weighted")
+        return kind(losses, features, layout, tasks, heads="weighted")
 
     def _layout(self, losses: Losses, omega: Mapping[str, Tensor]) -> Layout:
         """Upper parameters are shared by all objectives; some are reached directly."""

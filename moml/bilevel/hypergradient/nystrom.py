@@ -64,7 +64,8 @@ class Nystrom(Implicit):
         core = ((core + core.mT) / 2).double().cpu()
         wide, image = sketch.double().cpu(), (right @ sketch).double().cpu()  # (E, K, r)
         inner = self.damping * core + wide.mT @ wide
-        weights = torch.linalg.lstsq(inner, image.mT).solution.mT.to(right)
+        # Not `lstsq`: its pivots start from memory that was never written, so its bits vary.
+        weights = (image @ torch.linalg.pinv(inner, hermitian=True)).to(right)
         x = (right - weights @ sketch.mT) / self.damping
         smallest = torch.linalg.eigvalsh(core)[..., 0]
         negative = bool((smallest < -1e-6 * core.norm(dim=(-2, -1))).any())
