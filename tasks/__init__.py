@@ -1,5 +1,6 @@
 """Benchmarks that need no download: many tasks on one network, and few-shot learning."""
 
+from tasks.bilevel_problems import DebSinha, LinearMAML, QuadraticBilevel
 from tasks.digit_attributes import DigitAttributes
 from tasks.font_adaptation import FontAdaptation
 from tasks.font_domains import FontDomains
@@ -11,12 +12,15 @@ from tasks.sinusoid import Sinusoid
 from tasks.two_digits import TwoDigits
 
 __all__ = [
+    "DebSinha",
     "DigitAttributes",
     "FontAdaptation",
     "FontDomains",
     "Glyphs",
     "GraphAtlas",
+    "LinearMAML",
     "OfficeDigits",
+    "QuadraticBilevel",
     "Rooms",
     "Sinusoid",
     "TwoDigits",
