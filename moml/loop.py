@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
+from moml._draws import Draws, finite_losses
 from moml._random import random_state, restore_random_state
 from moml._signals import StopSignals
 from moml.callback import Callback, History, StepRecord, Training
@@ -94,7 +95,8 @@ def _step(training: Training, callbacks: Sequence[Callback], checkpoint: Checkpo
     try:
         evaluation = training.oracle(training.problem, batch)
         evaluation.step, evaluation.epoch = training.step, training.stream.epoch
-        _check_finite(evaluation)
+        evaluation.source = Draws(training.problem, training.oracle, batch, training.stream)
+        finite_losses(evaluation)
         training.evaluation = evaluation
         for callback in callbacks:
             callback.before_update(training)
@@ -130,14 +132,6 @@ def _save(training: Training, callbacks: Sequence[Callback], checkpoint: Checkpo
             f"'{checkpoint.folder}'."
         )
     checkpoint.save(_state(training, callbacks))
-
-
-def _check_finite(evaluation: Evaluation) -> None:
-    bad = ~torch.isfinite(evaluation.losses)
-    if bad.any():
-        raise NonFiniteError(
-            "loss", [evaluation.names[i] for i in bad.nonzero().flatten().tolist()]
-        )
 
 
 def _record(training: Training, evaluation: Evaluation) -> StepRecord:

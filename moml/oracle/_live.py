@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from moml.evaluation import Evaluation, Heads, accumulate, accumulate_flat, checked
+from moml.oracle._cross import products_of_rows
 from moml.oracle._layout import Features, Layout
 from moml.oracle._rows import (
     Plan,
@@ -93,6 +94,17 @@ class Live(Evaluation):
             for column, x in zip(zip(*self.rows, strict=True), self._columns, strict=True)
         ]
         return torch.stack([torch.cat(parts) for parts in zip(*columns, strict=True)])
+
+    @property
+    def blocks(self) -> list[int]:
+        """Entries of each tensor that rows are gradients with respect to."""
+        return [x.numel() for x in self._columns]
+
+    def cross(self, other: Evaluation) -> Tensor:
+        """Inner products with the rows of another batch, tensor by tensor."""
+        if other is self or not isinstance(other, Live):
+            return super().cross(other)
+        return products_of_rows(self.rows, other.rows)
 
     def pullback(self, weights: Tensor) -> Tensor:
         """The weighted gradient on the shared parameters, flat, ``(n,)``."""
