@@ -114,17 +114,17 @@ class Evaluation(ABC):
         """Number of entries of each parameter tensor that makes up a row."""
         return [self.jacobian.shape[1]]
 
-    def split(self, groups: Sequence[Sequence[int]]) -> list[Evaluation]:
+    def split(self, groups: Sequence[Sequence[int]]) -> list[Given]:
         """The same step for parts of the rows.
 
         Args:
-            groups: Positions in `blocks`, one collection a part. What is applied to a part lands in
-                the ``.grad`` of the single parameter it has.
+            groups: Positions in `blocks`, one collection a part. What is applied to a part is kept
+                by the part (`Given.written`).
         """
         pieces = self.jacobian.split(self.blocks, dim=1)
         return [self._part(groups, k, [pieces[i] for i in group]) for k, group in enumerate(groups)]
 
-    def _part(self, groups: Sequence[Sequence[int]], k: int, pieces: list[Tensor]) -> Evaluation:
+    def _part(self, groups: Sequence[Sequence[int]], k: int, pieces: list[Tensor]) -> Given:
         rows = torch.cat(pieces, dim=1)
         part = Given(rows, self.losses, self.names, [Parameter(rows.new_zeros(rows.shape[1]))])
         part.tasks, part.step, part.epoch = self.tasks, self.step, self.epoch
@@ -215,6 +215,11 @@ class Given(Evaluation):
     def blocks(self) -> list[int]:
         """Entries of each parameter given; one block without any."""
         return [p.numel() for p in self.parameters] or [self._jacobian.shape[1]]
+
+    def written(self) -> Tensor:
+        """What was applied so far, flat, ``(n,)``; zero where nothing was."""
+        grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self.parameters]
+        return torch.cat([grad.reshape(-1) for grad in grads])
 
     def pullback(self, weights: Tensor) -> Tensor:
         """Weighted sum of the rows."""
@@ -323,10 +328,10 @@ class _PartOf:
     def __init__(self, whole: Evaluation, groups: Sequence[Sequence[int]], k: int) -> None:
         self.whole, self.groups, self.k = whole, groups, k
 
-    def further(self, i: int) -> Evaluation:
+    def further(self, i: int) -> Given:
         return self.whole.draw(i).split(self.groups)[self.k]
 
-    def again(self) -> Evaluation:
+    def again(self) -> Given:
         assert self.whole.source is not None
         return self.whole.source.again().split(self.groups)[self.k]
 
