@@ -16,6 +16,7 @@ _ROOMS = {
     "suites": "tasks",
     "few_shot_suites": "tasks",
     "backbones": "moml.backbone",
+    "problems": "moml.front.problems",
 }
 _BASES = {"suites": "Suite", "few_shot_suites": "FewShotSuite"}  # of kinds that share a room
 _NEEDS = {

@@ -24,6 +24,7 @@ class Constant(LossWeighting):
 
     traits = frozenset({"permutation", "scale_invariant", "linear_under_scaling"})
     paper = "Xin et al., Do Current Multi-Task Optimization Methods Even Help?, NeurIPS 2022"
+    preference_is = "importance"
     preference: Tensor
 
     def __init__(self, *, preference: Preference = None) -> None:

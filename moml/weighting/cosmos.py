@@ -26,6 +26,7 @@ class COSMOS(LossWeighting):
 
     traits = frozenset({"permutation", "scale_invariant", "linear_under_scaling"})
     paper = "Ruchte & Grabocka, Scalable Pareto Front Approximation (COSMOS), ICDM 2021"
+    preference_is = "ray"
     preference: Tensor
 
     def __init__(self, *, preference: Preference = None, pull: float = 1.0) -> None:

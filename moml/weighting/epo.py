@@ -12,6 +12,8 @@ from moml.weighting._gramian import Array, single
 from moml.weighting._positive import positive_losses
 from moml.weighting._preference import Preference, preference_of, rows
 
+_SMALLEST = 1e-3  # a preference below counts as this: with zero the anchor has no direction
+
 
 class EPO(GramianWeighting):
     r"""Weights that first make preference-weighted losses equal, then descend on all together.
@@ -35,6 +37,7 @@ class EPO(GramianWeighting):
 
     traits = frozenset({"scale_invariant"})
     paper = "Mahapatra & Rajan, Multi-Task Learning with User Preferences, ICML 2020"
+    preference_is = "importance"
     preference: Tensor
 
     def __init__(self, *, preference: Preference = None, tolerance: float = 1e-3) -> None:
@@ -60,7 +63,7 @@ class EPO(GramianWeighting):
         if losses is None:
             raise ValueError("`losses` should be given to EPO, found None. It balances them.")
         losses = positive_losses(self, losses, tasks=tasks)
-        heights = rows(self.preference, tasks) * losses
+        heights = rows(self.preference, tasks).clamp_min(_SMALLEST) * losses
         m = len(losses)
         scale = gramian.diagonal().max()
         if m == 1 or not scale > 0.0 or not heights.sum() > 0.0:
@@ -88,6 +91,8 @@ def _best(gramian: Array, value: Array, floors: Array) -> Array:
     """On the simplex, the best value with gains ``G w`` above the floors; else equal weights."""
     m = len(value)
     bound = np.isfinite(floors)
+    if m == 2:
+        return _best_of_two(gramian, value, np.where(bound, floors, -np.inf))
     result = linprog(
         -value / max(np.abs(value).max(), 1e-300),
         A_ub=-gramian[bound] if bound.any() else None,
@@ -98,3 +103,15 @@ def _best(gramian: Array, value: Array, floors: Array) -> Array:
         return np.full(m, 1.0 / m)
     weights = np.maximum(result.x, 0.0)
     return np.asarray(weights / weights.sum())
+
+
+def _best_of_two(gramian: Array, value: Array, floors: Array) -> Array:
+    """The same for w = (x, 1 - x): the constraints leave an interval, whose better end is best."""
+    slope, offset = gramian[:, 0] - gramian[:, 1], gramian[:, 1]  # gains are slope x + offset
+    ends = (floors - offset) / np.where(slope == 0.0, 1.0, slope)
+    low = max(0.0, *ends[slope > 0.0]) if (slope > 0.0).any() else 0.0
+    high = min(1.0, *ends[slope < 0.0]) if (slope < 0.0).any() else 1.0
+    if low > high or (floors > offset)[slope == 0.0].any():
+        return np.array([0.5, 0.5])
+    first = high if value[0] > value[1] else low if value[0] < value[1] else 0.5 * (low + high)
+    return np.array([first, 1.0 - first])

@@ -27,6 +27,7 @@ class PBI(LossWeighting):
 
     traits = frozenset({"permutation", "scale_invariant", "linear_under_scaling"})
     paper = "Zhang & Li, MOEA/D, IEEE Transactions on Evolutionary Computation 2007"
+    preference_is = "ray"
     preference: Tensor
     ideal: Tensor
 

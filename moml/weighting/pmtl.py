@@ -33,6 +33,7 @@ class PMTL(GramianWeighting):
 
     traits = frozenset({"scale_invariant"})
     paper = "Lin et al., Pareto Multi-Task Learning, NeurIPS 2019"
+    preference_is = "ray"
     preference: Tensor
     cone: Tensor
 

@@ -35,6 +35,7 @@ class STCH(LossWeighting):
 
     traits = frozenset({"permutation", "scale_invariant", "linear_under_scaling"})
     paper = "Lin et al., Smooth Tchebycheff Scalarization, ICML 2024"
+    preference_is = "importance"
     preference: Tensor
     ideal: Tensor
     sums: Tensor

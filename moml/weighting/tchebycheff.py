@@ -26,6 +26,7 @@ class Tchebycheff(LossWeighting):
 
     traits = frozenset({"permutation", "scale_invariant", "linear_under_scaling"})
     paper = "Bowman, On the relationship of the Tchebycheff norm and the efficient frontier, 1976"
+    preference_is = "importance"
     preference: Tensor
     ideal: Tensor
 
