@@ -109,6 +109,31 @@ class Evaluation(ABC):
             return self.gramian
         return (self.jacobian.double() @ other.jacobian.double().T).cpu()
 
+    def select(self, rows: Tensor) -> Evaluation:
+        """The same step with some of its tasks only, as if the others were absent.
+
+        Args:
+            rows: Positions of the rows that stay.
+
+        Raises:
+            ValueError: If the losses are not alive.
+        """
+        raise ValueError(
+            f"`evaluation` should have losses with a graph here, found {type(self).__name__}. "
+            "Use the oracle `Direct` or `Representation`."
+        )
+
+    def task_gradients(self) -> tuple[Sequence[Parameter], Sequence[Sequence[Tensor | None]]]:
+        """The shared parameters, and per task its gradient on each, ``None`` for zero.
+
+        Raises:
+            ValueError: If rows are not gradients with respect to parameters.
+        """
+        raise ValueError(
+            "`evaluation` should have gradients with respect to parameters here, found "
+            f"{type(self).__name__}. Use the oracle `Direct`."
+        )
+
     @property
     def blocks(self) -> list[int]:
         """Number of entries of each parameter tensor that makes up a row."""
@@ -215,6 +240,15 @@ class Given(Evaluation):
     def blocks(self) -> list[int]:
         """Entries of each parameter given; one block without any."""
         return [p.numel() for p in self.parameters] or [self._jacobian.shape[1]]
+
+    def task_gradients(self) -> tuple[list[Parameter], list[list[Tensor | None]]]:
+        """The parameters given, and the rows cut to their shapes."""
+        sizes = [p.numel() for p in self.parameters]
+        rows: list[list[Tensor | None]] = [
+            [piece.view_as(p) for piece, p in zip(row.split(sizes), self.parameters, strict=True)]
+            for row in self._jacobian
+        ]
+        return self.parameters, rows
 
     def written(self) -> Tensor:
         """What was applied so far, flat, ``(n,)``; zero where nothing was."""

@@ -100,6 +100,7 @@ def _step(training: Training, callbacks: Sequence[Callback], checkpoint: Checkpo
         training.evaluation = evaluation
         for callback in callbacks:
             callback.before_update(training)
+        training.updater.prepare(evaluation)
         penalty = training.weighting.penalty(evaluation.losses, tasks=evaluation.tasks)
         training.weights = training.weighting.update(evaluation)
     except NonFiniteError as error:

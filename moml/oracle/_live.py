@@ -71,6 +71,13 @@ class Live(Evaluation):
     def _combine(self, weights: Tensor) -> Row:
         """Weighted gradient on the shared parameters, from rows."""
 
+    def select(self, rows: Tensor) -> Live:
+        """Some of the losses, with the same graph; their heads alone get gradients."""
+        chosen = {self.names[i]: self._live[i] for i in rows.tolist()}
+        part = type(self)(chosen, self.features, self.layout, self.tasks[rows], heads=self.heads)
+        part.step, part.epoch, part.source = self.step, self.epoch, self.source
+        return part
+
     @property
     def formed(self) -> bool:
         """Whether rows were formed, so that the heads need no further backward pass."""
@@ -217,6 +224,10 @@ class ParameterRows(Live):
         encoder = self._through_encoder([c for c, _, _ in self._heads], self.layout.plan)
         beside = [self._spread(self.layout.beside, row) for _, row, _ in self._heads]
         return [add_rows(a, b) for a, b in zip(encoder, beside, strict=True)]
+
+    def task_gradients(self) -> tuple[Sequence[Parameter], list[Row]]:
+        """The shared parameters and the rows."""
+        return self.layout.shared, self.rows
 
     @property
     def _columns(self) -> Sequence[Tensor]:
