@@ -24,7 +24,9 @@ class AdaTask(Optimizer):
     <https://arxiv.org/abs/2211.15055>`_, AAAI 2023. The moments of summed gradients follow the
     largest task, whose step then has the learning rate's size while the others' steps vanish. Here
     every task's weighted gradient :math:`w_k g_k` has moments of its own and the step is the *sum*
-    of the tasks' steps, up to K times the learning rate. Private parameters get the plain rule.
+    of the tasks' steps, up to K times the learning rate. With steady
+    gradients the steps of two opposed tasks cancel anywhere between their minima, so where it ends
+    depends on the start. Private parameters get the plain rule.
 
     `moml.optim.GradientStep` hands the task gradients over; it costs one backward pass per task,
     and 2 K numbers per shared parameter for Adam. Without task gradients it is the plain rule. An

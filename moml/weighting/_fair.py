@@ -43,9 +43,9 @@ def fair_weights(gramian: Array, *, power: float) -> Array:
     ridged = cosines + _RIDGE * np.eye(len(norms))
     shares = _newton(ridged, rewards, power, _start(ridged, rewards, power))
     polished = shares
-    for _ in range(3):
+    for _ in range(2):  # on the equation itself, kept where that has a solution
         polished = polished * (1.0 + _direction(cosines, rewards, power, polished)[0])
-    if (polished > 0.0).all() and _residual(cosines, rewards, power, polished) < 1e-8:
+    if (polished > 0.0).all() and _direction(cosines, rewards, power, polished)[1] < 1e-8:
         shares = polished
     # the equation's two sides scale as unit^2 w and w^-p
     weights[live] = shares / ratios * unit ** (-2.0 / (1.0 + power))
@@ -62,45 +62,46 @@ def _start(cosines: Array, rewards: Array, power: float) -> Array:
 def _newton(cosines: Array, rewards: Array, power: float, shares: Array) -> Array:
     previous = np.inf
     for _ in range(200):
-        step, decrement = _direction(cosines, rewards, power, shares)
-        residual = _residual(cosines, rewards, power, shares)
+        step, residual, decrement = _direction(cosines, rewards, power, shares)
         if residual < _SOLVED or (previous < 1e-6 and residual > 0.5 * previous):
             break
-        shares, previous = _step(cosines, rewards, power, shares, step, decrement), residual
+        # near the solution the full step is right, and the objective is all rounding
+        full = residual < 0.1 and np.abs(step).max() < 0.1
+        if not full:
+            step = _length(cosines, rewards, power, shares, step, decrement) * step
+        shares, previous = shares * (1.0 + step), residual
     return shares
 
 
-def _direction(cosines: Array, rewards: Array, power: float, shares: Array) -> tuple[Array, float]:
-    """Newton step relative to the shares, and how fast the objective falls along it."""
+def _direction(
+    cosines: Array, rewards: Array, power: float, shares: Array
+) -> tuple[Array, float, float]:
+    """Newton step relative to the shares, the residual, and how fast the objective falls."""
     gains = rewards * shares ** (1.0 - power)  # h
-    scale = shares / np.sqrt(gains)
+    roots = np.sqrt(gains)
+    scale = shares / roots
     matrix = cosines * scale * scale[:, None]
-    slope = np.sqrt(gains) * (scale * (cosines @ shares) / np.sqrt(gains) - 1.0)
+    error = shares * (cosines @ shares) / gains - 1.0
+    slope = roots * error
     matrix.flat[:: len(shares) + 1] += power
     _, scaled, _ = dposv(matrix, -slope)  # p + a positive semi-definite matrix: never singular
-    return scaled / np.sqrt(gains), float(-slope @ scaled)
+    return scaled / roots, float(np.abs(error).max()), float(-slope @ scaled)
 
 
-def _step(
+def _length(
     cosines: Array, rewards: Array, power: float, shares: Array, step: Array, decrement: float
-) -> Array:
-    """As long a step as makes the objective fall."""
+) -> float:
+    """As much of a step as makes the objective fall; 0 where none does."""
     length = min(1.0, 0.95 / max(-step.min(), 1e-300))
     before = _objective(cosines, rewards, power, shares)
     for _ in range(40):
-        moved = shares * (1.0 + length * step)
-        after = _objective(cosines, rewards, power, moved)
+        after = _objective(cosines, rewards, power, shares * (1.0 + length * step))
         if after <= before - 1e-4 * length * decrement + 1e-14 * abs(before):
-            return moved
+            return length
         length *= 0.5
-    return shares
+    return 0.0
 
 
 def _objective(cosines: Array, rewards: Array, power: float, shares: Array) -> float:
     utility = (rewards * shares ** (1.0 - power)).sum() / (1.0 - power)
     return float(0.5 * shares @ cosines @ shares - utility)
-
-
-def _residual(cosines: Array, rewards: Array, power: float, shares: Array) -> float:
-    gains = rewards * shares ** (1.0 - power)
-    return float(np.abs(shares * (cosines @ shares) / gains - 1.0).max())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from moml.weighting._base import GramianWeighting, Randomized
-from moml.weighting._gramian import single
+from moml.weighting._gramian import Array, single
 
 _ROUNDING = 1e-9  # shortfall of a cosine that is no shortfall
 
@@ -49,34 +51,45 @@ class GradVac(Randomized, GramianWeighting):
         self._check_bound()
         gramian = single(gramian, "GradVac")  # (m, m)
         m = len(gramian)
-        present = torch.arange(len(self.names)) if tasks is None else tasks
-        targets = self.targets[present[:, None], present]  # (m, m)
-        norms = gramian.diagonal().clamp_min(0.0).sqrt()
-        turned, products = torch.eye(m, dtype=torch.float64), gramian.clone()  # products: turned G
         orders = torch.rand(m, m, generator=self.generator, dtype=torch.float64).argsort()
-        own = torch.arange(m)
-        for other in orders.T:  # (m,): the gradient that each task meets now
-            squares = (turned * products).sum(1)
-            sizes = squares.clamp_min(0.0).sqrt()
-            defined = (other != own) & (sizes > 0.0) & (norms[other] > 0.0)
-            scale = torch.where(defined, sizes * norms[other], 1.0)
-            cosine = torch.where(defined, products[own, other] / scale, 0.0).clamp(-1.0, 1.0)
-            target = targets[own, other]
-            added = torch.where(
-                defined & (cosine < target - _ROUNDING),
-                _multiple(cosine, target) * sizes / torch.where(defined, norms[other], 1.0),
-                0.0,
-            )
+        present = torch.arange(len(self.names)) if tasks is None else tasks
+        targets = self.targets[present[:, None], present].numpy()  # (m, m), a copy
+        weights = _vaccinate(gramian.numpy(), orders.numpy().T, targets, beta=self.beta)
+        self.targets[present[:, None], present] = torch.from_numpy(targets)
+        return torch.from_numpy(weights)
+
+
+def _vaccinate(gramian: Array, meetings: NDArray[np.intp], targets: Array, *, beta: float) -> Array:
+    """Turn all gradients at once, one meeting after the other; moves the targets.
+
+    Args:
+        gramian: Inner products, ``(m, m)``.
+        meetings: In each row, the gradient that each task meets, ``(m, m)``.
+        targets: Usual cosines, ``(m, m)``.
+        beta: Their speed.
+    """
+    m, own = len(gramian), np.arange(len(gramian))
+    norms = np.sqrt(np.maximum(np.diagonal(gramian), 0.0))
+    turned, products = np.eye(m), gramian.copy()  # products: turned @ gramian
+    for other in meetings:
+        sizes = np.sqrt(np.maximum(np.einsum("ij,ij->i", turned, products), 0.0))
+        scale = sizes * norms[other]
+        defined = (other != own) & (scale > 0.0)
+        scale = np.where(defined, scale, 1.0)
+        cosine = np.clip(np.where(defined, products[own, other] / scale, 0.0), -1.0, 1.0)
+        target = targets[own, other]
+        below = defined & (cosine < target - _ROUNDING)
+        if below.any():
+            lengths = np.where(below, norms[other], 1.0)
+            added = np.where(below, _multiple(cosine, target) * sizes / lengths, 0.0)
             turned[own, other] += added
-            products = products + added[:, None] * gramian[other]
-            targets[own, other] = torch.where(
-                defined, (1.0 - self.beta) * target + self.beta * cosine, target
-            )
-        self.targets[present[:, None], present] = targets
-        return turned.sum(0)
+            products += added[:, None] * gramian[other]
+        targets[own, other] = np.where(defined, (1.0 - beta) * target + beta * cosine, target)
+    return np.asarray(turned.sum(0))
 
 
-def _multiple(cosine: Tensor, target: Tensor) -> Tensor:
+def _multiple(cosine: Array, target: Array) -> Array:
     """How much of a unit vector brings another's cosine with it to the target."""
-    sine, aim = (1 - cosine**2).clamp_min(0.0).sqrt(), (1 - target**2).clamp_min(1e-18).sqrt()
-    return (target * sine - cosine * aim) / aim
+    sine = np.sqrt(np.maximum(1.0 - cosine**2, 0.0))
+    aim = np.sqrt(np.maximum(1.0 - target**2, 1e-18))
+    return np.asarray((target * sine - cosine * aim) / aim)
