@@ -14,6 +14,7 @@ _COMMANDS = {
     "compare": "compare weightings over seeds at equal budget",
     "single": "train each task alone: the reference that Δ% needs",
     "evaluate": "evaluate a finished run on a split",
+    "front": "trace a Pareto front by a spread of preferences",
     "report": "write the page of one or several runs",
     "attack": "attack every task of a finished run: MTA, GAP, UAP, PGD, …",
     "robustness": "attack every task of a finished run: its robustness card",

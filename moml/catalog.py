@@ -16,6 +16,7 @@ _ROOMS = {
     "suites": "tasks",
     "few_shot_suites": "tasks",
     "backbones": "moml.backbone",
+    "problems": "moml.front.problems",
 }
 _BASES = {"suites": "Suite", "few_shot_suites": "FewShotSuite"}  # of kinds that share a room
 _NEEDS = {
@@ -98,6 +99,10 @@ def _entry(node: ast.ClassDef, package: str) -> Entry:
     for statement in node.body:
         if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
             values[statement.targets[0].id] = _literal(statement.value)
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            values[statement.target.id] = _literal(statement.value) if statement.value else None
+    own = values.get("needs")
+    needs = {"gramian": "Gramian", "jacobian": "Jacobian"}.get(str(own), needs)
     traits = values.get("traits") or ()
     return Entry(
         name=node.name,

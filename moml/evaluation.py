@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -13,6 +13,16 @@ from torch.nn import Parameter
 from moml.errors import NonFiniteError
 
 Heads = Literal["unit", "weighted"]
+
+
+class Source(Protocol):
+    """Where a step's evaluation comes from, for methods that need more than one of them."""
+
+    def further(self, i: int) -> Evaluation:
+        """The losses of the i-th further batch, ``i >= 1``, at the same parameters."""
+
+    def again(self) -> Evaluation:
+        """The losses of the same batch, at the parameters as they are now."""
 
 
 class Evaluation(ABC):
@@ -27,12 +37,14 @@ class Evaluation(ABC):
         tasks: Position of each row among all tasks of the problem, ``(m,)``.
         step: Number of optimizer steps done before this one.
         epoch: Epoch of the batch.
+        source: Gives further evaluations; set by the training loop.
     """
 
     names: tuple[str, ...]
     tasks: Tensor
     step: int = 0
     epoch: int = 0
+    source: Source | None = None
 
     @property
     @abstractmethod
@@ -79,6 +91,70 @@ class Evaluation(ABC):
     def reweighted(self, transform: Callable[[Tensor], Tensor]) -> Evaluation:
         """The same step, where applied weights pass through ``transform`` first."""
         return Reweighted(self, transform)
+
+    def draw(self, i: int) -> Evaluation:
+        """The same losses on an independent batch, computed when first asked for.
+
+        Where there are no further batches, as for gradients computed elsewhere, it is this one:
+        estimates that need independent batches are biased then.
+
+        Args:
+            i: 0 for this evaluation, 1 and more for further batches.
+        """
+        return self if i == 0 or self.source is None else self.source.further(i)
+
+    def cross(self, other: Evaluation) -> Tensor:
+        """Inner products of this evaluation's gradients with another's, float64, ``(m, m')``."""
+        if other is self:
+            return self.gramian
+        return (self.jacobian.double() @ other.jacobian.double().T).cpu()
+
+    def select(self, rows: Tensor) -> Evaluation:
+        """The same step with some of its tasks only, as if the others were absent.
+
+        Args:
+            rows: Positions of the rows that stay.
+
+        Raises:
+            ValueError: If the losses are not alive.
+        """
+        raise ValueError(
+            f"`evaluation` should have losses with a graph here, found {type(self).__name__}. "
+            "Use the oracle `Direct` or `Representation`."
+        )
+
+    def task_gradients(self) -> tuple[Sequence[Parameter], Sequence[Sequence[Tensor | None]]]:
+        """The shared parameters, and per task its gradient on each, ``None`` for zero.
+
+        Raises:
+            ValueError: If rows are not gradients with respect to parameters.
+        """
+        raise ValueError(
+            "`evaluation` should have gradients with respect to parameters here, found "
+            f"{type(self).__name__}. Use the oracle `Direct`."
+        )
+
+    @property
+    def blocks(self) -> list[int]:
+        """Number of entries of each parameter tensor that makes up a row."""
+        return [self.jacobian.shape[1]]
+
+    def split(self, groups: Sequence[Sequence[int]]) -> list[Given]:
+        """The same step for parts of the rows.
+
+        Args:
+            groups: Positions in `blocks`, one collection a part. What is applied to a part is kept
+                by the part (`Given.written`).
+        """
+        pieces = self.jacobian.split(self.blocks, dim=1)
+        return [self._part(groups, k, [pieces[i] for i in group]) for k, group in enumerate(groups)]
+
+    def _part(self, groups: Sequence[Sequence[int]], k: int, pieces: list[Tensor]) -> Given:
+        rows = torch.cat(pieces, dim=1)
+        part = Given(rows, self.losses, self.names, [Parameter(rows.new_zeros(rows.shape[1]))])
+        part.tasks, part.step, part.epoch = self.tasks, self.step, self.epoch
+        part.source = None if self.source is None else _PartOf(self, groups, k)
+        return part
 
     @classmethod
     def from_jacobian(
@@ -160,6 +236,25 @@ class Given(Evaluation):
         """The rows given."""
         return self._jacobian
 
+    @property
+    def blocks(self) -> list[int]:
+        """Entries of each parameter given; one block without any."""
+        return [p.numel() for p in self.parameters] or [self._jacobian.shape[1]]
+
+    def task_gradients(self) -> tuple[list[Parameter], list[list[Tensor | None]]]:
+        """The parameters given, and the rows cut to their shapes."""
+        sizes = [p.numel() for p in self.parameters]
+        rows: list[list[Tensor | None]] = [
+            [piece.view_as(p) for piece, p in zip(row.split(sizes), self.parameters, strict=True)]
+            for row in self._jacobian
+        ]
+        return self.parameters, rows
+
+    def written(self) -> Tensor:
+        """What was applied so far, flat, ``(n,)``; zero where nothing was."""
+        grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self.parameters]
+        return torch.cat([grad.reshape(-1) for grad in grads])
+
     def pullback(self, weights: Tensor) -> Tensor:
         """Weighted sum of the rows."""
         return weights.to(self._jacobian) @ self._jacobian
@@ -179,7 +274,7 @@ class _Wrapped(Evaluation):
     def __init__(self, base: Evaluation) -> None:
         self.base = base
         self.names, self.tasks = base.names, base.tasks
-        self.step, self.epoch = base.step, base.epoch
+        self.step, self.epoch, self.source = base.step, base.epoch, base.source
 
     @property
     def losses(self) -> Tensor:
@@ -193,8 +288,18 @@ class _Wrapped(Evaluation):
     def jacobian(self) -> Tensor:
         return self.base.jacobian
 
+    @property
+    def blocks(self) -> list[int]:
+        return self.base.blocks
+
     def assign(self, direction: Tensor) -> None:
         self.base.assign(direction)
+
+    def draw(self, i: int) -> Evaluation:
+        return self if i == 0 else self.base.draw(i)
+
+    def cross(self, other: Evaluation) -> Tensor:
+        return self.base.cross(other.base if isinstance(other, _Wrapped) else other)
 
 
 class Reweighted(_Wrapped):
@@ -235,6 +340,34 @@ class Scaled(Reweighted):
         """Scaled gradients."""
         rows = self.base.jacobian
         return rows * self.factors.to(rows)[:, None]
+
+    def draw(self, i: int) -> Evaluation:
+        """A further batch with the same factors, 1 for tasks that are not in this one."""
+        if i == 0:
+            return self
+        further = self.base.draw(i)
+        known = dict(zip(self.tasks.tolist(), self.factors.tolist(), strict=True))
+        return Scaled(further, torch.tensor([known.get(t, 1.0) for t in further.tasks.tolist()]))
+
+    def cross(self, other: Evaluation) -> Tensor:
+        """Inner products of scaled gradients."""
+        if not isinstance(other, Scaled):
+            return self.factors[:, None] * self.base.cross(other)
+        return self.base.cross(other.base) * self.factors.outer(other.factors)
+
+
+class _PartOf:
+    """Further evaluations of a part: the same part of further evaluations."""
+
+    def __init__(self, whole: Evaluation, groups: Sequence[Sequence[int]], k: int) -> None:
+        self.whole, self.groups, self.k = whole, groups, k
+
+    def further(self, i: int) -> Given:
+        return self.whole.draw(i).split(self.groups)[self.k]
+
+    def again(self) -> Given:
+        assert self.whole.source is not None
+        return self.whole.source.again().split(self.groups)[self.k]
 
 
 def checked(gramian: Tensor, names: Sequence[str]) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
+from moml._draws import Draws, finite_losses
 from moml._random import random_state, restore_random_state
 from moml._signals import StopSignals
 from moml.callback import Callback, History, StepRecord, Training
@@ -94,10 +95,12 @@ def _step(training: Training, callbacks: Sequence[Callback], checkpoint: Checkpo
     try:
         evaluation = training.oracle(training.problem, batch)
         evaluation.step, evaluation.epoch = training.step, training.stream.epoch
-        _check_finite(evaluation)
+        evaluation.source = Draws(training.problem, training.oracle, batch, training.stream)
+        finite_losses(evaluation)
         training.evaluation = evaluation
         for callback in callbacks:
             callback.before_update(training)
+        training.updater.prepare(evaluation)
         penalty = training.weighting.penalty(evaluation.losses, tasks=evaluation.tasks)
         training.weights = training.weighting.update(evaluation)
     except NonFiniteError as error:
@@ -130,14 +133,6 @@ def _save(training: Training, callbacks: Sequence[Callback], checkpoint: Checkpo
             f"'{checkpoint.folder}'."
         )
     checkpoint.save(_state(training, callbacks))
-
-
-def _check_finite(evaluation: Evaluation) -> None:
-    bad = ~torch.isfinite(evaluation.losses)
-    if bad.any():
-        raise NonFiniteError(
-            "loss", [evaluation.names[i] for i in bad.nonzero().flatten().tolist()]
-        )
 
 
 def _record(training: Training, evaluation: Evaluation) -> StepRecord:

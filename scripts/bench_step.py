@@ -4,7 +4,9 @@ The baseline is plain PyTorch: one backward pass of the summed losses and one Ad
 take turns, one step each, in one process on one thread; a ratio is the median over rounds of CPU
 times of the same round. Run it on a quiet machine:
 
-    python scripts/bench_step.py [--peers] [--settings mlp8 resnet8] [--rounds 30] [--markdown]
+    python scripts/bench_step.py [--peers] [--settings mlp8 resnet8] [--rounds 30] [--all]
+
+With ``--all`` every weighting takes part; MoDo and SDMGrad draw two further batches a step.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 
 import argparse
+import inspect
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,9 +27,12 @@ import torch
 from torch import Tensor, nn
 
 import moml
+from moml import weighting as room
+from moml._draws import Draws
 from moml.architecture import HPS
 from moml.backbone import MLP, ResNet8
 from moml.data import Batch
+from moml.data.stream import IterableStream
 from moml.losses import CrossEntropy
 from moml.optim import GradientStep
 from moml.oracle import Direct, Oracle, Representation
@@ -91,6 +97,23 @@ METHODS: dict[str, Callable[[], Weighting]] = {
 }  # fmt: skip
 
 
+def every_weighting() -> dict[str, Callable[[], Weighting]]:
+    """All concrete ones that need no arguments, with what `METHODS` has first."""
+    found = dict(METHODS)
+    for name in room.__all__:
+        cls = getattr(room, name)
+        if name in found or inspect.isabstract(cls) or not issubclass(cls, Weighting):
+            continue
+        if ".wrappers." not in cls.__module__:
+            found[name] = cls
+    found["Scaled(CAGrad)"] = lambda: room.Scaled(CAGrad())
+    found["CRMOGM(MGDA)"] = lambda: room.CRMOGM(MGDA())
+    found["Grouped(MGDA)"] = lambda: room.Grouped(MGDA())
+    found["STCH, warm-up"] = lambda: room.STCH(warmup=1)
+    found["IMTL hybrid"] = lambda: room.IMTL(mode="hybrid")
+    return found
+
+
 def lean(setting: Setting) -> Callable[[], None]:
     """Plain PyTorch: the leanest equal-weighting step."""
     network, batch = setting.build()
@@ -118,6 +141,7 @@ def ours(setting: Setting, make: Callable[[], Weighting], oracle: Oracle) -> Cal
     def step() -> None:
         updater.zero_grad()
         evaluation = oracle(problem, batch)
+        evaluation.source = Draws(problem, oracle, batch, IterableStream([batch]))
         assert bool(torch.isfinite(evaluation.losses).all())
         penalty = weighting.penalty(evaluation.losses, tasks=evaluation.tasks)
         weights = weighting.update(evaluation)
@@ -168,10 +192,12 @@ def measure(steps: dict[str, Callable[[], None]], rounds: int) -> dict[str, floa
     return {name: median(values) for name, values in ratios.items()}
 
 
-def contenders(setting: Setting, *, peers: bool) -> dict[str, Callable[[], None]]:
+def contenders(
+    setting: Setting, *, peers: bool, methods: dict[str, Callable[[], Weighting]]
+) -> dict[str, Callable[[], None]]:
     """The baseline first, then everything else."""
     steps = {"plain PyTorch": lean(setting), "plain PyTorch again": lean(setting)}
-    steps |= {name: ours(setting, make, Direct()) for name, make in METHODS.items()}
+    steps |= {name: ours(setting, make, Direct()) for name, make in methods.items()}
     steps["MGDA, representation"] = ours(setting, MGDA, Representation())
     if peers and not setting.multi_input:
         steps |= {f"torchjd {n}": torchjd_step(setting, n) for n in ("MGDA", "UPGrad")}
@@ -184,10 +210,14 @@ def main() -> None:
     parser.add_argument("--settings", nargs="+", default=list(SETTINGS), choices=list(SETTINGS))
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--peers", action="store_true", help="TorchJD too, if it is installed")
+    parser.add_argument("--all", action="store_true", help="every weighting there is")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    methods = every_weighting() if options.all else METHODS
     table = {
-        name: measure(contenders(SETTINGS[name], peers=options.peers), options.rounds)
+        name: measure(
+            contenders(SETTINGS[name], peers=options.peers, methods=methods), options.rounds
+        )
         for name in options.settings
     }
     rows = list(dict.fromkeys(row for column in table.values() for row in column))

@@ -16,7 +16,12 @@ from jsonargparse import ArgumentParser, Namespace
 from moml import catalog
 from moml.trainer import Trainer
 
-_CLASSES = {"suite": "suites", "weighting": "weightings", "architecture": "architectures"}
+_CLASSES = {
+    "suite": "suites",
+    "weighting": "weightings",
+    "architecture": "architectures",
+    "problem": "problems",
+}
 RECIPES = Path(__file__).parent.parent / "recipes"
 
 

@@ -1,6 +1,8 @@
 """Updaters: from gradients to parameters."""
 
 from moml.optim._base import Updater
+from moml.optim.ada_task import AdaTask
 from moml.optim.gradient_step import GradientStep
+from moml.optim.task_steps import TaskSteps
 
-__all__ = ["GradientStep", "Updater"]
+__all__ = ["AdaTask", "GradientStep", "TaskSteps", "Updater"]

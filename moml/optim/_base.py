@@ -28,6 +28,10 @@ class Updater(ABC):
     def zero_grad(self) -> None:
         """Forget the gradients of the last step."""
 
+    def prepare(self, evaluation: Evaluation) -> None:
+        """Called before the weighting acts, for updaters that look at the tasks' gradients."""
+        return
+
     @abstractmethod
     def step(self, evaluation: Evaluation, weights: Tensor | None) -> None:
         """Move the parameters."""

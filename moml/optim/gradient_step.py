@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from moml.evaluation import Evaluation
 from moml.optim._base import Updater
+from moml.optim.ada_task import AdaTask
 
 
 class GradientStep(Updater):
@@ -60,11 +61,19 @@ class GradientStep(Updater):
         """Drop the gradients, so that a parameter no loss reaches does not move."""
         self.optimizer.zero_grad(set_to_none=True)
 
+    def prepare(self, evaluation: Evaluation) -> None:
+        """Form the tasks' gradients if the optimizer needs them."""
+        if isinstance(self.optimizer, AdaTask):
+            evaluation.task_gradients()
+
     def step(self, evaluation: Evaluation, weights: Tensor | None) -> None:
         """Clip, step, advance the schedule."""
-        scheduler = self.scheduler
+        scheduler, factor = self.scheduler, 1.0
         if self.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.parameters(), self.clip_norm)
+            total = torch.nn.utils.clip_grad_norm_(self.parameters(), self.clip_norm)
+            factor = min(1.0, self.clip_norm / (float(total) + 1e-6))  # as PyTorch clips
+        if isinstance(self.optimizer, AdaTask):
+            self.optimizer.hand_over(evaluation, weights, factor=factor)
         self.optimizer.step()
         if scheduler is not None:
             scheduler.step()

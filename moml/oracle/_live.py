@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from moml.evaluation import Evaluation, Heads, accumulate, accumulate_flat, checked
+from moml.oracle._cross import products_of_rows
 from moml.oracle._layout import Features, Layout
 from moml.oracle._rows import (
     Plan,
@@ -70,6 +71,13 @@ class Live(Evaluation):
     def _combine(self, weights: Tensor) -> Row:
         """Weighted gradient on the shared parameters, from rows."""
 
+    def select(self, rows: Tensor) -> Live:
+        """Some of the losses, with the same graph; their heads alone get gradients."""
+        chosen = {self.names[i]: self._live[i] for i in rows.tolist()}
+        part = type(self)(chosen, self.features, self.layout, self.tasks[rows], heads=self.heads)
+        part.step, part.epoch, part.source = self.step, self.epoch, self.source
+        return part
+
     @property
     def formed(self) -> bool:
         """Whether rows were formed, so that the heads need no further backward pass."""
@@ -93,6 +101,17 @@ class Live(Evaluation):
             for column, x in zip(zip(*self.rows, strict=True), self._columns, strict=True)
         ]
         return torch.stack([torch.cat(parts) for parts in zip(*columns, strict=True)])
+
+    @property
+    def blocks(self) -> list[int]:
+        """Entries of each tensor that rows are gradients with respect to."""
+        return [x.numel() for x in self._columns]
+
+    def cross(self, other: Evaluation) -> Tensor:
+        """Inner products with the rows of another batch, tensor by tensor."""
+        if other is self or not isinstance(other, Live):
+            return super().cross(other)
+        return products_of_rows(self.rows, other.rows)
 
     def pullback(self, weights: Tensor) -> Tensor:
         """The weighted gradient on the shared parameters, flat, ``(n,)``."""
@@ -205,6 +224,10 @@ class ParameterRows(Live):
         encoder = self._through_encoder([c for c, _, _ in self._heads], self.layout.plan)
         beside = [self._spread(self.layout.beside, row) for _, row, _ in self._heads]
         return [add_rows(a, b) for a, b in zip(encoder, beside, strict=True)]
+
+    def task_gradients(self) -> tuple[Sequence[Parameter], list[Row]]:
+        """The shared parameters and the rows."""
+        return self.layout.shared, self.rows
 
     @property
     def _columns(self) -> Sequence[Tensor]:

@@ -27,6 +27,8 @@ class Weighting(nn.Module, ABC):
     """Properties the conformance test proves: see ``docs/weightings.md``."""
     paper: ClassVar[str] = ""
     """Authors, title, venue and year."""
+    preference_is: ClassVar[Literal["no argument", "importance", "ray"]] = "no argument"
+    """What the argument ``preference`` means: larger is smaller losses, or losses along a ray."""
     names: tuple[str, ...] = ()
 
     def bind(self, names: Sequence[str]) -> None:

@@ -43,6 +43,50 @@ def projected_weights(gramian: Array) -> Array:
     return weights
 
 
+def projected_average(gramian: Array, *, average: Array) -> Array:
+    """Weights of the projection of one combination.
+
+    Args:
+        gramian: Inner products, ``(m, m)``; may be singular, have zero rows and any scale.
+        average: The combination's weights, ``(m,)``.
+    """
+    weights = average.copy()
+    live = np.diagonal(gramian) > 0.0
+    if live.any():
+        norms = np.sqrt(np.diagonal(gramian)[live])
+        project = Projector(correlation(gramian[np.ix_(live, live)], norms))
+        largest = norms.max()
+        weights[live] = project(average[live] * (norms / largest)) * (largest / norms)
+    return weights
+
+
+def constrained_weights(gramian: Array, *, first: int, share: float) -> Array:
+    """Weights of the vector nearest to one gradient with ``g_j·d >= share * |g_j|^2`` for others.
+
+    Args:
+        gramian: Inner products, ``(m, m)``.
+        first: Position of the gradient to stay near.
+        share: Zero or positive.
+
+    Returns:
+        ``(m,)``: 1 for the first and the multipliers of the others, zero if the constraints
+        contradict each other.
+    """
+    weights = np.zeros(len(gramian))
+    weights[first] = 1.0
+    others = np.diagonal(gramian) > 0.0
+    others[first] = False
+    if not others.any():
+        return weights
+    norms = np.sqrt(np.diagonal(gramian)[others])
+    project = Projector(correlation(gramian[np.ix_(others, others)], norms))
+    slack = gramian[others, first] / norms - share * norms
+    surplus = project.surplus(slack / max(np.abs(slack).max(), 1e-300))
+    if surplus is not None:
+        weights[others] = surplus * np.abs(slack).max() / norms
+    return weights
+
+
 class Projector:
     """Projects combinations of unit vectors with given cosines onto the dual cone.
 
@@ -63,6 +107,17 @@ class Projector:
         if surplus is None:
             surplus = self._least_squares(weights)
         return weights + surplus
+
+    def surplus(self, slack: Array) -> Array | None:
+        """The smallest x >= 0 with Cx + slack >= 0, in the norm of C; ``None`` if there is none."""
+        found = self._pivoting(slack)
+        if found is not None:
+            return found
+        # C = R'R may be singular: x >= 0 minimises x'Cx/2 + slack'x, made strictly convex.
+        ridged = np.vstack([root(self.cosines), _RIDGE * np.eye(len(slack))])
+        target, *_ = np.linalg.lstsq(ridged.T, -slack, rcond=None)
+        found, _ = nnls(ridged, target, maxiter=30 * len(slack))
+        return found if (self.cosines @ found + slack >= -1e-6).all() else None
 
     def _pivoting(self, products: Array) -> Array | None:
         """Solve x >= 0, y = Cx + products >= 0, x'y = 0 for x; ``None`` if that does not end."""

@@ -36,7 +36,7 @@ def solve_each(solve: Callable[..., Array], gramian: Tensor, *args: Any, **optio
     weights = np.empty(matrices.shape[:-1])
     with one_thread(matrices.shape[-1]):
         for index in np.ndindex(matrices.shape[:-2]):
-            weights[index] = _even(matrices[index], solve(matrices[index], *args, **options))
+            weights[index] = even(matrices[index], solve(matrices[index], *args, **options))
     return torch.from_numpy(weights)
 
 
@@ -53,7 +53,7 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _even(gramian: Array, weights: Array) -> Array:
+def even(gramian: Array, weights: Array) -> Array:
     """Equal gradients get equal weights: only their sum is determined, rounding picks the rest."""
     squares = np.diagonal(gramian)
     both = squares + squares[:, None]
@@ -79,6 +79,21 @@ def checked(gramian: Tensor) -> Tensor:
         raise ValueError(
             f"`gramian` should be finite, found NaN or infinity in row(s) {_bad_rows(gramian)}. "
             "The losses of these tasks or their gradients are not finite."
+        )
+    return gramian
+
+
+def single(gramian: Tensor, method: str) -> Tensor:
+    """One Gramian, checked, for methods that keep state from step to step.
+
+    Raises:
+        ValueError: If there are several, or it is not square or not finite.
+    """
+    gramian = checked(gramian)
+    if gramian.dim() != 2:
+        raise ValueError(
+            f"`gramian` should be one matrix (m, m) for {method}, found {tuple(gramian.shape)}. "
+            "Its state goes from step to step, not from sample to sample."
         )
     return gramian
 

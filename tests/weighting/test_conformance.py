@@ -27,18 +27,37 @@ from torch.nn import Parameter
 import moml.weighting
 from moml import Evaluation
 from moml.weighting import (
+    CRMOGM,
+    DBMTL,
+    DRUW,
     DWA,
     EW,
+    GALW,
     GLS,
+    IMTL,
     MGDA,
+    PCD,
     RLW,
+    SI,
+    STCH,
     UW,
+    AlignedMTL,
     CAGrad,
+    Constant,
     Every,
+    FairGrad,
+    GradDrop,
     GradientNormalization,
+    GradVac,
     GramianWeighting,
+    Grouped,
     JacobianAggregator,
+    Krum,
+    MoCo,
     NashMTL,
+    PCGrad,
+    Scaled,
+    UPGrad,
     Weighting,
     WeightSum,
 )
@@ -80,6 +99,23 @@ OPTIONS = {
         lambda: MGDA(solver="frank_wolfe"),
     ],
     NashMTL: [NashMTL, lambda: NashMTL(max_norm=None)],
+    CRMOGM: [lambda: CRMOGM(MGDA()), lambda: CRMOGM(RLW(level="gradient"))],
+    Scaled: [
+        lambda: Scaled(MGDA()),
+        lambda: Scaled(CAGrad(), scaling=UW()),
+        lambda: Scaled(MoCo(), scaling=DWA()),
+        lambda: Scaled(Grouped(MGDA(), groups=2), scaling=DRUW(window=1)),
+    ],
+    Grouped: [lambda: Grouped(MGDA()), lambda: Grouped(GradVac(), groups=2)],
+    IMTL: [lambda m=m: IMTL(mode=m) for m in ("gradient", "loss", "hybrid")],
+    AlignedMTL: [lambda s=s: AlignedMTL(scale=s) for s in ("min", "median", "rmse")],
+    FairGrad: [lambda a=a: FairGrad(alpha=a) for a in (1.0, 0.5, 2.0)],
+    STCH: [STCH, lambda: STCH(warmup=2, mu=0.5)],
+    GALW: [GALW, lambda: GALW(warmup=3)],
+    DRUW: [DRUW, lambda: DRUW(window=1)],
+    Krum: [Krum, lambda: Krum(selected=2, byzantine=0)],
+    GradDrop: [GradDrop, lambda: GradDrop(leak=0.3)],
+    Constant: [Constant, lambda: Constant(preference=None)],
 }
 BUILDS = [
     pytest.param(build, id=f"{cls.__name__}-{i}")
@@ -138,13 +174,24 @@ def weights_of(weighting, rows, losses):
     return copy.deepcopy(weighting).update(step_of(rows, losses))
 
 
+def applied_by(weighting, rows, losses):
+    """The combined gradient of one step, and the weights if there are any."""
+    weighting.bind(names_of(len(rows)))
+    parameter = Parameter(torch.zeros(rows.shape[1], dtype=torch.float64))
+    weights = copy.deepcopy(weighting).update(step_of(rows, losses, parameter=parameter))
+    return parameter.grad, weights
+
+
 # ---------------------------------------------------------------------------------------- contract
 
 
 def test_every_method_of_the_issue_is_found():
-    assert {"CAGrad", "DWA", "EW", "GLS", "MGDA", "NashMTL", "PCGrad", "RLW", "UPGrad", "UW"} <= {
-        cls.__name__ for cls in WEIGHTINGS
-    }
+    names = """
+        EW GradNorm UW MGDA DWA GLS PCGrad GradDrop IMTL GradVac CAGrad NashMTL RLW MoCo AlignedMTL
+        FAMO SDMGrad MoDo STCH ExcessMTL FairGrad DBMTL UPGrad ConFIG DualProj PCD CRMOGM Krum
+        TrimmedMean Constant COSMOS PBI Tchebycheff GALW DRUW RRUW SI EPO PMTL Scaled Grouped
+    """
+    assert set(names.split()) <= {cls.__name__ for cls in WEIGHTINGS}
 
 
 @pytest.mark.parametrize("cls", WEIGHTINGS, ids=lambda cls: cls.__name__)
@@ -174,18 +221,21 @@ def test_finite_detached_float64(build, kind, scale):
         rows = scale * jacobian_of(kind, m)
         parameter = Parameter(torch.zeros(rows.shape[1], dtype=torch.float64))
         weights = weighting.update(step_of(rows, losses_of(m), parameter=parameter))
+        assert parameter.grad.isfinite().all()
+        if weights is None:  # a direction that no weights express
+            continue
         assert weights.shape == (m,)
         assert weights.dtype == torch.float64
         assert weights.isfinite().all()
         assert not weights.requires_grad
-        assert parameter.grad.isfinite().all()
         torch.testing.assert_close(parameter.grad, weights @ rows, rtol=1e-9, atol=1e-12 * scale)
 
 
 @pytest.mark.parametrize("build", BUILDS)
 def test_one_task_keeps_its_direction(build):
-    weights = weights_of(build(), jacobian_of("not_stationary", 1), losses_of(1))
-    assert weights.item() > 0
+    rows = jacobian_of("not_stationary", 1)
+    direction, _ = applied_by(build(), rows, losses_of(1))
+    assert torch.cosine_similarity(direction, rows[0], dim=0).item() == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("build", BUILDS)
@@ -193,11 +243,15 @@ def test_needs_is_all_that_is_touched(build):
     class Forbidding(Evaluation):
         names, tasks = ("task0", "task1"), torch.arange(2)
         losses = torch.tensor([0.5, 0.25], dtype=torch.float64)
-        jacobian = property(lambda self: pytest.fail("touched the Jacobian"))
+
+        @property
+        def jacobian(self):
+            assert weighting.needs == "jacobian"
+            return torch.eye(2, dtype=torch.float64)
 
         @property
         def gramian(self):
-            assert weighting.needs == "gramian"
+            assert weighting.needs in ("gramian", "jacobian")
             return torch.eye(2, dtype=torch.float64)
 
         def pullback(self, weights):
@@ -207,11 +261,11 @@ def test_needs_is_all_that_is_touched(build):
             assert heads in (None, "unit")
 
         def assign(self, direction):
-            raise NotImplementedError
+            assert weighting.needs == "jacobian"
 
     weighting = build()
     weighting.bind(names_of(2))
-    assert weighting.needs in ("losses", "gramian")
+    assert weighting.needs in ("losses", "gramian", "jacobian")
     weighting.update(Forbidding())
 
 
@@ -247,14 +301,14 @@ def test_resumes_bit_for_bit(build):
 
 
 def run(weighting, steps):
-    """Weights of several steps; in some, tasks are absent, and own parameters are trained."""
+    """Directions of several steps; in some, tasks are absent, and own parameters are trained."""
     history = []
     for step in steps:
         present = [0, 1, 2, 3] if step % 3 else [0, 2]
         rows, losses = jacobian_of("not_stationary", 4, seed=step), losses_of(4, seed=step)
-        weights = torch.zeros(4, dtype=torch.float64)
-        weights[present] = weighting.update(step_of(rows, losses, step=step, tasks=present))
-        history.append(weights)
+        parameter = Parameter(torch.zeros(rows.shape[1], dtype=torch.float64))
+        weighting.update(step_of(rows, losses, step=step, tasks=present, parameter=parameter))
+        history.append(parameter.grad)
         penalty = weighting.penalty(losses[present], tasks=torch.tensor(present))
         parameters = list(weighting.parameters())
         assert (penalty is None) == (not parameters)
@@ -281,10 +335,20 @@ def test_binding(build):
 
 @pytest.mark.parametrize("cls", [cls for cls in WEIGHTINGS if issubclass(cls, GramianWeighting)])
 def test_gramian_weightings_work_on_plain_tensors(cls):
+    """Without state at once, else after `bind`; without losses if it does not need them."""
     rows, losses = jacobian_of("not_stationary", 4), losses_of(4)
-    called, bound = cls().weights(rows @ rows.mT, losses), weights_of(cls(), rows, losses)
-    torch.testing.assert_close(called, bound)
-    assert cls().weights(rows @ rows.mT).shape == (4,)
+    bound = weights_of(cls(), rows, losses)
+    plain, method = rows @ rows.mT, cls()
+    method.bind(names_of(4))
+    if next(method.buffers(), None) is not None:
+        for unbound in (plain, plain[None]):
+            try:
+                cls().weights(unbound, losses)
+            except ValueError as error:
+                assert "Call `bind(names)` first" in str(error)
+    else:
+        assert cls().weights(plain.expand(2, 3, 4, 4), losses.expand(2, 3, 4)).shape == (2, 3, 4)
+    torch.testing.assert_close(method.weights(plain, losses), bound)
 
 
 # ------------------------------------------------------------------------------------------ traits
@@ -298,8 +362,9 @@ def simplex(weighting, rows, losses):
 
 def direction_of(weighting, rows, losses):
     """The combined gradient, and how much of it is rounding."""
-    weights = weights_of(weighting, rows, losses)
-    return weights @ rows, 1e-9 * (weights.abs() @ rows.norm(dim=1)).item()
+    direction, weights = applied_by(weighting, rows, losses)
+    size = 1.0 if weights is None else weights.abs()
+    return direction, 1e-9 * (size * rows.norm(dim=1)).sum().item()
 
 
 def non_conflicting(weighting, rows, losses):
@@ -322,16 +387,20 @@ def stationary(rows):
 
 
 def permutation(weighting, rows, losses):
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(3))
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(3)).flip(0)
     direction, rounding = direction_of(weighting, rows, losses)
     other, _ = direction_of(weighting, rows[order], losses[order])
     assert (direction - other).norm() <= 100 * rounding + noise(rows)
 
 
 def scale_invariant(weighting, rows, losses):
-    weights = weights_of(weighting, rows, losses)
+    def shares(rows):
+        direction, weights = applied_by(weighting, rows, losses)
+        return direction if weights is None else weights
+
+    weights = shares(rows)
     for scale in (1e-12, 1e-3, 1e12):
-        other = weights_of(weighting, scale * rows, losses)
+        other = shares(scale * rows)
         total = weights.abs().sum(), other.abs().sum()
         assert (total[0] == 0) == (total[1] == 0)
         if total[0] > 0 and not stationary(rows):  # else weights are not unique
@@ -422,6 +491,14 @@ def test_false_traits_are_caught(trait):
         (GLS, "descent"),
         (CAGrad, "non_conflicting"),
         (NashMTL, "simplex"),
+        (IMTL, "non_conflicting"),
+        (Krum, "permutation"),
+        (MoCo, "scale_invariant"),
+        (DBMTL, "non_conflicting"),
+        (PCD, "permutation"),
+        (SI, "simplex"),
+        (PCGrad, "non_conflicting"),
+        (UPGrad, "simplex"),
     ],
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )

@@ -6,13 +6,60 @@ import pytest
 import torch
 
 from moml import Evaluation
-from moml.weighting import DWA, EW, GLS, MGDA, RLW, UW, AlignedMTL, CAGrad, NashMTL, PCGrad, UPGrad
+from moml.weighting import (
+    COSMOS,
+    DBMTL,
+    DRUW,
+    DWA,
+    EPO,
+    EW,
+    FAMO,
+    GALW,
+    GLS,
+    IMTL,
+    MGDA,
+    PBI,
+    PCD,
+    PMTL,
+    RLW,
+    RRUW,
+    SI,
+    STCH,
+    UW,
+    AlignedMTL,
+    CAGrad,
+    ConFIG,
+    Constant,
+    DualProj,
+    ExcessMTL,
+    FairGrad,
+    GradDrop,
+    GradNorm,
+    GradVac,
+    Krum,
+    MoCo,
+    MoDo,
+    NashMTL,
+    PCGrad,
+    Scaled,
+    SDMGrad,
+    Tchebycheff,
+    TrimmedMean,
+    UPGrad,
+)
 from moml.weighting._normalization import gradient_factors
 
 S2 = math.sqrt(2.0)
 # g1 = (1, 0), g2 = (-1, 1) conflict; all values below are exact arithmetic on them.
 CONFLICT = [[1.0, 0.0], [-1.0, 1.0]]
 ORTHOGONAL = [[2.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.5]]
+
+
+def _epo_share():
+    mu = 2 / 3 * math.log(4 / 3) + 1 / 3 * math.log(2 / 3)
+    anchor = [0.5 * (math.log(4 / 3) - mu), 0.5 * (math.log(2 / 3) - mu)]
+    return (2 + anchor[0] - 2 * anchor[1]) / 3
+
 
 VALUES = [
     # every weight 1, by definition
@@ -77,6 +124,83 @@ VALUES = [
     ("UW init", UW(init=0.0), CONFLICT, [1 / 2, 1 / 2]),
     # first epoch
     ("DWA", DWA(), CONFLICT, [1, 1]),
+    # as given; by name
+    ("Constant", Constant(preference={"1": 0.7, "0": 0.3}), CONFLICT, [0.3, 0.7]),
+    # 1 / L
+    ("SI", SI(), CONFLICT, [1 / 2, 1]),
+    # z = 1/2, so proportional to 1 / L, and sums to 1
+    ("FAMO", FAMO(), CONFLICT, [1 / 3, 2 / 3]),
+    # before any training
+    ("GradNorm", GradNorm(), CONFLICT, [1, 1]),
+    ("GALW", GALW(), CONFLICT, [1 / 2, 1 / 2]),
+    # 1 / (K alpha^2) with alpha = 1/K; DWA adds 1
+    ("RRUW", RRUW(), CONFLICT, [2, 2]),
+    ("DRUW", DRUW(), CONFLICT, [3, 3]),
+    # lambda = 1/2, softmax(1, 1/2)
+    ("STCH", STCH(), CONFLICT, [0.5 / (1 + math.exp(-0.5)), 0.5 / (1 + math.exp(0.5))]),
+    # warm-up: 1 / L
+    ("STCH warm-up", STCH(warmup=2), CONFLICT, [1 / 2, 1]),
+    # lambda_i L_i is (1, 1/2), then (1/2, 3/4), then equal
+    ("Tchebycheff", Tchebycheff(), CONFLICT, [1 / 2, 0]),
+    ("Tchebycheff preferred", Tchebycheff(preference=[1, 3]), CONFLICT, [0, 3 / 4]),
+    ("Tchebycheff tied", Tchebycheff(preference=[1, 2]), CONFLICT, [1 / 6, 1 / 3]),
+    # r = (1/2, 1/2), cos = 3 / sqrt(10); its derivative is (1, 1)/sqrt(2)/sqrt(5) - cos (2, 1)/5
+    (
+        "COSMOS",
+        COSMOS(),
+        CONFLICT,
+        [
+            0.5 - (1 / math.sqrt(10) - 6 / 5 / math.sqrt(10)),
+            0.5 - (1 / math.sqrt(10) - 3 / 5 / math.sqrt(10)),
+        ],
+    ),
+    # along (1, 1) / sqrt(2), and 5 times beside it along (1, -1) / sqrt(2)
+    ("PBI", PBI(), CONFLICT, [6 / S2, -4 / S2]),
+    # on the ray
+    ("PBI on the ray", PBI(preference=[2, 1]), CONFLICT, [2 / math.sqrt(5), 1 / math.sqrt(5)]),
+    # K = 2: w_i |g_i| equal, and sum 1
+    ("IMTL two", IMTL(), CONFLICT, [S2 / (1 + S2), 1 / (1 + S2)]),
+    ("IMTL orthogonal", IMTL(), ORTHOGONAL, [1 / 7, 2 / 7, 4 / 7]),
+    # before training of the scales
+    ("IMTL losses", IMTL(mode="loss"), CONFLICT, [1, 1]),
+    # targets of zero: PCGrad
+    ("GradVac", GradVac(), CONFLICT, [2, 3 / 2]),
+    # diagonal G: w_i = |g_i|^(-2 / (1 + 1/alpha))
+    ("FairGrad 2", FairGrad(alpha=2.0), ORTHOGONAL, [2 ** (-4 / 3), 1, 2 ** (4 / 3)]),
+    ("FairGrad 1/2", FairGrad(alpha=0.5), ORTHOGONAL, [2 ** (-2 / 3), 1, 2 ** (2 / 3)]),
+    # u = (1, 1, 1) / sqrt(3), length 3.5 / sqrt(3)
+    ("ConFIG", ConFIG(), ORTHOGONAL, [7 / 12, 7 / 6, 7 / 3]),
+    # mean (-1, 1/2) loses for g1: + g1
+    ("DualProj", DualProj(), [[1, 0], [-3, 1]], [3 / 2, 1 / 2]),
+    ("DualProj mean", DualProj(), CONFLICT, [1 / 2, 1 / 2]),
+    # tau = 0: g1 onto the half-plane of g2 is (1/2, 1/2), stretched to norm 1
+    ("PCD", PCD(tau=0.0), CONFLICT, [S2, S2 / 2]),
+    ("PCD primary", PCD(primary="1", tau=0.0), [[-1, 1], [1, 0]], [S2 / 2, S2]),
+    # two opposite secondary gradients
+    ("PCD infeasible", PCD(tau=0.5), [[1, 0], [0, 1], [0, -1]], [1, 0, 0]),
+    # sums of the two smallest squared distances: .0325, .0125, large, .025
+    ("Krum", Krum(byzantine=0), [[1, 0], [1.1, 0], [0, 5], [1.15, 0]], [0, 1, 0, 0]),
+    (
+        "Krum two",
+        Krum(byzantine=0, selected=2),
+        [[1, 0], [1.1, 0], [0, 5], [1.15, 0]],
+        [0, 1 / 2, 0, 1 / 2],
+    ),
+    # (1/2, 1/2) - 0.001 (G + 0.1) (1/2, 1/2), back onto the simplex
+    ("MoDo", MoDo(), CONFLICT, [0.50025, 0.49975]),
+    # one step of size 5 leads beyond the vertex w = (1, 0); plus 0.15 each, over 1.3
+    ("SDMGrad", SDMGrad(iterations=1), CONFLICT, [1.15 / 1.3, 0.15 / 1.3]),
+    # first step: every excess is 1
+    ("ExcessMTL", ExcessMTL(), CONFLICT, [1 / 2, 1 / 2]),
+    # inside the cone: MGDA; outside: the violated constraint's gradient g1 - g2 alone
+    ("PMTL inside", PMTL(), CONFLICT, [3 / 5, 2 / 5]),
+    ("PMTL outside", PMTL(preference=[0, 1]), CONFLICT, [S2 / S2, -S2 / S2]),
+    # heights (1, 1/2), mu = (2/3) ln(4/3) + (1/3) ln(2/3); (G w)_2 = 2 - 3x stays at (G a)_2
+    ("EPO", EPO(), CONFLICT, [2 * _epo_share(), 2 * (1 - _epo_share())]),
+    # balanced: w'G 1 with G w >= 0: x in [1/2, 2/3], value (1 - x), so x = 1/2
+    ("EPO balanced", EPO(preference=[1, 2]), CONFLICT, [1, 1]),
+    # log-MGDA: g1 / 2 and g2: w = (g2 - g1/2)·g2 / |g1/2 - g2|^2 = 2.5 / 3.25
+    ("log-MGDA", Scaled(MGDA()), CONFLICT, [2.5 / 3.25 / 2, 0.75 / 3.25]),
 ]
 
 
@@ -85,12 +209,46 @@ VALUES = [
 )
 def test_values(method, rows, expected):
     rows = torch.tensor(rows, dtype=torch.float64)
-    losses = torch.tensor([2.0, 1.0, 1.0], dtype=torch.float64)[: len(rows)]
+    losses = torch.tensor([2.0, 1.0, 1.0, 1.0], dtype=torch.float64)[: len(rows)]
     method.bind([str(i) for i in range(len(rows))])
     weights = method.update(Evaluation.from_jacobian(rows, losses))
     torch.testing.assert_close(
         weights, torch.tensor(expected, dtype=torch.float64), rtol=1e-7, atol=1e-12
     )  # 1e-7: the variances of UW are float32
+
+
+MEDIAN = [[1.0, 5.0], [-1.0, 0.0], [0.5, 1.0]]
+DIRECTIONS = [
+    # coordinate-wise median of three
+    ("TrimmedMean", TrimmedMean(), MEDIAN, [0.5, 1.0]),
+    ("TrimmedMean 0", TrimmedMean(trim=0), MEDIAN, [1 / 6, 2.0]),
+    # all entries agree in sign: nothing is dropped
+    ("GradDrop agreed", GradDrop(), [[1.0, -2.0], [3.0, -1.0]], [4.0, -3.0]),
+    ("GradDrop leak 1", GradDrop(leak=1.0), CONFLICT, [0.0, 1.0]),
+    # y = g / 2; lambda = (1/2, 1/2) - 0.1 (G / 4) (1/2, 1/2), back onto the simplex
+    ("MoCo", MoCo(), CONFLICT, [(0.50625 - 0.49375) / 2, 0.49375 / 2]),
+    # g / L times 1 - beta, then unit vectors times the longest, sqrt(2) / 10
+    ("DBMTL", DBMTL(), CONFLICT, [(1 - 1 / S2) * S2 / 10, 1 / 10]),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "rows", "expected"), [row[1:] for row in DIRECTIONS], ids=[r[0] for r in DIRECTIONS]
+)
+def test_directions(method, rows, expected):
+    rows = torch.tensor(rows, dtype=torch.float64)
+    method.bind([str(i) for i in range(len(rows))])
+    losses = torch.tensor([2.0, 1.0, 1.0], dtype=torch.float64)[: len(rows)]
+    found = method.direction(rows, losses)
+    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64))
+
+
+def test_grad_drop_keeps_one_sign_as_often_as_tasks_agree():
+    # P = (1 + (3 - 1) / 4) / 2 = 3/4: 3 with that probability, else -1
+    rows = torch.tensor([[3.0], [-1.0]]).expand(2, 20_000)
+    found = GradDrop(seed=1).direction(rows)
+    assert set(found.unique().tolist()) == {3.0, -1.0}
+    assert (found == 3.0).double().mean().item() == pytest.approx(0.75, abs=0.01)
 
 
 def test_nash_direction_bisects_unit_gradients():
@@ -302,14 +460,44 @@ def test_gradient_factors():
         lambda: CAGrad(c=-0.1),
         lambda: CAGrad(rescale=3),
         lambda: NashMTL(max_norm=0.0),
+        lambda: GradNorm(alpha=-1.0),
+        lambda: GradVac(beta=2.0),
+        lambda: FairGrad(alpha=0.0),
+        lambda: IMTL(mode="both"),
+        lambda: PCD(tau=1.5),
+        lambda: Krum(selected=0),
+        lambda: MoCo(beta=0.0),
+        lambda: DBMTL(beta=1.0),
+        lambda: STCH(mu=0.0),
+        lambda: FAMO(lr=0.0),
+        lambda: GALW(num_groups=0),
+        lambda: EPO(tolerance=0.0),
+        lambda: GradDrop(leak=-0.1),
+        lambda: TrimmedMean(trim=-1),
     ],
 )
 def test_bad_options_are_explained(build):
-    with pytest.raises(ValueError, match=r"`\w+` should be .*, found"):
+    with pytest.raises(ValueError, match=r"`\w+` should (not )?be .*, found"):
         build()
 
 
-@pytest.mark.parametrize("method", (UW, DWA))
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: Constant(preference=[1.0]), "one finite number for each"),
+        (lambda: Constant(preference={"a": 1.0, "c": 1.0}), "should name the tasks"),
+        (lambda: STCH(preference=[-1.0, 1.0]), "non-negative and not all zero"),
+        (lambda: PCD(primary="c"), "`primary` should be among"),
+        (lambda: GALW(groups={"a": 0}), "`groups` should give each of"),
+        (lambda: Scaled(UW()), "no learnable parameters"),
+    ],
+)
+def test_options_that_do_not_fit_the_tasks_are_explained(build, message):
+    with pytest.raises(ValueError, match=message):
+        build().bind(["a", "b"])
+
+
+@pytest.mark.parametrize("method", (UW, DWA, Constant, FAMO, RRUW, GALW))
 def test_state_per_task_needs_names(method):
     with pytest.raises(ValueError, match=r"Call `bind\(names\)` first"):
         method().weights(torch.ones(2))

@@ -1,0 +1,68 @@
+"""Further evaluations of a training step: other batches, or the same one again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from moml.data.stream import Stream
+from moml.errors import NonFiniteError
+from moml.evaluation import Evaluation
+from moml.oracle import Oracle
+from moml.problem import Objectives
+
+
+class Draws:
+    """Evaluates what a step asks for beyond its own batch; nothing is computed before that.
+
+    Further batches come from the training stream, whose position is in the checkpoint, so a resumed
+    run draws the same ones. Running statistics (batch normalisation) see the step's own batch only.
+
+    Args:
+        problem: The problem.
+        oracle: How it is differentiated.
+        batch: The step's own batch.
+        stream: Where further batches come from.
+    """
+
+    def __init__(self, problem: Objectives, oracle: Oracle, batch: Any, stream: Stream) -> None:
+        self.problem, self.oracle, self.batch, self.stream = problem, oracle, batch, stream
+        self._further: list[Evaluation] = []
+
+    def further(self, i: int) -> Evaluation:
+        """The losses of the i-th batch after the step's own."""
+        while len(self._further) < i:
+            self._further.append(self._evaluate(next(self.stream)))
+        return self._further[i - 1]
+
+    def again(self) -> Evaluation:
+        """The losses of the step's own batch at the parameters as they are now."""
+        return self._evaluate(self.batch)
+
+    def _evaluate(self, batch: Any) -> Evaluation:
+        with buffers_kept(self.problem.module):
+            evaluation = self.oracle(self.problem, batch)
+        finite_losses(evaluation)
+        return evaluation
+
+
+def finite_losses(evaluation: Evaluation) -> None:
+    """Raise a `NonFiniteError` that names the tasks whose loss is NaN or infinite."""
+    bad = ~torch.isfinite(evaluation.losses)
+    if bad.any():
+        raise NonFiniteError(
+            "loss", [evaluation.names[i] for i in bad.nonzero().flatten().tolist()]
+        )
+
+
+@contextmanager
+def buffers_kept(module: nn.Module) -> Iterator[None]:
+    """Undo what forward passes inside do to the module's buffers."""
+    before = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    yield
+    for buffer, value in before:
+        buffer.data.copy_(value)  # not `copy_`: autograd may hold the buffer, as batch norm does

@@ -1,0 +1,59 @@
+"""A vector of parameters' size per task, remembered from step to step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Memory(nn.Module):
+    """One row per task, whose length is known at the first step only; part of the state.
+
+    Args:
+        num_tasks: Number of tasks.
+    """
+
+    values: Tensor
+    counts: Tensor
+
+    def __init__(self, num_tasks: int) -> None:
+        super().__init__()
+        self.register_buffer("values", torch.zeros(num_tasks, 0))
+        self.register_buffer("counts", torch.zeros(num_tasks, dtype=torch.long))  # steps present
+
+    def update(
+        self, rows: Tensor, tasks: Tensor, rule: Callable[[Tensor, Tensor, Tensor], Tensor]
+    ) -> Tensor:
+        """Replace the rows of the tasks present and return them, ``(m, n)``.
+
+        Args:
+            rows: This step's, ``(m, n)``.
+            tasks: Positions of the tasks present, ``(m,)``.
+            rule: New values from the old ones ``(m, n)``, this step's rows and the number of times
+                each task was present, this one included, ``(m, 1)``.
+
+        Raises:
+            ValueError: If rows have another length than before.
+        """
+        n = rows.shape[1]
+        if self.values.shape[1] == 0 and not self.counts.any():
+            self.values = rows.new_zeros(len(self.values), n)
+        if self.values.shape[1] != n:
+            raise ValueError(
+                f"`jacobian` should have {self.values.shape[1]} columns as in the first step, "
+                f"found {n}. Use gradients of parameters: representations change with the batch."
+            )
+        self.values, self.counts = self.values.to(rows), self.counts.to(tasks)
+        self.counts[tasks] += 1
+        where = tasks.to(self.values.device)
+        self.values[where] = rule(self.values[where], rows, self.counts[tasks][:, None].to(rows))
+        return self.values[where]
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:
+        stored = state.get(f"{prefix}values")
+        if stored is not None:
+            self.values = torch.empty_like(stored)  # the stored rows' length
+        super()._load_from_state_dict(state, prefix, *args)

@@ -1,0 +1,55 @@
+"""Preferences between tasks, as users give them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+Preference = Sequence[float] | Mapping[str, float] | None
+"""One number per task, in order or by name; ``None`` for no preference."""
+
+
+def per_task(
+    given: Preference, names: Sequence[str], *, argument: str, default: float
+) -> Tensor:  # (K,)
+    """One number per task, float64.
+
+    Raises:
+        ValueError: If there is not one finite number for each task.
+    """
+    if given is None:
+        return torch.full((len(names),), default, dtype=torch.float64)
+    if isinstance(given, Mapping):
+        if set(given) != set(names):
+            raise ValueError(
+                f"`{argument}` should name the tasks {list(names)}, found {list(given)}."
+            )
+        given = [given[name] for name in names]
+    values = torch.tensor([float(value) for value in given], dtype=torch.float64)
+    if len(values) != len(names) or not values.isfinite().all():
+        raise ValueError(
+            f"`{argument}` should have one finite number for each of {list(names)}, "
+            f"found {list(given)}."
+        )
+    return values
+
+
+def preference_of(given: Preference, names: Sequence[str]) -> Tensor:  # (K,)
+    """Non-negative preferences that sum to 1.
+
+    Raises:
+        ValueError: If one is negative, or all are zero.
+    """
+    values = per_task(given, names, argument="preference", default=1.0)
+    if not (values >= 0.0).all() or not (values > 0.0).any():
+        raise ValueError(
+            f"`preference` should be non-negative and not all zero, found {values.tolist()}."
+        )
+    return values / values.sum()
+
+
+def rows(values: Tensor, tasks: Tensor | None) -> Tensor:
+    """The entries of the tasks present."""
+    return values if tasks is None else values[tasks]

@@ -1,0 +1,64 @@
+"""Dual balancing: logarithms of losses, and smoothed gradients of equal norm."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from moml.weighting._base import JacobianAggregator
+from moml.weighting._memory import Memory
+from moml.weighting._positive import positive_losses
+
+
+class DBMTL(JacobianAggregator):
+    r"""The sum of all tasks' smoothed log-loss gradients, stretched to the norm of the longest.
+
+    Lin et al., `Dual-Balancing for Multi-Task Learning <https://arxiv.org/abs/2308.12029>`_, 2023:
+    :math:`\hat g_i \leftarrow \beta_t \hat g_i + (1 - \beta_t) \nabla \log L_i`, :math:`\beta_t =
+    \beta / t^{\sigma}`, direction :math:`\max_j \|\hat g_j\| \sum_i \hat g_i / \|\hat g_i\|`. Keeps
+    one gradient per task in memory and in checkpoints. Losses must be positive; heads get the
+    gradient of their own loss, not of its logarithm. Summing unit vectors does not keep
+    tasks from losing: with three or more tasks the direction may conflict.
+
+    Args:
+        beta: Smoothing; 0.9 as LibMTL.
+        sigma: Its decay.
+
+    LibMTL name: ``DB_MTL``; TorchJD: none.
+    """
+
+    traits = frozenset({"permutation", "scale_invariant"})
+    paper = "Lin et al., Dual-Balancing for Multi-Task Learning, 2023"
+
+    def __init__(self, *, beta: float = 0.9, sigma: float = 0.0) -> None:
+        super().__init__()
+        if not 0.0 <= beta < 1.0:
+            raise ValueError(f"`beta` should be at least 0 and below 1, found {beta}.")
+        if sigma < 0.0:
+            raise ValueError(f"`sigma` should not be negative, found {sigma}.")
+        self.beta, self.sigma = beta, sigma
+
+    def _allocate(self, num_tasks: int) -> None:
+        self.smoothed = Memory(num_tasks)
+
+    def direction(
+        self, jacobian: Tensor, losses: Tensor | None = None, *, tasks: Tensor | None = None
+    ) -> Tensor:
+        """Sum of smoothed gradients on the longest one's scale, ``(n,)``.
+
+        Raises:
+            ValueError: If losses are missing or not positive.
+        """
+        self._check_bound()
+        if losses is None:
+            raise ValueError("`losses` should be given to DBMTL, found None. It takes logarithms.")
+        present = torch.arange(len(self.names)) if tasks is None else tasks
+        scale = positive_losses(self, losses, tasks=present).to(jacobian)
+        smoothed = self.smoothed.update(jacobian / scale[:, None], present, self._smooth)
+        norms = smoothed.norm(dim=1)
+        factors = norms.max() / norms.where(norms > 0.0, 1.0)
+        return factors @ smoothed
+
+    def _smooth(self, old: Tensor, new: Tensor, count: Tensor) -> Tensor:
+        beta = self.beta / count**self.sigma
+        return beta * old + (1.0 - beta) * new

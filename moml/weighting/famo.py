@@ -1,0 +1,78 @@
+"""Fast adaptive multitask optimization: all losses fall at the same rate, at the price of one."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from moml.evaluation import Evaluation
+from moml.weighting._adam import TaskwiseAdam
+from moml.weighting._base import LossWeighting
+from moml.weighting._positive import positive_losses
+from moml.weighting._preference import rows
+
+
+class FAMO(LossWeighting):
+    r"""Weights that are learned so that all logarithms of losses fall equally fast.
+
+    Liu, Feng, Stone & Liu, `FAMO: Fast Adaptive Multitask Optimization
+    <https://arxiv.org/abs/2306.03792>`_, NeurIPS 2023. With :math:`z = \mathrm{softmax}(\xi)` the
+    step is that of :math:`c \sum_i z_i \log L_i`, where c makes the weights a convex combination:
+    :math:`w_i = c\, z_i / L_i`. Then :math:`\xi` takes an Adam step with the gradient
+    :math:`\partial z / \partial \xi` times the decrease of every :math:`\log L_i`.
+
+    The decrease is measured by the *next* batch's loss, which is computed anyway: no second forward
+    pass, where the authors evaluate the same batch twice. Over independent batches both have the
+    same mean; the next batch adds the noise of sampling. Losses must be positive.
+
+    Args:
+        lr: Step size for the logits; 0.025 as the authors.
+        decay: Weight decay of the logits; 1e-3 as in the paper.
+
+    LibMTL name: ``FAMO``; TorchJD: ``FAMO`` (both evaluate twice).
+    """
+
+    traits = frozenset({"simplex", "permutation", "scale_invariant", "linear_under_scaling"})
+    paper = "Liu et al., FAMO: Fast Adaptive Multitask Optimization, NeurIPS 2023"
+    logits: Tensor
+    previous: Tensor
+
+    def __init__(self, *, lr: float = 0.025, decay: float = 1e-3) -> None:
+        super().__init__()
+        if lr <= 0.0:
+            raise ValueError(f"`lr` should be positive, found {lr}.")
+        if decay < 0.0:
+            raise ValueError(f"`decay` should not be negative, found {decay}.")
+        self.lr, self.decay = lr, decay
+
+    def _allocate(self, num_tasks: int) -> None:
+        self.register_buffer("logits", torch.zeros(num_tasks, dtype=torch.float64))
+        # logarithms of the losses when last present; not a number before that
+        self.register_buffer("previous", torch.full((num_tasks,), torch.nan, dtype=torch.float64))
+        self.adam = TaskwiseAdam(num_tasks, lr=self.lr)
+
+    def weights(self, losses: Tensor, *, tasks: Tensor | None = None) -> Tensor:
+        """Shares over losses, on the simplex, ``(m,)``.
+
+        Raises:
+            ValueError: If a loss is not positive.
+        """
+        self._check_bound()
+        logs = positive_losses(self, losses, tasks=tasks).log()
+        return (rows(self.logits, tasks).log_softmax(0) - logs).softmax(0)
+
+    def update(self, evaluation: Evaluation) -> Tensor:
+        """Learn from the losses' decrease since the last step, then apply."""
+        self._check_bound()
+        tasks = evaluation.tasks
+        logs = positive_losses(self, evaluation.losses, tasks=tasks).log()
+        known = ~self.previous[tasks].isnan()
+        if known.any():
+            self._learn(self.previous[tasks][known] - logs[known], tasks[known])
+        self.previous[tasks] = logs
+        return super().update(evaluation)
+
+    def _learn(self, decrease: Tensor, tasks: Tensor) -> None:
+        shares = self.logits[tasks].softmax(0)
+        gradient = shares * (decrease - shares @ decrease) + self.decay * self.logits[tasks]
+        self.logits[tasks] -= self.adam.step(gradient, tasks)

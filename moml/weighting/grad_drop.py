@@ -1,0 +1,45 @@
+"""Gradient sign dropout: every entry keeps one sign only, drawn by how much the tasks agree."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from moml.weighting._base import JacobianAggregator, Randomized
+
+
+class GradDrop(Randomized, JacobianAggregator):
+    r"""For every entry, the sum of the gradients of one sign, which is drawn at random.
+
+    Chen et al., `Just Pick a Sign: Optimizing Deep Multitask Models with Gradient Sign Dropout
+    <https://arxiv.org/abs/2010.06808>`_, NeurIPS 2020. The positive sign is kept with probability
+    :math:`P = \tfrac12 (1 + \sum_i g_i / \sum_i |g_i|)`. The paper applies it to the representation
+    (``gradients="representation"``), where signs are first multiplied by those of the activations
+    and summed over the batch; here every entry of every sample draws for itself.
+
+    Args:
+        leak: Share of every gradient that is kept whatever its sign, 0 to 1.
+        seed: Of the generator; PyTorch's global seed unless given.
+
+    LibMTL name: ``GradDrop`` (representation only); TorchJD: ``GradDrop``.
+    """
+
+    traits = frozenset({"scale_invariant", "permutation"})
+    paper = "Chen et al., Just Pick a Sign, NeurIPS 2020"
+
+    def __init__(self, *, leak: float = 0.0, seed: int | None = None) -> None:
+        super().__init__(seed)
+        if not 0.0 <= leak <= 1.0:
+            raise ValueError(f"`leak` should be between 0 and 1, found {leak}.")
+        self.leak = leak
+
+    def direction(
+        self, jacobian: Tensor, losses: Tensor | None = None, *, tasks: Tensor | None = None
+    ) -> Tensor:
+        """Sum of the entries of the signs drawn, ``(n,)``."""
+        total, size = jacobian.sum(0), jacobian.abs().sum(0)
+        purity = 0.5 * (1.0 + total / size.where(size > 0.0, 1.0))  # (n,) P
+        draw = torch.rand(purity.shape, generator=self.generator, dtype=torch.float64)
+        positive = purity.double() > draw.to(purity.device)
+        kept = torch.where(positive, jacobian.clamp_min(0.0), jacobian.clamp_max(0.0)).sum(0)
+        return self.leak * total + (1.0 - self.leak) * kept

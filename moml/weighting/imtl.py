@@ -1,0 +1,106 @@
+"""Impartial multi-task learning: equal projections, equal losses, or both."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from moml.evaluation import Evaluation
+from moml.weighting._base import GramianWeighting, Needs
+from moml.weighting._gramian import Array, checked, correlation, solve_each
+from moml.weighting._preference import rows
+
+Mode = Literal["gradient", "loss", "hybrid"]
+
+_SMALLEST_SUM = 1e-2  # of the weights, relative to the sum of their sizes
+
+
+class IMTL(GramianWeighting):
+    r"""Weights of the direction with equal projections on all unit gradients, and loss scaling.
+
+    Liu et al., `Towards Impartial Multi-task Learning
+    <https://openreview.net/forum?id=IMPnRXEWpvr>`_, ICLR 2021. IMTL-G: :math:`\sum_i w_i = 1` with
+    :math:`d^\top g_i / \|g_i\|` equal for all tasks. IMTL-L: learnable scales :math:`s_i`, loss
+    :math:`\sum_i e^{s_i} L_i - s_i`, so that scaled losses become 1. The hybrid scales the losses
+    by IMTL-L and combines the shared gradients by IMTL-G.
+
+    Weights may be negative. Where they sum to zero or less, dividing by the sum as the paper does
+    gives an infinite step or one that *increases* every loss; the sum counts as at least 1 % of
+    the sizes' sum here. It stops wherever zero lies in the affine hull of the unit gradients.
+
+    Args:
+        mode: ``gradient`` (IMTL-G), ``loss`` (IMTL-L, costs as much as `EW`) or ``hybrid``.
+
+    LibMTL name: ``IMTL`` (hybrid only); TorchJD: ``IMTLG``, ``IMTLL``.
+    """
+
+    traits = frozenset({"permutation", "scale_invariant"})
+    paper = "Liu et al., Towards Impartial Multi-task Learning, ICLR 2021"
+    log_scales: Parameter
+
+    def __init__(self, *, mode: Mode = "gradient") -> None:
+        super().__init__()
+        if mode not in get_args(Mode):
+            raise ValueError(f"`mode` should be 'gradient', 'loss' or 'hybrid', found {mode!r}.")
+        self.mode = mode
+
+    @property
+    def needs(self) -> Needs:  # type: ignore[override]
+        """Losses only for IMTL-L."""
+        return "losses" if self.mode == "loss" else "gramian"
+
+    def _allocate(self, num_tasks: int) -> None:
+        if self.mode != "gradient":
+            self.log_scales = Parameter(torch.zeros(num_tasks))
+
+    def weights(
+        self, gramian: Tensor, losses: Tensor | None = None, *, tasks: Tensor | None = None
+    ) -> Tensor:
+        """IMTL-G's weights times the scales, ``(*b, m)``."""
+        scales = self._scales(gramian.shape[-1], tasks)
+        if self.mode == "loss":
+            return scales.expand(gramian.shape[:-1])
+        return scales * solve_each(_impartial, checked(gramian) * scales.outer(scales))
+
+    def update(self, evaluation: Evaluation) -> Tensor:
+        """Apply; IMTL-L never touches the Gramian."""
+        if self.mode == "loss":
+            weights = self._scales(len(evaluation.names), evaluation.tasks)
+            evaluation.apply(weights)
+            return weights
+        return super().update(evaluation)
+
+    def penalty(self, losses: Tensor, *, tasks: Tensor | None = None) -> Tensor | None:
+        """Scaled losses minus logarithms of the scales; ``None`` for IMTL-G."""
+        if self.mode == "gradient":
+            return None
+        self._check_bound()
+        own = rows(self.log_scales.double(), tasks)
+        return (own.exp() * losses.detach().double() - own).sum()
+
+    def _scales(self, m: int, tasks: Tensor | None) -> Tensor:
+        if self.mode == "gradient":
+            return torch.ones(m, dtype=torch.float64)
+        self._check_bound()
+        return rows(self.log_scales.detach().double(), tasks).exp()
+
+
+def _impartial(gramian: Array) -> Array:  # (m, m) -> (m,)
+    """Weights of equal projections; zero gradients get weight 0."""
+    weights = np.zeros(len(gramian))
+    live = np.diagonal(gramian) > 0.0
+    if not live.any():
+        return np.full(len(gramian), 1.0 / len(gramian))
+    norms = np.sqrt(np.diagonal(gramian)[live])
+    cosines = correlation(gramian[np.ix_(live, live)], norms)
+    # In terms of b = w * norms: C b = const. The least-squares solution if C is singular.
+    shares = np.linalg.pinv(cosines, rcond=1e-12, hermitian=True).sum(1)
+    found = shares / (norms / norms.min())
+    total = max(float(found.sum()), _SMALLEST_SUM * float(np.abs(found).sum()))
+    if total > 0.0:
+        weights[live] = found / total
+    return weights

@@ -1,0 +1,85 @@
+"""Stochastic direction-oriented gradient: near a preferred average, by independent batches."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from moml.evaluation import Evaluation
+from moml.weighting._base import Needs, Weighting
+from moml.weighting._preference import Preference, preference_of
+from moml.weighting._simplex import project_onto_simplex
+
+
+class SDMGrad(Weighting):
+    r"""Weights of the shortest combination that a preferred average is added to.
+
+    Xiao, Ban & Ji, `Direction-oriented Multi-objective Learning: Simple and Provable Stochastic
+    Algorithms <https://arxiv.org/abs/2305.18409>`_, NeurIPS 2023: :math:`\min_{w \in \Delta}
+    \|\sum_i (w_i + \lambda r_i) g_i\|^2`, direction :math:`\sum_i (w_i + \lambda r_i) g_i / (1 +
+    \lambda)`. The weights go on from the last step by a few projected gradient steps on the
+    products of two independent batches' gradients, divided by the mean of the norms; a third batch
+    is what they are applied to, as for `MoDo`. For large :math:`\lambda` it is the average, for 0
+    it approaches `MGDA`.
+
+    Args:
+        pull: :math:`\lambda`; 0.3 as LibMTL.
+        iterations: Gradient steps of the weights per training step.
+        lr: Their size.
+        momentum: Their momentum.
+        preference: r; equal unless given.
+
+    LibMTL name: ``SDMGrad``; TorchJD: ``SDMGrad`` (one batch for all three).
+    """
+
+    needs: Needs = "gramian"  # type: ignore[misc]
+    traits = frozenset({"simplex", "permutation", "scale_invariant"})
+    paper = "Xiao et al., Direction-oriented Multi-objective Learning, NeurIPS 2023"
+    shares: Tensor
+    preference: Tensor
+
+    def __init__(
+        self,
+        *,
+        pull: float = 0.3,
+        iterations: int = 20,
+        lr: float = 5.0,
+        momentum: float = 0.5,
+        preference: Preference = None,
+    ) -> None:
+        super().__init__()
+        if pull < 0.0:
+            raise ValueError(f"`pull` should not be negative, found {pull}.")
+        if iterations < 1:
+            raise ValueError(f"`iterations` should be at least 1, found {iterations}.")
+        self.pull, self.iterations, self.lr, self.momentum = pull, iterations, lr, momentum
+        self.given = preference
+
+    def _allocate(self, num_tasks: int) -> None:
+        shares = torch.full((num_tasks,), 1.0 / num_tasks, dtype=torch.float64)
+        self.register_buffer("shares", shares)
+        preference = preference_of(self.given, self.names)
+        self.register_buffer("preference", preference, persistent=False)
+
+    def update(self, evaluation: Evaluation) -> Tensor:
+        """Move the weights by two further batches, and apply them to this one."""
+        self._check_bound()
+        first, second = evaluation.draw(1), evaluation.draw(2)
+        self._descend(first, second)
+        weights = self.shares[evaluation.tasks] + self.pull * self.preference[evaluation.tasks]
+        weights = weights / weights.sum().clamp_min(1e-12)
+        evaluation.apply(weights)
+        return weights
+
+    def _descend(self, first: Evaluation, second: Evaluation) -> None:
+        products = first.cross(second)  # (m, m')
+        scale = first.gramian.diagonal().clamp_min(0.0).sqrt().mean().square()
+        if not scale > 0.0:
+            return
+        velocity = torch.zeros_like(self.shares)
+        for _ in range(self.iterations):
+            pulled = self.shares + self.pull * self.preference
+            gradient = torch.zeros_like(self.shares)
+            gradient[first.tasks] = products @ pulled[second.tasks] / scale
+            velocity = self.momentum * velocity + gradient
+            self.shares = project_onto_simplex(self.shares - self.lr * velocity)
