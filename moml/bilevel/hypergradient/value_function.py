@@ -74,7 +74,7 @@ class ValueFunction(Hypergradient):
         end = inner.walk(lower, inner.begin(lower, begin), inner.steps, create_graph=False)
         theta = [t.detach() for t in end.theta]
         return LowerSolution(
-            lower, start, [fresh(start)], [1.0], [t.detach() for t in start], trace=theta
+            lower, start, [fresh(start)], {0: 1.0}, [t.detach() for t in start], trace=theta
         )
 
     def evaluate(self, losses: Losses, solutions: Sequence[LowerSolution], tasks: Tensor) -> Live:
