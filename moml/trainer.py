@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +32,7 @@ from moml.data.suite import Schedule
 from moml.evaluation import Heads
 from moml.logging import Conflicts, Log, MetricsLog, Progress, TensorBoardLog
 from moml.loop import fit
+from moml.method import Composition, Method, Setting
 from moml.multitask import MultiTask
 from moml.optim import GradientStep
 from moml.oracle import Direct, Oracle, Representation
@@ -43,7 +44,7 @@ from moml.validation import (
     evaluate,
     selection_score,
 )
-from moml.weighting import Every, GradientNormalization, Weighting, WeightSum
+from moml.weighting import EW, Every, GradientNormalization, Weighting, WeightSum
 from moml.weighting._normalization import Normalization
 
 MakeArchitecture = Callable[[nn.Module, dict[str, nn.Module]], Architecture]
@@ -56,8 +57,9 @@ class Trainer:
 
     Args:
         suite: The benchmark: data, losses, metrics.
-        weighting: How tasks are traded off.
+        weighting: How tasks are traded off; equal weights unless given, or the method's own.
         architecture: How tasks share the network; receives the encoder and the heads.
+        method: What is more than a weighting: a problem and an oracle of its own.
         encoder: A module whose ``out_features`` says what heads get; the suite's unless given.
         optimizer: Any PyTorch optimizer; its rate is set by ``learning_rate``.
         schedule: How the learning rate goes on; the suite's unless given.
@@ -89,9 +91,10 @@ class Trainer:
     def __init__(
         self,
         suite: Suite,
-        weighting: Weighting,
+        weighting: Weighting | None,
         architecture: MakeArchitecture,
         *,
+        method: Method | None = None,
         encoder: nn.Module | None = None,
         optimizer: MakeOptimizer = torch.optim.Adam,
         schedule: Schedule | None = None,
@@ -133,8 +136,20 @@ class Trainer:
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler or self._schedule(schedule or defaults.schedule)
         self.reference_path, self.reference = reference, read_reference(reference, self.suite)
-        self.weighting_name = type(weighting).__name__
-        self.weighting = wrap(weighting, normalize, weight_sum, update_every)
+        self.method = method
+        if method is None:
+            weighting = weighting or EW()
+        else:
+            _check_method(
+                method,
+                weighting,
+                ordinary={"gradients": gradients, "heads": heads, "rows": rows},
+                wrappers={
+                    "normalize": normalize, "weight_sum": weight_sum, "update_every": update_every
+                },
+            )  # fmt: skip
+        self.weighting_name = None if weighting is None else type(weighting).__name__
+        self.weighting = weighting and wrap(weighting, normalize, weight_sum, update_every)
         self.oracle: Oracle = (
             Direct(heads=heads, rows=rows)
             if gradients == "parameters"
@@ -154,13 +169,40 @@ class Trainer:
             self.architecture, {task: spec.loss for task, spec in self.suite.tasks.items()}
         )
 
-    def updater(self) -> GradientStep:
-        """The optimizer on all trainable parameters."""
-        parameters = [p for p in self.architecture.parameters() if p.requires_grad]
+    def optimizer(self, parameters: Iterable[Any]) -> Optimizer:
+        """The optimizer asked for, at the learning rate asked for."""
         optimizer = self.make_optimizer(parameters)
         for group in optimizer.param_groups:
             group["lr"] = self.learning_rate
-        return GradientStep(optimizer, scheduler=self.make_scheduler, clip_norm=self.clip_norm)
+        return optimizer
+
+    def updater(self) -> GradientStep:
+        """The optimizer on all trainable parameters."""
+        parameters = [p for p in self.architecture.parameters() if p.requires_grad]
+        return GradientStep(
+            self.optimizer(parameters), scheduler=self.make_scheduler, clip_norm=self.clip_norm
+        )
+
+    def composition(self) -> Composition:
+        """What the loop runs: the weighting on the network's losses, or what the method says."""
+        if self.method is not None:
+            return self.method.compose(
+                Setting(
+                    suite=self.suite,
+                    problem=self.problem,
+                    weighting=self.weighting,
+                    optimizer=self.optimizer,
+                    scheduler=self.make_scheduler,
+                    clip_norm=self.clip_norm,
+                    learning_rate=self.learning_rate,
+                    batch_size=self.batch_size,
+                    seed=self.seed,
+                    device=self.device,
+                )
+            )
+        assert self.weighting is not None
+        stream = LoaderStream(self.loader("train"), device=self.device)
+        return Composition(self.problem, self.oracle, self.weighting, self.updater(), stream)
 
     def loader(self, split: Literal["train", "val", "test"]) -> BatchLoader:
         """Batches of a split."""
@@ -211,12 +253,13 @@ class Trainer:
         if self.conflicts_every is not None:
             callbacks.append(Conflicts(positive("conflicts_every", self.conflicts_every)))
         started = time.process_time()
+        parts = self.composition()
         history = fit(
-            self.problem,
-            self.oracle,
-            self.weighting,
-            self.updater(),
-            LoaderStream(self.loader("train"), device=self.device),
+            parts.problem,
+            parts.oracle,
+            parts.weighting,
+            parts.updater,
+            parts.stream,
             steps=self.steps,
             callbacks=callbacks,
             checkpoint=checkpoint,
@@ -249,6 +292,7 @@ class Trainer:
         results = {
             "suite": self.suite_name,
             "architecture": type(self.architecture).__name__,
+            "method": self.method and type(self.method).__name__,
             "weighting": self.weighting_name,
             "seed": self.seed,
             "steps": self.steps,
@@ -266,6 +310,31 @@ class Trainer:
         }
         write_json(folder / "results.json", results)
         return results
+
+
+def _check_method(
+    method: Method,
+    weighting: Weighting | None,
+    *,
+    ordinary: Mapping[str, Any],
+    wrappers: Mapping[str, Any],
+) -> None:
+    """Whether options of weightings were left alone where a method does without."""
+    name = type(method).__name__
+    usual = {"gradients": "parameters", "heads": "weighted", "rows": "auto"}
+    usual_wrappers = {"normalize": "none", "weight_sum": "as_is", "update_every": 1}
+    for key, value in ordinary.items():
+        if value != usual[key]:
+            raise ValueError(
+                f"`{key}` should be left out with a method, found {value!r}. {name} says itself "
+                "how gradients are formed."
+            )
+    for key, value in wrappers.items():
+        if weighting is None and value != usual_wrappers[key]:
+            raise ValueError(
+                f"`{key}` should come with `weighting` where there is a method, found {value!r} "
+                f"alone. {name}'s own weighting is used as it is."
+            )
 
 
 def wrap(

@@ -115,7 +115,10 @@ class JointRows(ParameterRows):
         multiplier = self.multiplier(direction)
         if multiplier == 0.0:
             return direction
-        return add_rows(direction, combine_rows([self.constraint], torch.tensor([multiplier], dtype=torch.float64)))
+        return add_rows(
+            direction,
+            combine_rows([self.constraint], torch.tensor([multiplier], dtype=torch.float64)),
+        )
 
     def _descend(self, direction: Row) -> None:
         accumulate_row(self.layout.shared, self._corrected(direction))

@@ -16,7 +16,12 @@ from jsonargparse import ArgumentParser, Namespace
 from moml import catalog
 from moml.trainer import Trainer
 
-_CLASSES = {"suite": "suites", "weighting": "weightings", "architecture": "architectures"}
+_CLASSES = {
+    "suite": "suites",
+    "weighting": "weightings",
+    "method": "methods",
+    "architecture": "architectures",
+}
 RECIPES = Path(__file__).parent.parent / "recipes"
 
 
@@ -33,7 +38,7 @@ class Parser(ArgumentParser):
         """
         self.given = [recipe_path(argument, argv, i) for i, argument in enumerate(argv)]
         self._check_names()
-        return self.parse_args(list(self.given))
+        return completed(self.parse_args(list(self.given)))
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """One sentence instead of a usage page.
@@ -80,8 +85,15 @@ def train_parser() -> Parser:
     parser = Parser(prog="moml train", description="Train one multi-task model.")
     parser.add_argument("--config", action="config", help="YAML file, or a recipe's name.")
     parser.add_class_arguments(Trainer, as_positional=False)
-    parser.set_defaults({"weighting": "EW", "architecture": "HPS", "optimizer": "Adam"})
+    parser.set_defaults({"architecture": "HPS", "optimizer": "Adam"})
     return parser
+
+
+def completed(config: Namespace) -> Namespace:
+    """The configuration with equal weighting where neither a weighting nor a method was chosen."""
+    if config.get("weighting") is None and config.get("method") is None:
+        config.weighting = Namespace(class_path="moml.weighting.EW", init_args=Namespace())
+    return config
 
 
 def build_trainer(parser: Parser, config: Namespace) -> Trainer:

