@@ -48,6 +48,17 @@ class Parser(ArgumentParser):
         """
         raise ValueError(self._sentence(message)) from ex
 
+    def instantiate(self, config: Namespace, **options: Any) -> Namespace:
+        """Build the classes of a configuration.
+
+        Raises:
+            ValueError: If one refuses its arguments.
+        """
+        try:
+            return super().instantiate(config, **options)
+        except ValueError as error:
+            raise ValueError(_reason(str(error)) or str(error)) from error
+
     def _check_names(self) -> None:
         for key, value in [*_options(self.given), *_configured(self.given)]:
             if key in _CLASSES and isinstance(value, str) and re.fullmatch(r"\w+", value):
@@ -70,6 +81,8 @@ class Parser(ArgumentParser):
             suites = ", ".join(catalog.names("suites"))
             return f"`suite` should be given: one of {suites}, or a class path."
         key = re.search(r'[Kk]ey "([\w.]+)"', message)
+        if reason := _reason(message):
+            return reason if reason[0] == "`" or key is None else f"`{key.group(1)}`: {reason}"
         if key:
             name = key.group(1)
             values = [v for k, v in [*_options(self.given), *_configured(self.given)] if k == name]
@@ -77,6 +90,15 @@ class Parser(ArgumentParser):
             if values and expected:
                 return f"`{name}` should be {expected}, found {values[-1]!r}."
         return " ".join(line.strip() for line in message.splitlines()[:4] if line.strip())
+
+
+def _reason(message: str) -> str:
+    """Why a class that may also be left out does not fit; empty if the message is of another kind.
+
+    The first of the reasons given: the second is that it is not ``None`` either.
+    """
+    found = re.search(r"Union subtypes.*?Errors:\n(\s*)- (.+?)\n\1- ", message, re.DOTALL)
+    return " ".join(found.group(2).split()) if found else ""
 
 
 def train_parser() -> Parser:

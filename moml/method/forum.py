@@ -18,7 +18,9 @@ class FORUM(Method):
     Optimization <https://arxiv.org/abs/2401.09257>`_, ECAI 2024; `moml.bilevel.ValueFunction` has
     the direction and `moml.bilevel.ConstrainedMGDA` the weights. The network moves along its part
     of the joint direction by its own optimizer, the logits along theirs by Adam. The held-out
-    losses drive the network too: all of the training split is learnt from.
+    losses drive the network too: all of the training split is learnt from. The logits see the
+    constraint only, so they rest while the network's direction lowers the training loss fast
+    enough by itself.
 
     Args:
         rho: How fast the constraint should fall.
