@@ -1,6 +1,9 @@
 """Meta-learning with several objectives, on the bi-level engine."""
 
+from moml.meta.cosine_classifier import CosineClassifier
+from moml.meta.domain_adaptation import DomainAdaptation
 from moml.meta.few_shot import FewShot
+from moml.meta.minimax_entropy import MinimaxEntropy
 from moml.meta.objectives import Calibration, Clean, Distance, QueryObjective, Robust
 from moml.meta.one_step_gramian import OneStepGramian
 from moml.meta.query import Query
@@ -10,9 +13,12 @@ from moml.meta.weight_form import Free, Softmax, WeightForm
 __all__ = [
     "Calibration",
     "Clean",
+    "CosineClassifier",
     "Distance",
+    "DomainAdaptation",
     "FewShot",
     "Free",
+    "MinimaxEntropy",
     "OneStepGramian",
     "Query",
     "QueryObjective",
