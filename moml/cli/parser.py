@@ -81,14 +81,17 @@ class Parser(ArgumentParser):
             suites = ", ".join(catalog.names("suites"))
             return f"`suite` should be given: one of {suites}, or a class path."
         key = re.search(r'[Kk]ey "([\w.]+)"', message)
-        if reason := _reason(message):
-            return reason if reason[0] == "`" or key is None else f"`{key.group(1)}`: {reason}"
+        reason = _reason(message)
+        if reason.startswith("`"):
+            return reason
         if key:
             name = key.group(1)
             values = [v for k, v in [*_options(self.given), *_configured(self.given)] if k == name]
             expected = _expected(name)
             if values and expected:
                 return f"`{name}` should be {expected}, found {values[-1]!r}."
+            if reason:
+                return f"`{name}`: {reason}"
         return " ".join(line.strip() for line in message.splitlines()[:4] if line.strip())
 
 
