@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from moml._files import write_json
+from moml._options import check_method, wrap
 from moml._preflight import (
     check_labels,
     positive,
@@ -44,7 +45,7 @@ from moml.validation import (
     evaluate,
     selection_score,
 )
-from moml.weighting import EW, Every, GradientNormalization, Weighting, WeightSum
+from moml.weighting import EW, Weighting
 from moml.weighting._normalization import Normalization
 
 MakeArchitecture = Callable[[nn.Module, dict[str, nn.Module]], Architecture]
@@ -140,7 +141,7 @@ class Trainer:
         if method is None:
             weighting = weighting or EW()
         else:
-            _check_method(
+            check_method(
                 method,
                 weighting,
                 ordinary={"gradients": gradients, "heads": heads, "rows": rows},
@@ -310,44 +311,3 @@ class Trainer:
         }
         write_json(folder / "results.json", results)
         return results
-
-
-def _check_method(
-    method: Method,
-    weighting: Weighting | None,
-    *,
-    ordinary: Mapping[str, Any],
-    wrappers: Mapping[str, Any],
-) -> None:
-    """Whether options of weightings were left alone where a method does without."""
-    name = type(method).__name__
-    usual = {"gradients": "parameters", "heads": "weighted", "rows": "auto"}
-    usual_wrappers = {"normalize": "none", "weight_sum": "as_is", "update_every": 1}
-    for key, value in ordinary.items():
-        if value != usual[key]:
-            raise ValueError(
-                f"`{key}` should be left out with a method, found {value!r}. {name} says itself "
-                "how gradients are formed."
-            )
-    for key, value in wrappers.items():
-        if weighting is None and value != usual_wrappers[key]:
-            raise ValueError(
-                f"`{key}` should come with `weighting` where there is a method, found {value!r} "
-                f"alone. {name}'s own weighting is used as it is."
-            )
-
-
-def wrap(
-    weighting: Weighting,
-    normalize: Normalization,
-    weight_sum: Literal["as_is", "one", "tasks"],
-    update_every: int,
-) -> Weighting:
-    """Put the wrappers asked for around a weighting, the rarest update outermost."""
-    if normalize != "none":
-        weighting = GradientNormalization(weighting, by=normalize)
-    if weight_sum != "as_is":
-        weighting = WeightSum(weighting, total=weight_sum)
-    if update_every != 1:
-        weighting = Every(weighting, n=positive("update_every", update_every))
-    return weighting

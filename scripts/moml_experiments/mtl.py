@@ -23,13 +23,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "AutoLambda": {"method": {"class_path": "AutoLambda"}},
     "FORUM": {"method": {"class_path": "FORUM"}},
 }
-SMOKE_METHODS = ("EW", "MOML", "AutoLambda", "FORUM")
+SMOKE_METHODS = ("EW", "MOML", "FORUM")
 FULL: dict[str, Any] = {
     "suites": {"TwoDigits": {"steps": 300, "batch_size": 64}, "OfficeDigits": {"steps": 300}},
     "seeds": [0, 1, 2], "rates": [1e-3, 3e-3],
 }  # fmt: skip
 SMOKE: dict[str, Any] = {
-    "suites": {"OfficeDigits": {"steps": 10, "batch_size": 8}}, "seeds": [0], "rates": [3e-3],
+    "suites": {"OfficeDigits": {"steps": 8, "batch_size": 8}}, "seeds": [0], "rates": [3e-3],
 }  # fmt: skip
 
 
