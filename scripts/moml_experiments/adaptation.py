@@ -31,7 +31,7 @@ from tasks import FontAdaptation
 INNER_RATE = 0.1  # of the entropy step, for all bi-level methods
 VALIDATION_SEED = 100
 FULL: dict[str, Any] = {
-    "steps": 300, "batch_size": 16, "seeds": [0, 1, 2], "rates": [1e-3, 3e-3],
+    "steps": 300, "batch_size": 16, "seeds": [0, 1, 2], "rates": [1e-3, 3e-3, 1e-2],
     "pairs": [["sans", "stix"]],
 }  # fmt: skip
 SMOKE: dict[str, Any] = {
