@@ -29,6 +29,8 @@ demo: $(READY)
 	$(BIN)/moml compare --config compare_two_digits --output runs/demo
 	@echo "One generator that attacks many tasks, at its smoke size ..."
 	$(BIN)/python scripts/reproduce_mta.py --smoke --jobs 2 --output runs/demo/mta
+	@echo "Multi-objective meta-learning, at its smoke size ..."
+	$(BIN)/python scripts/reproduce_moml.py --smoke --jobs 2 --output runs/demo/moml
 
 test: $(READY)
 	$(BIN)/python -m pytest

@@ -18,7 +18,7 @@ _COMMANDS = {
     "report": "write the page of one or several runs",
     "attack": "attack every task of a finished run: MTA, GAP, UAP, PGD, …",
     "robustness": "attack every task of a finished run: its robustness card",
-    "list": "list weightings, architectures, suites, …",
+    "list": "list weightings, methods, architectures, suites, …",
 }
 
 

@@ -26,12 +26,14 @@ class StepRecord:
         epoch: Epoch of the batch.
         losses: Loss per task present.
         weights: Applied weight per task present; empty if the method has none.
+        curves: What the problem wants charted, by chart and line.
     """
 
     step: int
     epoch: int
     losses: dict[str, float]
     weights: dict[str, float]
+    curves: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass

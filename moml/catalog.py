@@ -12,6 +12,7 @@ from pathlib import Path
 _ROOMS = {
     "weightings": "moml.weighting",
     "wrappers": "moml.weighting.wrappers",
+    "methods": "moml.method",
     "architectures": "moml.architecture",
     "suites": "tasks",
     "few_shot_suites": "tasks",

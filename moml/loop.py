@@ -113,7 +113,10 @@ def _step(training: Training, callbacks: Sequence[Callback], checkpoint: Checkpo
     if penalty is not None:
         penalty.backward()
     training.updater.step(evaluation, training.weights)
-    training.oracle.advance(training.problem)
+    try:
+        training.oracle.advance(training.problem)
+    except NonFiniteError as error:  # in a lower level's own move, on data of its own
+        raise error.with_message(f"Step {training.step + 1}: {error}") from error
     training.step += 1
     training.record = _record(training, evaluation)
     training.history.records.append(training.record)
@@ -140,7 +143,8 @@ def _record(training: Training, evaluation: Evaluation) -> StepRecord:
     if training.weights is not None:
         weights = dict(zip(evaluation.names, training.weights.tolist(), strict=True))
     losses = dict(zip(evaluation.names, evaluation.losses.tolist(), strict=True))
-    return StepRecord(training.step, evaluation.epoch, losses, weights)
+    curves = training.problem.curves()
+    return StepRecord(training.step, evaluation.epoch, losses, weights, curves)
 
 
 def _check_updater(problem: Objectives, updater: Updater) -> None:

@@ -52,15 +52,21 @@ class MultiTask(FactoredProblem):
 
     def features(self, batch: Batch) -> dict[str, Tensor]:
         """The architecture's representation of the inputs, for the tasks that have labels."""
-        return self.architecture.features(batch.inputs, self._present(batch))
+        return self.architecture.features(batch.inputs, self.present(batch))
 
     def losses_from(self, features: dict[str, Tensor], batch: Batch) -> Losses:
         """Loss per task that has at least one label in the batch."""
-        present = self._present(batch)
-        predictions = self.architecture.decode(features, present)
-        return {task: self._loss(task, predictions[task], batch) for task in present}
+        present = self.present(batch)
+        return self.losses_of(self.architecture.decode(features, present), batch, present)
 
-    def _present(self, batch: Batch) -> list[str]:
+    def losses_of(
+        self, predictions: Mapping[str, Tensor], batch: Batch, tasks: Iterable[str]
+    ) -> Losses:
+        """Loss of each of some tasks, given predictions made by whatever weights."""
+        return {task: self._loss(task, predictions[task], batch) for task in tasks}
+
+    def present(self, batch: Batch) -> list[str]:
+        """The tasks with at least one label in the batch."""
         for task in batch.targets:
             if task not in self.task_losses:
                 raise ValueError(

@@ -30,6 +30,10 @@ class Objectives(ABC):
         """What the updater must hold, by name: the module's parameters that require gradients."""
         return ((n, p) for n, p in self.module.named_parameters() if p.requires_grad)
 
+    def curves(self) -> Mapping[str, Mapping[str, float]]:
+        """Numbers worth a chart after every step, by chart and line: learnt weights, say."""
+        return {}
+
 
 class Problem(Objectives):
     """Several losses of one batch, sharing parameters.

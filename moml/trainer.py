@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from moml._files import write_json
+from moml._options import check_method, wrap
 from moml._preflight import (
     check_labels,
     positive,
@@ -32,6 +33,7 @@ from moml.data.suite import Schedule
 from moml.evaluation import Heads
 from moml.logging import Conflicts, Log, MetricsLog, Progress, TensorBoardLog
 from moml.loop import fit
+from moml.method import Composition, Method, Setting
 from moml.multitask import MultiTask
 from moml.optim import GradientStep
 from moml.oracle import Direct, Oracle, Representation
@@ -43,7 +45,7 @@ from moml.validation import (
     evaluate,
     selection_score,
 )
-from moml.weighting import Every, GradientNormalization, Weighting, WeightSum
+from moml.weighting import EW, Weighting
 from moml.weighting._normalization import Normalization
 
 MakeArchitecture = Callable[[nn.Module, dict[str, nn.Module]], Architecture]
@@ -56,8 +58,9 @@ class Trainer:
 
     Args:
         suite: The benchmark: data, losses, metrics.
-        weighting: How tasks are traded off.
+        weighting: How tasks are traded off; equal weights unless given, or the method's own.
         architecture: How tasks share the network; receives the encoder and the heads.
+        method: What is more than a weighting: a problem and an oracle of its own.
         encoder: A module whose ``out_features`` says what heads get; the suite's unless given.
         optimizer: Any PyTorch optimizer; its rate is set by ``learning_rate``.
         schedule: How the learning rate goes on; the suite's unless given.
@@ -89,9 +92,10 @@ class Trainer:
     def __init__(
         self,
         suite: Suite,
-        weighting: Weighting,
+        weighting: Weighting | None,
         architecture: MakeArchitecture,
         *,
+        method: Method | None = None,
         encoder: nn.Module | None = None,
         optimizer: MakeOptimizer = torch.optim.Adam,
         schedule: Schedule | None = None,
@@ -133,8 +137,20 @@ class Trainer:
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler or self._schedule(schedule or defaults.schedule)
         self.reference_path, self.reference = reference, read_reference(reference, self.suite)
-        self.weighting_name = type(weighting).__name__
-        self.weighting = wrap(weighting, normalize, weight_sum, update_every)
+        self.method = method
+        if method is None:
+            weighting = weighting or EW()
+        else:
+            check_method(
+                method,
+                weighting,
+                ordinary={"gradients": gradients, "heads": heads, "rows": rows},
+                wrappers={
+                    "normalize": normalize, "weight_sum": weight_sum, "update_every": update_every
+                },
+            )  # fmt: skip
+        self.weighting_name = None if weighting is None else type(weighting).__name__
+        self.weighting = weighting and wrap(weighting, normalize, weight_sum, update_every)
         self.oracle: Oracle = (
             Direct(heads=heads, rows=rows)
             if gradients == "parameters"
@@ -154,13 +170,40 @@ class Trainer:
             self.architecture, {task: spec.loss for task, spec in self.suite.tasks.items()}
         )
 
-    def updater(self) -> GradientStep:
-        """The optimizer on all trainable parameters."""
-        parameters = [p for p in self.architecture.parameters() if p.requires_grad]
+    def optimizer(self, parameters: Iterable[Any]) -> Optimizer:
+        """The optimizer asked for, at the learning rate asked for."""
         optimizer = self.make_optimizer(parameters)
         for group in optimizer.param_groups:
             group["lr"] = self.learning_rate
-        return GradientStep(optimizer, scheduler=self.make_scheduler, clip_norm=self.clip_norm)
+        return optimizer
+
+    def updater(self) -> GradientStep:
+        """The optimizer on all trainable parameters."""
+        parameters = [p for p in self.architecture.parameters() if p.requires_grad]
+        return GradientStep(
+            self.optimizer(parameters), scheduler=self.make_scheduler, clip_norm=self.clip_norm
+        )
+
+    def composition(self) -> Composition:
+        """What the loop runs: the weighting on the network's losses, or what the method says."""
+        if self.method is not None:
+            return self.method.compose(
+                Setting(
+                    suite=self.suite,
+                    problem=self.problem,
+                    weighting=self.weighting,
+                    optimizer=self.optimizer,
+                    scheduler=self.make_scheduler,
+                    clip_norm=self.clip_norm,
+                    learning_rate=self.learning_rate,
+                    batch_size=self.batch_size,
+                    seed=self.seed,
+                    device=self.device,
+                )
+            )
+        assert self.weighting is not None
+        stream = LoaderStream(self.loader("train"), device=self.device)
+        return Composition(self.problem, self.oracle, self.weighting, self.updater(), stream)
 
     def loader(self, split: Literal["train", "val", "test"]) -> BatchLoader:
         """Batches of a split."""
@@ -211,12 +254,13 @@ class Trainer:
         if self.conflicts_every is not None:
             callbacks.append(Conflicts(positive("conflicts_every", self.conflicts_every)))
         started = time.process_time()
+        parts = self.composition()
         history = fit(
-            self.problem,
-            self.oracle,
-            self.weighting,
-            self.updater(),
-            LoaderStream(self.loader("train"), device=self.device),
+            parts.problem,
+            parts.oracle,
+            parts.weighting,
+            parts.updater,
+            parts.stream,
             steps=self.steps,
             callbacks=callbacks,
             checkpoint=checkpoint,
@@ -249,6 +293,7 @@ class Trainer:
         results = {
             "suite": self.suite_name,
             "architecture": type(self.architecture).__name__,
+            "method": self.method and type(self.method).__name__,
             "weighting": self.weighting_name,
             "seed": self.seed,
             "steps": self.steps,
@@ -266,19 +311,3 @@ class Trainer:
         }
         write_json(folder / "results.json", results)
         return results
-
-
-def wrap(
-    weighting: Weighting,
-    normalize: Normalization,
-    weight_sum: Literal["as_is", "one", "tasks"],
-    update_every: int,
-) -> Weighting:
-    """Put the wrappers asked for around a weighting, the rarest update outermost."""
-    if normalize != "none":
-        weighting = GradientNormalization(weighting, by=normalize)
-    if weight_sum != "as_is":
-        weighting = WeightSum(weighting, total=weight_sum)
-    if update_every != 1:
-        weighting = Every(weighting, n=positive("update_every", update_every))
-    return weighting

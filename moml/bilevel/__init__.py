@@ -2,8 +2,9 @@
 
 from moml.bilevel._lower import LowerLevel
 from moml.bilevel._problem import BilevelProblem, Params
-from moml.bilevel.carry import Alternate, Carry, Restart, WarmStart
+from moml.bilevel.carry import Along, Alternate, Carry, Restart, WarmStart
 from moml.bilevel.compiled import Compiled
+from moml.bilevel.constrained_mgda import ConstrainedMGDA
 from moml.bilevel.functional import Functional
 from moml.bilevel.hypergradient import (
     SOBA,
@@ -21,6 +22,7 @@ from moml.bilevel.hypergradient import (
     Nystrom,
     Truncated,
     Unrolled,
+    ValueFunction,
 )
 from moml.bilevel.inner import (
     HigherOptimizer,
@@ -37,6 +39,7 @@ from moml.bilevel.stacked import Stacked
 
 __all__ = [
     "SOBA",
+    "Along",
     "Alternate",
     "Bilevel",
     "BilevelProblem",
@@ -47,6 +50,7 @@ __all__ = [
     "Cholesky",
     "Compiled",
     "ConjugateGradient",
+    "ConstrainedMGDA",
     "FiniteDifference",
     "FirstOrder",
     "ForwardMode",
@@ -69,5 +73,6 @@ __all__ = [
     "Stacked",
     "Truncated",
     "Unrolled",
+    "ValueFunction",
     "WarmStart",
 ]

@@ -45,6 +45,12 @@ class LowerLevel:
         """Gradient of the lower loss with respect to the lower variables."""
         return _gradient(self.loss(theta, step), theta, create_graph)
 
+    def training_gradient(self, theta: Sequence[Tensor], step: int) -> Tensors:
+        """The same for a step that is really taken."""
+        batch = self.batches[step % len(self.batches)]
+        loss = self.problem.training_loss(self.named(theta), self.omega, batch)
+        return _gradient(loss, theta, False)
+
     def rates(self, step: int) -> list[Tensor] | None:
         """The problem's learning rates, if it has any for every variable."""
         rates = self.problem.inner_rates(self.omega, step)

@@ -77,6 +77,14 @@ class BilevelProblem(Objectives):
         """
         return 1
 
+    def training_loss(self, theta: Params, omega: Mapping[str, Tensor], batch: Any) -> Tensor:
+        """The lower loss where the lower level really moves, once per step.
+
+        The one place that may change a module: running statistics are updated here and nowhere
+        else, so that virtual steps do not disturb them.
+        """
+        return self.lower_loss(theta, omega, batch)
+
     def inner_rates(self, omega: Mapping[str, Tensor], step: int) -> Mapping[str, Tensor] | None:
         """Learning rates of lower variables at a lower step; the solver's own where not given."""
         return None

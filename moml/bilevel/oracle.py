@@ -61,8 +61,14 @@ class Bilevel(Oracle):
                 "`warm_start` should be off where `alternate` is given, found both. "
                 "Either the solution is kept, or variables that an optimizer moves."
             )
+        if upper_bound and hypergradient.moves_lower:
+            raise ValueError(
+                f"`upper_bound` should be off with {type(hypergradient).__name__}, found it on. "
+                "Its rows are first derivatives already."
+            )
         self.inner, self.hypergradient = inner, hypergradient
-        self.carry: Carry = alternate or (WarmStart() if warm_start else Restart())
+        kept = warm_start or hypergradient.moves_lower
+        self.carry: Carry = alternate or (WarmStart() if kept else Restart())
         self.upper_bound = upper_bound
         self._solutions: Sequence[LowerSolution] = ()
         self._beside: dict[tuple[str, ...], tuple[int, ...]] = {}
@@ -99,6 +105,9 @@ class Bilevel(Oracle):
         losses = _mean(found)
         self._solutions = solutions
         tasks = torch.tensor(positions(problem.tasks, losses))
+        evaluation = self.hypergradient.evaluate(losses, solutions, tasks)
+        if evaluation is not None:
+            return evaluation
         layout = self._layout(losses, omega)
         features = Solved(self.hypergradient, solutions, direct=bool(layout.beside))
         kind = RepresentationRows if self.upper_bound else ParameterRows

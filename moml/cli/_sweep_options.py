@@ -8,7 +8,10 @@ import yaml
 
 from moml.cli.parser import Parser, dump, train_parser
 
-_OWN = ("weightings", "seeds", "learning_rates", "tune", "jobs", "output", "references", "config")
+_OWN = (
+    "weightings", "methods", "seeds", "learning_rates", "tune", "jobs", "output", "references",
+    "config",
+)  # fmt: skip
 
 
 def sweep_parser(prog: str, description: str) -> Parser:
@@ -18,6 +21,10 @@ def sweep_parser(prog: str, description: str) -> Parser:
     parser.add_argument(
         "--weightings", type=list[str | dict[str, Any]], default=["EW", "MGDA"],
         help="Names, or {class_path: …, init_args: …, label: …}.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--methods", type=list[str | dict[str, Any]], default=[],
+        help="Methods that are more than a weighting (MOML, …), in the same way.",
     )  # fmt: skip
     parser.add_argument("--seeds", type=list[int], default=[0, 1, 2], help="Seeds of every method.")
     parser.add_argument(
@@ -42,7 +49,9 @@ def common_settings(config: Any) -> dict[str, Any]:
     for key in _OWN:
         settings.pop(key, None)
     plain: dict[str, Any] = yaml.safe_load(dump(train_parser(), settings))
-    return {key: value for key, value in plain.items() if key not in ("weighting", "seed")}
+    return {
+        key: value for key, value in plain.items() if key not in ("weighting", "method", "seed")
+    }
 
 
 def default_rates(parser: Parser, config: Any) -> tuple[float, ...]:

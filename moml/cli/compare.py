@@ -1,4 +1,8 @@
-"""``moml compare``: weightings over seeds on one suite at equal budget."""
+"""``moml compare``: weightings and methods over seeds on one suite at equal budget.
+
+Budgets are equal in the number of steps of the network's parameters; what a bi-level method
+evaluates besides shows in the CPU time.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +19,15 @@ from moml.sweep import Job, run_jobs, tune
 
 def run(argv: Sequence[str]) -> int:
     """Tune, run every method on every seed, write one table and one picture."""
-    parser = sweep_parser("moml compare", "Compare weightings over seeds at equal budget.")
+    parser = sweep_parser(
+        "moml compare", "Compare weightings and methods over seeds at equal steps of the network."
+    )
     config = parser.parse(argv)
-    methods = dict(_method(entry) for entry in config.weightings)
+    methods = {
+        label: {key: chosen}
+        for key in ("weighting", "method")
+        for label, chosen in (_choice(entry, f"{key}s") for entry in config[f"{key}s"])
+    }
     common = common_settings(config)
     folder = Path(config.output or f"runs/compare-{common['suite']['class_path'].split('.')[-1]}")
     rates = config.learning_rates or list(default_rates(parser, config))
@@ -41,7 +51,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def compare(
-    methods: Mapping[str, Any],
+    settings: Mapping[str, Mapping[str, Any]],
     common: Mapping[str, Any],
     folder: Path,
     *,
@@ -51,22 +61,21 @@ def compare(
     processes: int,
 ) -> list[dict[str, Any]]:
     """Results of every method on every seed, at a learning rate chosen on validation data."""
-    settings = {label: {"weighting": weighting} for label, weighting in methods.items()}
 
     def execute(jobs: list[Job]) -> dict[Job, dict[str, Any]]:
         return run_jobs(jobs, common, folder, processes=processes)
 
-    chosen = dict.fromkeys(methods, common.get("learning_rate") or rates[0])
+    chosen = dict.fromkeys(settings, common.get("learning_rate") or rates[0])
     if tuned != "none":
-        first = next(iter(methods))
+        first = next(iter(settings))
         some = settings if tuned == "all" else {first: settings[first]}
         print(f"Tuning the learning rate of {', '.join(some)} on seed {seeds[0]}:")
         found = tune(some, rates, seeds[0], execute)
-        chosen = {label: found.get(label, found[first]) for label in methods}
+        chosen = {label: found.get(label, found[first]) for label in settings}
     print("Learning rates: " + ", ".join(f"{k} {v:g}" for k, v in chosen.items()))
     jobs = [
         Job(label, {**settings[label], "learning_rate": chosen[label], "seed": seed})
-        for label in methods
+        for label in settings
         for seed in seeds
     ]
     results = execute(jobs)
@@ -87,13 +96,13 @@ def _conclude(rows: list[dict[str, Any]], folder: Path) -> None:
     print(f"Page: {page}")
 
 
-def _method(entry: str | dict[str, Any]) -> tuple[str, Any]:
-    """A label, and what ``weighting`` is set to."""
+def _choice(entry: str | dict[str, Any], kind: str) -> tuple[str, Any]:
+    """A label, and the class behind it."""
     if isinstance(entry, str):
-        known = catalog.names("weightings")
+        known = catalog.names(kind)
         if entry.isidentifier() and entry not in known:
             raise ValueError(
-                f"`weightings` should be among {', '.join(known)}, or class paths, found "
+                f"`{kind}` should be among {', '.join(known)}, or class paths, found "
                 f"'{entry}'.{catalog.hint(entry, known)}"
             )
         return entry.rsplit(".", 1)[-1], {"class_path": entry}

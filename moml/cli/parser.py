@@ -19,6 +19,7 @@ from moml.trainer import Trainer
 _CLASSES = {
     "suite": "suites",
     "weighting": "weightings",
+    "method": "methods",
     "architecture": "architectures",
     "problem": "problems",
 }
@@ -38,7 +39,7 @@ class Parser(ArgumentParser):
         """
         self.given = [recipe_path(argument, argv, i) for i, argument in enumerate(argv)]
         self._check_names()
-        return self.parse_args(list(self.given))
+        return completed(self.parse_args(list(self.given)))
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """One sentence instead of a usage page.
@@ -47,6 +48,17 @@ class Parser(ArgumentParser):
             ValueError: Always.
         """
         raise ValueError(self._sentence(message)) from ex
+
+    def instantiate(self, config: Namespace, **options: Any) -> Namespace:
+        """Build the classes of a configuration.
+
+        Raises:
+            ValueError: If one refuses its arguments.
+        """
+        try:
+            return super().instantiate(config, **options)
+        except ValueError as error:
+            raise ValueError(_reason(str(error)) or str(error)) from error
 
     def _check_names(self) -> None:
         for key, value in [*_options(self.given), *_configured(self.given)]:
@@ -70,13 +82,27 @@ class Parser(ArgumentParser):
             suites = ", ".join(catalog.names("suites"))
             return f"`suite` should be given: one of {suites}, or a class path."
         key = re.search(r'[Kk]ey "([\w.]+)"', message)
+        reason = _reason(message)
+        if reason.startswith("`"):
+            return reason
         if key:
             name = key.group(1)
             values = [v for k, v in [*_options(self.given), *_configured(self.given)] if k == name]
             expected = _expected(name)
             if values and expected:
                 return f"`{name}` should be {expected}, found {values[-1]!r}."
+            if reason:
+                return f"`{name}`: {reason}"
         return " ".join(line.strip() for line in message.splitlines()[:4] if line.strip())
+
+
+def _reason(message: str) -> str:
+    """Why a class that may also be left out does not fit; empty if the message is of another kind.
+
+    The first of the reasons given: the second is that it is not ``None`` either.
+    """
+    found = re.search(r"Union subtypes.*?Errors:\n(\s*)- (.+?)\n\1- ", message, re.DOTALL)
+    return " ".join(found.group(2).split()) if found else ""
 
 
 def train_parser() -> Parser:
@@ -85,8 +111,15 @@ def train_parser() -> Parser:
     parser = Parser(prog="moml train", description="Train one multi-task model.")
     parser.add_argument("--config", action="config", help="YAML file, or a recipe's name.")
     parser.add_class_arguments(Trainer, as_positional=False)
-    parser.set_defaults({"weighting": "EW", "architecture": "HPS", "optimizer": "Adam"})
+    parser.set_defaults({"architecture": "HPS", "optimizer": "Adam"})
     return parser
+
+
+def completed(config: Namespace) -> Namespace:
+    """The configuration with equal weighting where neither a weighting nor a method was chosen."""
+    if config.get("weighting") is None and config.get("method") is None:
+        config.weighting = Namespace(class_path="moml.weighting.EW", init_args=Namespace())
+    return config
 
 
 def build_trainer(parser: Parser, config: Namespace) -> Trainer:

@@ -94,8 +94,9 @@ def _resume(folder: Path, argv: Sequence[str]) -> dict[str, Any]:
 
 
 def _fresh_folder(config: Any) -> Path:
-    suite, weighting = (config[key].class_path.rsplit(".", 1)[-1] for key in ("suite", "weighting"))
-    stem = f"{suite}-{weighting}-seed{config.seed}"
+    parts = [config[key] for key in ("suite", "method", "weighting")]
+    names = [part.class_path.rsplit(".", 1)[-1] for part in parts if part is not None]
+    stem = "-".join([*names, f"seed{config.seed}"])
     number = 1
     while (folder := Path("runs") / (stem if number == 1 else f"{stem}-{number}")).exists():
         number += 1

@@ -6,10 +6,12 @@ from moml.data.class_episodes import ClassEpisodes
 from moml.data.episode_batch import EpisodeBatch
 from moml.data.episodes import EpisodeList, EpisodeLoader, EpisodeSource
 from moml.data.few_shot_suite import FewShotDefaults, FewShotSuite
+from moml.data.held_out import Part, hold_out
 from moml.data.loader import BatchLoader, Loader, MultiLoader
 from moml.data.source import DatasetSource, Source, TensorSource
 from moml.data.stream import Stream
-from moml.data.suite import Defaults, Suite, TaskSpec
+from moml.data.suite import Defaults, Suite, TaskSpec, loader_of
+from moml.data.two_levels import TwoLevels
 
 __all__ = [
     "Batch",
@@ -26,9 +28,13 @@ __all__ = [
     "FewShotSuite",
     "Loader",
     "MultiLoader",
+    "Part",
     "Source",
     "Stream",
     "Suite",
     "TaskSpec",
     "TensorSource",
+    "TwoLevels",
+    "hold_out",
+    "loader_of",
 ]

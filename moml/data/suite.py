@@ -96,13 +96,26 @@ class Suite(ABC):
         self, split: Split, *, batch_size: int | None = None, seed: int = 0
     ) -> BatchLoader[Batch]:
         """Batches of a split: shuffled, no ragged last one for training; in order otherwise."""
-        sources, train = self.sources(split), split == "train"
         size = self.defaults.batch_size if batch_size is None else batch_size
-        if isinstance(sources, Source):
-            return Loader(sources, size, shuffle=train, drop_last=train, seed=seed)
-        return MultiLoader(
-            {
-                task: Loader(source, size, shuffle=train, drop_last=train, seed=seed + 101 * i)
-                for i, (task, source) in enumerate(sources.items())
-            }
-        )
+        return loader_of(self.sources(split), size, train=split == "train", seed=seed)
+
+
+def loader_of(
+    sources: Source | Mapping[str, Source], batch_size: int, *, train: bool, seed: int
+) -> BatchLoader[Batch]:
+    """Batches of one source, or of one per task side by side.
+
+    Args:
+        sources: The samples.
+        batch_size: Samples per batch and source.
+        train: Shuffled without a ragged last batch, or else in order.
+        seed: Seed of the order.
+    """
+    if isinstance(sources, Source):
+        return Loader(sources, batch_size, shuffle=train, drop_last=train, seed=seed)
+    return MultiLoader(
+        {
+            task: Loader(source, batch_size, shuffle=train, drop_last=train, seed=seed + 101 * i)
+            for i, (task, source) in enumerate(sources.items())
+        }
+    )

@@ -25,6 +25,7 @@ class Means:
         self.steps = 0
         self.losses: dict[str, list[float]] = {}  # task -> [sum, count]
         self.weights: dict[str, list[float]] = {}
+        self.curves: dict[str, dict[str, list[float]]] = {}
         self.gramian: Tensor | None = None
         self.names: tuple[str, ...] = ()
 
@@ -35,6 +36,8 @@ class Means:
         self.steps += 1
         _accumulate(self.losses, record.losses)
         _accumulate(self.weights, record.weights)
+        for chart, lines in record.curves.items():
+            _accumulate(self.curves.setdefault(chart, {}), lines)
         if evaluation is not None and (gramian := evaluation.known_gramian) is not None:
             self.gramian, self.names = gramian, evaluation.names
 
@@ -50,6 +53,10 @@ class Means:
         }
         if self.weights:
             record["weights"] = _means(self.weights, tasks)
+        if self.curves:
+            record["curves"] = {
+                chart: _means(sums, list(sums)) for chart, sums in self.curves.items()
+            }
         record["learning_rate"] = training.updater.learning_rate()
         if self.gramian is not None:
             record["cosines"], record["tasks"] = cosines(self.gramian), list(self.names)
@@ -62,6 +69,7 @@ class Means:
             "steps": self.steps,
             "losses": {task: list(pair) for task, pair in self.losses.items()},
             "weights": {task: list(pair) for task, pair in self.weights.items()},
+            "curves": {c: {k: list(v) for k, v in s.items()} for c, s in self.curves.items()},
             "gramian": None if self.gramian is None else self.gramian.tolist(),
             "names": list(self.names),
         }
@@ -71,6 +79,8 @@ class Means:
         self.steps, self.names = state["steps"], tuple(state["names"])
         self.losses = {task: list(pair) for task, pair in state["losses"].items()}
         self.weights = {task: list(pair) for task, pair in state["weights"].items()}
+        curves = state.get("curves", {})  # none in checkpoints of earlier versions
+        self.curves = {c: {k: list(v) for k, v in sums.items()} for c, sums in curves.items()}
         gramian = state["gramian"]
         self.gramian = None if gramian is None else torch.tensor(gramian, dtype=torch.float64)
 

@@ -124,10 +124,10 @@ class Live(Evaluation):
         """Accumulate the weighted gradient into ``.grad``."""
         unit = (heads or self.heads) == "unit"
         if self.formed:
-            _accumulate(self.layout.shared, self._combine(weights))
+            accumulate_row(self.layout.shared, self._combine(weights))
             self._accumulate_private(None if unit else weights)
         elif not self.features.backpropagates:
-            _accumulate(self.layout.shared, self._differentiate(weights))
+            accumulate_row(self.layout.shared, self._differentiate(weights))
         elif unit and bool((weights != 1).any()):
             private = [p for own in self.layout.private.values() for p in own]
             self._backward(weights, self.layout.shared, keep=True)
@@ -156,7 +156,7 @@ class Live(Evaluation):
         factors = [1.0] * len(self.names) if weights is None else weights.tolist()
         for name, (_, _, row), factor in zip(self.names, self._heads, factors, strict=True):
             scaled = row if factor == 1.0 else [g if g is None else g * factor for g in row]
-            _accumulate(self.layout.private.get(name, ()), scaled)
+            accumulate_row(self.layout.private.get(name, ()), scaled)
 
     def _through_encoder(self, cotangents: Sequence[Row], plan: Plan) -> list[Row]:
         inputs = [self.layout.shared[i] for i in self.layout.below]
@@ -274,11 +274,12 @@ class RepresentationRows(Live):
         cotangents: Row = [
             piece.reshape(x.shape) for piece, x in zip(pieces, self.features.inputs, strict=True)
         ]
-        _accumulate(self.layout.shared, self._pull(cotangents, torch.ones(len(self.names))))
+        accumulate_row(self.layout.shared, self._pull(cotangents, torch.ones(len(self.names))))
         self._accumulate_private(None)
 
 
-def _accumulate(parameters: Sequence[Parameter], row: Row) -> None:
+def accumulate_row(parameters: Sequence[Parameter], row: Row) -> None:
+    """Add a row to the ``.grad`` of parameters, in order."""
     for parameter, gradient in zip(parameters, row, strict=True):
         if gradient is not None:
             accumulate(parameter, gradient)

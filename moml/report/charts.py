@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from moml.report.heat_map import heat_map
 from moml.report.html import element, escape, section
 from moml.report.line_chart import Series, line_chart
-from moml.report.run import Run
+from moml.report.run import Points, Run
 from moml.report.scale import fit_scale
 from moml.report.text import arrow, number, words
 
@@ -45,24 +45,40 @@ def metric_section(run: Run) -> str:
 
 
 def weight_section(run: Run) -> str:
-    """Task weights over steps: in one chart if the lines can be told apart, else one per task."""
+    """Weights of the objectives over steps."""
     curves = {task: run.curve(run.train, "weights", task) for task in run.tasks}
     curves = {task: points for task, points in curves.items() if points}
+    title = "Weights of the upper objectives" if run.curves else "Task weights"
     if not curves:
-        return section("Task weights", note="The method reports no weights.") if run.train else ""
+        return section(title, note="The method reports no weights.") if run.train else ""
+    return _lines_section(run, title, curves)
+
+
+def curve_sections(run: Run) -> str:
+    """Whatever else the problem has reported over steps, a section per chart."""
+    return "\n".join(
+        _lines_section(
+            run, chart, {name: run.curve(run.train, "curves", chart, name) for name in names}
+        )
+        for chart, names in run.curves.items()
+    )
+
+
+def _lines_section(run: Run, title: str, curves: Mapping[str, Points]) -> str:
+    """Lines over steps: in one chart if they can be told apart, else one each."""
     if len(curves) > MOST_LINES:
         scale = fit_scale([0.0, *(y for points in curves.values() for _, y in points)])
         charts = [
-            _card(task, "", line_chart([Series(task, points)], title=f"Weight of {task}",
+            _card(task, "", line_chart([Series(task, points)], title=f"{title}: {task}",
                   last_step=run.last_step, scale=scale))
             for task, points in curves.items()
         ]  # fmt: skip
         note = "Mean over the steps between two lines of the log; all on the same scale."
-        return section("Task weights", _grid(charts), note=note)
+        return section(title, _grid(charts), note=note)
     series = [Series(task, points, i) for i, (task, points) in enumerate(curves.items())]
-    chart = line_chart(series, title="Task weights", last_step=run.last_step, size=(1040, 250))
+    chart = line_chart(series, title=title, last_step=run.last_step, size=(1040, 250))
     return section(
-        "Task weights",
+        title,
         _legend([(line.name, line.color) for line in series]),
         element("figure", chart, class_="wide"),
         note="Mean over the steps between two lines of the log.",

@@ -55,7 +55,7 @@ class Cell:
 class Comparison:
     """Results grouped by method, on test data.
 
-    A row's method is its ``"label"``, or else its ``"weighting"``.
+    A row's method is its ``"label"``, or else its ``"method"`` or ``"weighting"``.
 
     Args:
         rows: Contents of ``results.json``, one per run.
@@ -120,7 +120,7 @@ class Comparison:
 
 def label(row: Row) -> str:
     """The method of a row."""
-    return str(row.get("label") or row["weighting"])
+    return str(row.get("label") or row.get("method") or row["weighting"])
 
 
 def value(row: Row, column: Column) -> float | None:

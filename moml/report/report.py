@@ -7,7 +7,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from moml.report.charts import conflict_section, loss_section, metric_section, weight_section
+from moml.report.charts import (
+    conflict_section,
+    curve_sections,
+    loss_section,
+    metric_section,
+    weight_section,
+)
 from moml.report.comparison_page import write_comparison
 from moml.report.heat_map import heat_style
 from moml.report.html import details, element, escape
@@ -69,12 +75,14 @@ def write_reports(
 
 def report_page(run: Run) -> str:
     """The page as HTML."""
-    names = [str(name) for key in ("suite", "weighting") if (name := run.setting(key)) is not None]
+    method = "weighting" if run.setting("method") is None else "method"
+    names = [str(name) for key in ("suite", method) if (name := run.setting(key)) is not None]
     content = [
         fact_tiles(run),
         result_section(run),
         loss_section(run),
         metric_section(run),
+        curve_sections(run),
         weight_section(run),
         conflict_section(run),
         _configuration(run),

@@ -19,6 +19,7 @@ def fact_tiles(run: Run) -> str:
     pairs = [
         ("Suite", run.setting("suite")),
         ("Architecture", run.setting("architecture")),
+        ("Method", run.setting("method")),
         ("Weighting", run.setting("weighting")),
         ("Seed", run.setting("seed")),
         ("Steps", planned if finished else f"{done} of {planned}" if planned else done),

@@ -55,6 +55,15 @@ class Run:
         return list(found)
 
     @property
+    def curves(self) -> dict[str, list[str]]:
+        """Charts of the problem's own numbers, and the names of their lines."""
+        found: dict[str, dict[str, None]] = {}
+        for record in self.train:
+            for chart, lines in record.get("curves", {}).items():
+                found.setdefault(chart, {}).update(dict.fromkeys(lines))
+        return {chart: list(lines) for chart, lines in found.items()}
+
+    @property
     def metrics(self) -> list[tuple[str, str]]:
         """Every task and metric, in order."""
         found: dict[tuple[str, str], None] = {}

@@ -13,6 +13,7 @@ from moml.bilevel.hypergradient.nystrom import Nystrom
 from moml.bilevel.hypergradient.soba import SOBA
 from moml.bilevel.hypergradient.truncated import Truncated
 from moml.bilevel.hypergradient.unrolled import Unrolled
+from moml.bilevel.hypergradient.value_function import ValueFunction
 
 __all__ = [
     "SOBA",
@@ -30,4 +31,5 @@ __all__ = [
     "Nystrom",
     "Truncated",
     "Unrolled",
+    "ValueFunction",
 ]

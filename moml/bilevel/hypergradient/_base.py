@@ -11,7 +11,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
@@ -19,7 +19,9 @@ from torch import Tensor
 from moml.bilevel._lower import LowerLevel, Tensors, fresh
 from moml.bilevel.inner import InnerSolver
 from moml.oracle._graph import reach
+from moml.oracle._live import Live
 from moml.oracle._rows import Plan, Row, form_rows
+from moml.problem import Losses
 
 # Operations whose second derivatives have no efficient batched form.
 _LOOPED = re.compile("Convolution|BatchNorm|LayerNorm|GroupNorm|Pool|Unfold|Im2Col|Embedding")
@@ -55,6 +57,8 @@ class LowerSolution:
         theta: Lower variables after the last step, detached.
         trace: What the method keeps for `Hypergradient.pull`.
         certificate: Filled in where a method has one.
+        direction: Along which the lower variables should fall, where a method moves them itself;
+            filled in when the upper gradient is written.
     """
 
     lower: LowerLevel
@@ -64,6 +68,7 @@ class LowerSolution:
     theta: Tensors
     trace: Any = None
     certificate: Certificate | None = field(default=None)
+    direction: Tensors | None = None
 
     @property
     def omega(self) -> Tensors:
@@ -73,6 +78,9 @@ class LowerSolution:
 
 class Hypergradient(ABC):
     """A way to differentiate the lower solution; all objectives share one lower solve."""
+
+    moves_lower: ClassVar[bool] = False
+    """Whether the lower variables move along with the upper ones, not by the lower loss alone."""
 
     def __init__(self) -> None:
         self._batched: bool | None = None
@@ -110,6 +118,21 @@ class Hypergradient(ABC):
         Returns:
             Per objective, a tensor per upper parameter; ``None`` where there is no path.
         """
+
+    def evaluate(
+        self, losses: Losses, solutions: Sequence[LowerSolution], tasks: Tensor
+    ) -> Live | None:
+        """The step's evaluation, for methods that look at more than rows pulled back.
+
+        Args:
+            losses: The upper objectives.
+            solutions: Of the step, one per episode.
+            tasks: Position of each objective among all.
+
+        Returns:
+            ``None`` to let the oracle pull back.
+        """
+        return None
 
     def advance(self) -> None:
         """After the step: methods that track a linear system move on."""

@@ -69,7 +69,8 @@ class FiniteDifference(Hypergradient):
         eps = self.radius / norm
         ahead = self._gradient(lower, theta, scaled, eps, before.step)
         behind = self._gradient(lower, theta, scaled, -eps, before.step)
-        slope = combine_rows([ahead, behind], torch.tensor([-0.5 / eps, 0.5 / eps]))
+        halves = torch.tensor([-0.5 / eps, 0.5 / eps], dtype=torch.float64)
+        slope = combine_rows([ahead, behind], halves)
         if before.step > 0 or not any(t.requires_grad for t in solution.start):
             return slope[len(theta) :]
         # One step from a start that is learnt: (I - eta (H + decay)) v goes on to the start.

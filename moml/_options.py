@@ -1,0 +1,56 @@
+"""Options around a weighting, and whether they go with a method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from moml._preflight import positive
+from moml.method import Method
+from moml.weighting import Every, GradientNormalization, Weighting, WeightSum
+from moml.weighting._normalization import Normalization
+
+
+def check_method(
+    method: Method,
+    weighting: Weighting | None,
+    *,
+    ordinary: Mapping[str, Any],
+    wrappers: Mapping[str, Any],
+) -> None:
+    """Whether options of weightings were left alone where a method does without.
+
+    Raises:
+        ValueError: If one was not.
+    """
+    name = type(method).__name__
+    usual = {"gradients": "parameters", "heads": "weighted", "rows": "auto"}
+    usual_wrappers = {"normalize": "none", "weight_sum": "as_is", "update_every": 1}
+    for key, value in ordinary.items():
+        if value != usual[key]:
+            raise ValueError(
+                f"`{key}` should be left out with a method, found {value!r}. {name} says itself "
+                "how gradients are formed."
+            )
+    for key, value in wrappers.items():
+        if weighting is None and value != usual_wrappers[key]:
+            raise ValueError(
+                f"`{key}` should come with `weighting` where there is a method, found {value!r} "
+                f"alone. {name}'s own weighting is used as it is."
+            )
+
+
+def wrap(
+    weighting: Weighting,
+    normalize: Normalization,
+    weight_sum: Literal["as_is", "one", "tasks"],
+    update_every: int,
+) -> Weighting:
+    """Put the wrappers asked for around a weighting, the rarest update outermost."""
+    if normalize != "none":
+        weighting = GradientNormalization(weighting, by=normalize)
+    if weight_sum != "as_is":
+        weighting = WeightSum(weighting, total=weight_sum)
+    if update_every != 1:
+        weighting = Every(weighting, n=positive("update_every", update_every))
+    return weighting

@@ -1,0 +1,99 @@
+"""Lower variables that an optimizer moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from moml.bilevel._lower import Tensors
+from moml.bilevel._problem import Params
+from moml.bilevel.carry._base import Carry
+from moml.bilevel.hypergradient import LowerSolution
+
+MakeOptimizer = Callable[[Iterable[Tensor]], Optimizer]
+MakeScheduler = Callable[[Optimizer], LRScheduler]
+
+
+class Optimized(Carry):
+    """Keeps the lower variables, and an optimizer's momentum and moments, from step to step.
+
+    Args:
+        optimizer: Makes an optimizer of the lower variables.
+        scheduler: Makes a schedule for it, advanced once per upper step.
+        clip_norm: Largest norm of a gradient.
+    """
+
+    def __init__(
+        self,
+        optimizer: MakeOptimizer,
+        *,
+        scheduler: MakeScheduler | None = None,
+        clip_norm: float | None = None,
+    ) -> None:
+        self.make_optimizer, self.make_scheduler = optimizer, scheduler
+        self.clip_norm = clip_norm
+        self.theta: Params | None = None
+        self._optimizer: Optimizer | None = None
+        self._scheduler: LRScheduler | None = None
+
+    def previous(self) -> Params | None:
+        """The current variables, detached."""
+        return self.theta and {name: t.detach() for name, t in self.theta.items()}
+
+    def _variables(self, solution: LowerSolution) -> Tensors:
+        """The variables; at the first step, where the lower level started."""
+        if self.theta is None:
+            self._build(solution.lower.named([t.detach().clone() for t in solution.start]))
+        assert self.theta is not None
+        return list(self.theta.values())
+
+    def _move(self, gradient: Sequence[Tensor]) -> None:
+        """One step of the optimizer."""
+        assert self.theta is not None
+        assert self._optimizer is not None
+        theta = list(self.theta.values())
+        for variable, g in zip(theta, gradient, strict=True):
+            variable.grad = g
+        if self.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(theta, self.clip_norm)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+
+    def _moved(self) -> Params:
+        """The variables after the step; the schedule goes on."""
+        assert self.theta is not None
+        if self._scheduler is not None:
+            self._scheduler.step()
+        return {name: t.detach() for name, t in self.theta.items()}
+
+    def _build(self, theta: Params) -> None:
+        self.theta = {name: t.requires_grad_() for name, t in theta.items()}
+        self._optimizer = self.make_optimizer(list(self.theta.values()))
+        if self.make_scheduler is not None:
+            self._scheduler = self.make_scheduler(self._optimizer)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Variables, optimizer and schedule."""
+        if self.theta is None or self._optimizer is None:
+            return {"theta": None}
+        return {
+            "theta": {name: t.detach() for name, t in self.theta.items()},
+            "optimizer": self._optimizer.state_dict(),
+            "scheduler": self._scheduler and self._scheduler.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore them."""
+        self.theta, self._optimizer, self._scheduler = None, None, None
+        if state["theta"] is None:
+            return
+        self._build({name: t.clone() for name, t in state["theta"].items()})
+        assert self._optimizer is not None
+        self._optimizer.load_state_dict(state["optimizer"])
+        if self._scheduler is not None and state["scheduler"] is not None:
+            self._scheduler.load_state_dict(state["scheduler"])

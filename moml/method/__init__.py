@@ -1,0 +1,12 @@
+"""Methods that are more than a weighting: a problem, an oracle, a weighting, an updater, a stream.
+
+A method is one file with one class that composes them; the loop, the trainer and the command line
+run it without knowing it.
+"""
+
+from moml.method._base import Composition, Method, Setting
+from moml.method.auto_lambda import AutoLambda
+from moml.method.forum import FORUM
+from moml.method.moml import MOML
+
+__all__ = ["FORUM", "MOML", "AutoLambda", "Composition", "Method", "Setting"]
