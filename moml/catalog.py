@@ -15,6 +15,7 @@ _ROOMS = {
     "architectures": "moml.architecture",
     "suites": "tasks",
     "few_shot_suites": "tasks",
+    "meta_methods": "moml.meta.method",
     "backbones": "moml.backbone",
 }
 _BASES = {"suites": "Suite", "few_shot_suites": "FewShotSuite"}  # of kinds that share a room
