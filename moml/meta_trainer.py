@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -134,7 +133,7 @@ class MetaTrainer:
         self.log_every = positive("log_every", log_every)
         self.checkpoint_every = positive("checkpoint_every", checkpoint_every)
         self.conflicts_every = conflicts_every
-        self.seed, self.clip_norm, self.compiled = seed, clip_norm, compiled
+        self.seed, self.clip_norm = seed, clip_norm
         self.learning_rate = defaults.learning_rate if learning_rate is None else learning_rate
         self.inner_learning_rate = (
             defaults.inner_learning_rate if inner_learning_rate is None else inner_learning_rate
@@ -164,11 +163,12 @@ class MetaTrainer:
         encoder = suite.encoder() if encoder is None else encoder
         head = suite.head(width_of(encoder))
         self.network = nn.Sequential(OrderedDict(encoder=encoder, head=head)).to(self.device)
+        self.composition = self._compose()
+        self.oracle = self._oracle(compiled)
 
     # Pieces ------------------------------------------------------------------------------------
 
-    @cached_property
-    def composition(self) -> Composition:
+    def _compose(self) -> Composition:
         """What the method makes of the network and the objectives."""
         return self.method.compose(
             Setup(
@@ -183,15 +183,10 @@ class MetaTrainer:
             )
         )
 
-    @property
-    def module(self) -> nn.Module:
-        """The network with everything learnt beside it."""
-        return self.composition.problem.module
-
-    def oracle(self) -> Oracle:
+    def _oracle(self, compiled: bool) -> Oracle:
         """The method's, compiled if asked for."""
         oracle = self.composition.oracle
-        if not self.compiled:
+        if not compiled:
             return oracle
         if not isinstance(oracle, Bilevel):
             raise ValueError(
@@ -199,6 +194,11 @@ class MetaTrainer:
                 "It has no lower level to speed up."
             )
         return Compiled(oracle)
+
+    @property
+    def module(self) -> nn.Module:
+        """The network with everything learnt beside it."""
+        return self.composition.problem.module
 
     def updater(self) -> GradientStep:
         """The optimizer on all meta-parameters."""
@@ -245,7 +245,6 @@ class MetaTrainer:
         Returns:
             The results, also in ``results.json``; with key ``"stopped"`` if a signal came.
         """
-        oracle = self.oracle()
         make_folder(folder)
         checkpoint = Checkpoint(folder / "checkpoints", every=self.checkpoint_every, resume=resume)
         logs: list[Log] = [
@@ -272,7 +271,7 @@ class MetaTrainer:
         started = time.process_time()
         history = fit(
             self.composition.problem,
-            oracle,
+            self.oracle,
             self.weighting,
             self.updater(),
             LoaderStream(self.loader("train"), device=self.device),
@@ -314,6 +313,7 @@ class MetaTrainer:
             "seed": self.seed,
             "steps": self.steps,
             "learning_rate": self.learning_rate,
+            "eps": self.goals.threat.ball.eps,
             "main": {name: measure.main for name, measure in measures.items()},
             "units": dict.fromkeys(measures, ""),
             "higher_is_better": {n: dict(m.higher_is_better) for n, m in measures.items()},

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import torch
@@ -163,5 +163,10 @@ def _value(metric: Metric, prediction: Tensor, target: Tensor) -> float:
 def _means(losses: Sequence[float], values: Mapping[str, Sequence[float]]) -> Measured:
     intervals = {}
     if len(losses) > 1:
-        intervals = {n: 1.96 * stdev(v) / math.sqrt(len(v)) for n, v in values.items()}
+        intervals = {n: _half_width(v) for n, v in values.items()}
     return Measured(fmean(losses), {n: fmean(v) for n, v in values.items()}, intervals)
+
+
+def _half_width(values: Sequence[float]) -> float:
+    """Of the 95 % interval of the mean; not finite where a value is not."""
+    return 1.96 * float(torch.tensor(values, dtype=torch.float64).std()) / math.sqrt(len(values))
