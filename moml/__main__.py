@@ -11,6 +11,7 @@ from moml.catalog import hint
 
 _COMMANDS = {
     "train": "train one multi-task model",
+    "meta": "meta-train a few-shot learner for several objectives",
     "compare": "compare weightings over seeds at equal budget",
     "single": "train each task alone: the reference that Δ% needs",
     "evaluate": "evaluate a finished run on a split",

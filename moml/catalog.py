@@ -16,6 +16,7 @@ _ROOMS = {
     "architectures": "moml.architecture",
     "suites": "tasks",
     "few_shot_suites": "tasks",
+    "meta_methods": "moml.meta.method",
     "backbones": "moml.backbone",
     "problems": "moml.front.problems",
 }

@@ -8,37 +8,31 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from torch import nn
+
+from moml._weights import load_weights
 from moml.architecture import Architecture
-from moml.data import Suite
+from moml.data import FewShotSuite, Suite
 from moml.data.suite import Split
 from moml.logging import read_metrics
+from moml.meta_trainer import MetaTrainer
 from moml.trainer import Trainer
-from moml.validation import Scores, evaluate
+from moml.validation import Scores
+
+Weights = Literal["best", "last"]
 
 
 @dataclass(frozen=True)
-class Run:
-    """What a run folder holds.
+class RunFolder:
+    """What every run folder holds.
 
     Attributes:
         folder: The run folder.
         config: The resolved settings.
-        trainer: Suite, network and everything else as the run had them, with the weights loaded.
     """
 
     folder: Path
     config: dict[str, Any]
-    trainer: Trainer
-
-    @property
-    def model(self) -> Architecture:
-        """The trained network, in evaluation mode."""
-        return self.trainer.architecture
-
-    @property
-    def suite(self) -> Suite:
-        """The benchmark, restricted to the run's tasks."""
-        return self.trainer.suite
 
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:
@@ -51,16 +45,68 @@ class Run:
         loaded: dict[str, Any] = json.loads((self.folder / "results.json").read_text())
         return loaded
 
+
+@dataclass(frozen=True)
+class Run(RunFolder):
+    """A multi-task run.
+
+    Attributes:
+        trainer: Suite, network and everything else as the run had them, with the weights loaded.
+    """
+
+    trainer: Trainer
+
+    @property
+    def model(self) -> Architecture:
+        """The trained network, in evaluation mode."""
+        return self.trainer.architecture
+
+    @property
+    def suite(self) -> Suite:
+        """The benchmark, restricted to the run's tasks."""
+        return self.trainer.suite
+
     def evaluate(self, split: Split = "test") -> Scores:
         """Losses and metrics on a split."""
-        trainer = self.trainer
-        return evaluate(
-            self.model, trainer.suite.tasks, trainer.loader(split), device=trainer.device
-        )
+        return self.trainer.evaluate(split)
 
 
-def load_run(path: str | Path, *, weights: Literal["best", "last"] = "best") -> Run:
-    """Load a finished run.
+@dataclass(frozen=True)
+class MetaRun(RunFolder):
+    """A few-shot run.
+
+    Attributes:
+        trainer: Suite, learner and everything else as the run had them, with the weights loaded.
+    """
+
+    trainer: MetaTrainer
+
+    @property
+    def model(self) -> nn.Module:
+        """The network before adaptation, in evaluation mode."""
+        return self.trainer.network
+
+    @property
+    def suite(self) -> FewShotSuite:
+        """The distribution over episodes."""
+        return self.trainer.suite
+
+    def evaluate(self, split: Split = "test") -> Scores:
+        """Losses and metrics of adapted networks, with intervals over episodes.
+
+        Raises:
+            ValueError: If there is no fixed list of episodes of this split.
+        """
+        if split == "train":
+            raise ValueError(
+                "`split` should be 'val' or 'test' for a few-shot run, found 'train', of which "
+                "there is no fixed list of episodes."
+            )
+        return self.trainer.evaluate(split)
+
+
+def load_run(path: str | Path, *, weights: Weights = "best") -> Run | MetaRun:
+    """Load a finished run of ``moml train`` or ``moml meta``.
 
     Args:
         path: The run folder.
@@ -69,20 +115,59 @@ def load_run(path: str | Path, *, weights: Literal["best", "last"] = "best") -> 
     Raises:
         ValueError: If it is not a finished run.
     """
+    from moml.cli.parser import command_of
+
+    config = Path(path) / "config.yaml"
+    if not config.exists():
+        raise ValueError(f"`path` should be a run folder, found no config.yaml in '{path}'.")
+    if command_of(config) == "meta":
+        return _load_meta_run(Path(path), weights)
+    return load_multi_task_run(path, weights=weights)
+
+
+def load_multi_task_run(path: str | Path, *, weights: Weights = "best") -> Run:
+    """Load a finished run of ``moml train``.
+
+    Args:
+        path: The run folder.
+        weights: The best ones by validation, or those after the last step.
+
+    Raises:
+        ValueError: If it is not one.
+    """
     from safetensors.torch import load_model
 
-    from moml.cli.parser import trainer_from_file
+    from moml.cli.parser import command_of, trainer_from_file
 
     folder = Path(path)
-    file = folder / {"best": "best.safetensors", "last": "weights.safetensors"}[weights]
-    if not (folder / "config.yaml").exists():
+    config = folder / "config.yaml"
+    if not config.exists():
         raise ValueError(f"`path` should be a run folder, found no config.yaml in '{folder}'.")
+    if command_of(config) != "train":
+        raise ValueError(f"`path` should be a multi-task run, found a few-shot run in '{folder}'.")
+    file = _weights_file(folder, weights, "train")
+    trainer, settings = trainer_from_file(config)
+    load_model(trainer.architecture, str(file))
+    trainer.architecture.eval()
+    return Run(folder, settings, trainer)
+
+
+def _load_meta_run(folder: Path, weights: Weights) -> MetaRun:
+    from moml.cli.meta import meta_trainer_from_file
+
+    file = _weights_file(folder, weights, "meta")
+    trainer, settings = meta_trainer_from_file(folder / "config.yaml")
+    load_weights(trainer.module, file)
+    trainer.module.eval()
+    trainer.network.eval()
+    return MetaRun(folder, settings, trainer)
+
+
+def _weights_file(folder: Path, weights: Weights, command: str) -> Path:
+    file = folder / {"best": "best.safetensors", "last": "weights.safetensors"}[weights]
     if not file.exists():
         raise ValueError(
             f"`path` should be a finished run, found no {file.name} in '{folder}'. "
-            f"Finish it with `moml train --resume {folder}`."
+            f"Finish it with `moml {command} --resume {folder}`."
         )
-    trainer, config = trainer_from_file(folder / "config.yaml")
-    load_model(trainer.architecture, str(file))
-    trainer.architecture.eval()
-    return Run(folder, config, trainer)
+    return file

@@ -29,7 +29,7 @@ from moml.checkpoint import Checkpoint, make_folder
 from moml.data import BatchLoader, Suite
 from moml.data.stream import LoaderStream
 from moml.data.subset import TaskSubset
-from moml.data.suite import Schedule
+from moml.data.suite import Schedule, Split
 from moml.evaluation import Heads
 from moml.logging import Conflicts, Log, MetricsLog, Progress, TensorBoardLog
 from moml.loop import fit
@@ -39,6 +39,7 @@ from moml.optim import GradientStep
 from moml.oracle import Direct, Oracle, Representation
 from moml.oracle._rows import Strategy
 from moml.validation import (
+    Scores,
     Validation,
     directions,
     eval_record,
@@ -205,9 +206,14 @@ class Trainer:
         stream = LoaderStream(self.loader("train"), device=self.device)
         return Composition(self.problem, self.oracle, self.weighting, self.updater(), stream)
 
-    def loader(self, split: Literal["train", "val", "test"]) -> BatchLoader:
+    def loader(self, split: Split) -> BatchLoader:
         """Batches of a split."""
         return self.suite.loader(split, batch_size=self.batch_size, seed=self.seed)
+
+    def evaluate(self, split: Split) -> Scores:
+        """Losses and metrics on a split."""
+        tasks, loader = self.suite.tasks, self.loader(split)
+        return evaluate(self.architecture, tasks, loader, device=self.device)
 
     def _schedule(self, name: Schedule) -> MakeScheduler | None:
         if name == "constant":
@@ -242,13 +248,11 @@ class Trainer:
 
         validation = Validation(
             self.architecture,
-            self.suite.tasks,
-            self.loader("val"),
+            lambda: self.evaluate("val"),
+            lambda metrics: selection_score(metrics, self.suite.tasks, self.reference),
             best=checkpoint.folder / "best.pt",
             every=self.eval_every,
-            reference=self.reference,
             write=write,
-            device=self.device,
         )
         callbacks: list[Callback] = [*logs, validation]
         if self.conflicts_every is not None:
@@ -283,11 +287,7 @@ class Trainer:
         validation.load_best()
         save_model(self.architecture, str(folder / "best.safetensors"))
         tasks = self.suite.tasks
-        scores = {
-            split: evaluate(self.architecture, tasks, self.loader(split), device=self.device)
-            for split in ("val", "test")
-        }
-        test = scores["test"]
+        val, test = self.evaluate("val"), self.evaluate("test")
         score = selection_score(test.metrics, tasks, self.reference)
         write(eval_record("test", validation.best_step, test, score, best=True))
         results = {
@@ -299,8 +299,8 @@ class Trainer:
             "steps": self.steps,
             "learning_rate": self.learning_rate,
             "best_step": validation.best_step,
-            "val_score": selection_score(scores["val"].metrics, tasks, self.reference),
-            "val": scores["val"].metrics,
+            "val_score": selection_score(val.metrics, tasks, self.reference),
+            "val": val.metrics,
             "test": test.metrics,
             "main": {task: spec.main for task, spec in tasks.items()},
             "units": {task: spec.unit for task, spec in tasks.items()},

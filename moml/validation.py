@@ -22,10 +22,17 @@ Metrics = dict[str, dict[str, float]]
 
 @dataclass(frozen=True)
 class Scores:
-    """Losses and metrics of one pass over a split."""
+    """Losses and metrics of one pass over a split.
+
+    Attributes:
+        losses: Mean loss per task.
+        metrics: Per task and name.
+        intervals: Half the widths of 95 % confidence intervals, of the metrics that have one.
+    """
 
     losses: dict[str, float]
     metrics: Metrics
+    intervals: Metrics | None = None
 
 
 @contextmanager
@@ -98,54 +105,47 @@ def selection_score(
 
 
 class Validation(Callback):
-    """Evaluates every so many steps and at the end, and keeps the best weights.
+    """Measures every so many steps and at the end, and keeps the best weights.
 
     Args:
-        architecture: The network.
-        tasks: Losses and metrics.
-        batches: The validation split; selection never sees another.
+        module: What is trained.
+        measure: Gives scores on the validation split; selection never sees another.
+        score: What selection maximises.
         best: File for the best weights.
         every: Steps between evaluations.
-        reference: Single-task results that selection compares to, if given.
         write: Receives one record per evaluation, for the metrics file.
-        device: Where the network lives.
     """
 
     def __init__(
         self,
-        architecture: Architecture,
-        tasks: Mapping[str, TaskSpec],
-        batches: Iterable[Batch],
+        module: nn.Module,
+        measure: Callable[[], Scores],
+        score: Callable[[Metrics], float],
         *,
         best: Path,
         every: int,
-        reference: Metrics | None = None,
         write: Callable[[dict[str, Any]], None] = lambda record: None,
-        device: torch.device | str = "cpu",
     ) -> None:
-        self.architecture, self.tasks, self.batches = architecture, tasks, batches
-        self.best, self.every, self.reference = best, every, reference
-        self.write, self.device = write, device
+        self.module, self.measure, self.score = module, measure, score
+        self.best, self.every, self.write = best, every, write
         self.best_score, self.best_step = float("-inf"), 0
-        self.scores: Scores | None = None
 
     def after_step(self, training: Training) -> None:
         """Evaluate if it is time."""
         if training.step % self.every and training.step != training.steps:
             return
-        scores = evaluate(self.architecture, self.tasks, self.batches, device=self.device)
-        score = selection_score(scores.metrics, self.tasks, self.reference)
+        scores = self.measure()
+        score = self.score(scores.metrics)
         better = score > self.best_score or self.best_step == 0
-        self.scores = scores
         if better:
             self.best_score, self.best_step = score, training.step
-            state = {"step": training.step, "module": self.architecture.state_dict()}
+            state = {"step": training.step, "module": self.module.state_dict()}
             write_atomically(state, self.best)
         self.write(eval_record("val", training.step, scores, score, best=better))
 
     def load_best(self) -> None:
         """Put the best weights into the network."""
-        self.architecture.load_state_dict(read_state(self.best)["module"])
+        self.module.load_state_dict(read_state(self.best)["module"])
 
     def state_dict(self) -> dict[str, Any]:
         """The best so far."""
@@ -160,7 +160,7 @@ def eval_record(
     split: str, step: int, scores: Scores, score: float, *, best: bool
 ) -> dict[str, Any]:
     """One evaluation as a line of the metrics file."""
-    return {
+    record: dict[str, Any] = {
         "kind": "eval",
         "split": split,
         "step": step,
@@ -169,3 +169,4 @@ def eval_record(
         "score": score,
         "best": best,
     }
+    return record if scores.intervals is None else {**record, "intervals": scores.intervals}

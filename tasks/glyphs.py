@@ -57,6 +57,7 @@ class Glyphs(FewShotSuite):
         inner_steps=5,
         eval_inner_steps=5,
         eval_every=100,
+        eps=0.05,
     )
     bounds = (0.0, 1.0)
 

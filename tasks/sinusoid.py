@@ -54,6 +54,7 @@ class Sinusoid(FewShotSuite):
         inner_steps=1,
         eval_inner_steps=10,
         eval_every=500,
+        eps=0.25,
     )
     bounds = INPUTS
 

@@ -23,7 +23,7 @@ from moml.data.suite import Split
 from moml.logging import MetricsLog, Progress
 from moml.loop import fit
 from moml.oracle import Direct
-from moml.run import Run, load_run
+from moml.run import Run, load_multi_task_run
 from moml.weighting import Weighting
 
 _NORMS: dict[str, type[Ball]] = {"Linf": Linf, "L2": L2, "L1": L1}
@@ -37,7 +37,7 @@ def run(argv: Sequence[str]) -> int:
     options = parser.parse_args(list(argv))
     torch.manual_seed(options.seed)
     weighting: Weighting = parser.instantiate(options).weighting
-    victim = load_run(options.run)
+    victim = load_multi_task_run(options.run)
     folder = Path(options.output or f"{options.run}/attack-{options.method}")
     if (folder / "attack.json").exists():
         raise ValueError(f"`output` should be a new folder, found '{folder}' in use.")

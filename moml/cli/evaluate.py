@@ -18,5 +18,8 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("--weights", choices=["best", "last"], default="best")
     options = parser.parse_args(list(argv))
     scores = load_run(options.run, weights=options.weights).evaluate(options.split)
-    print(json.dumps({"losses": scores.losses, "metrics": scores.metrics}, indent=2))
+    found = {"losses": scores.losses, "metrics": scores.metrics}
+    if scores.intervals is not None:
+        found["intervals"] = scores.intervals
+    print(json.dumps(found, indent=2))
     return 0

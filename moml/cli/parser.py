@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import NoneType, UnionType
@@ -30,6 +30,8 @@ class Parser(ArgumentParser):
     """Reports what was expected and found in one sentence, with the nearest valid name."""
 
     given: Sequence[str] = ()
+    builds: type = Trainer  # what the options are arguments of
+    classes: Mapping[str, str] = _CLASSES
 
     def parse(self, argv: Sequence[str]) -> Namespace:
         """Parse, after looking for misspelt names of classes.
@@ -62,8 +64,8 @@ class Parser(ArgumentParser):
 
     def _check_names(self) -> None:
         for key, value in [*_options(self.given), *_configured(self.given)]:
-            if key in _CLASSES and isinstance(value, str) and re.fullmatch(r"\w+", value):
-                known = catalog.names(_CLASSES[key])
+            if key in self.classes and isinstance(value, str) and re.fullmatch(r"\w+", value):
+                known = catalog.names(self.classes[key])
                 if value not in known:
                     raise ValueError(
                         f"`{key}` should be among {', '.join(known)}, or a class path, "
@@ -79,7 +81,7 @@ class Parser(ArgumentParser):
             known = [a.dest for a in self._actions if a.dest]
             return f"There is no option `{name}`.{catalog.hint(name, known)}"
         if "required: suite" in message:
-            suites = ", ".join(catalog.names("suites"))
+            suites = ", ".join(catalog.names(self.classes["suite"]))
             return f"`suite` should be given: one of {suites}, or a class path."
         key = re.search(r'[Kk]ey "([\w.]+)"', message)
         reason = _reason(message)
@@ -88,7 +90,7 @@ class Parser(ArgumentParser):
         if key:
             name = key.group(1)
             values = [v for k, v in [*_options(self.given), *_configured(self.given)] if k == name]
-            expected = _expected(name)
+            expected = _expected(self.builds, name)
             if values and expected:
                 return f"`{name}` should be {expected}, found {values[-1]!r}."
             if reason:
@@ -124,6 +126,15 @@ def completed(config: Namespace) -> Namespace:
 
 def build_trainer(parser: Parser, config: Namespace) -> Trainer:
     """Instantiate the classes of a configuration; the seed is set before any of them is built."""
+    return Trainer(**arguments(parser, config))
+
+
+def arguments(parser: Parser, config: Namespace) -> dict[str, Any]:
+    """What the parser's class is built with.
+
+    Raises:
+        ValueError: If the learning rate is given in the wrong place.
+    """
     import torch
 
     optimizer = config.get("optimizer.init_args.lr")
@@ -135,7 +146,7 @@ def build_trainer(parser: Parser, config: Namespace) -> Trainer:
     torch.manual_seed(config.seed)
     settings = parser.instantiate(config)
     settings.pop("config", None)
-    return Trainer(**vars(settings))
+    return vars(settings)
 
 
 def trainer_from_file(path: Path) -> tuple[Trainer, dict[str, Any]]:
@@ -143,6 +154,12 @@ def trainer_from_file(path: Path) -> tuple[Trainer, dict[str, Any]]:
     parser = train_parser()
     config = parser.parse(["--config", str(path)])
     return build_trainer(parser, config), yaml.safe_load(path.read_text())
+
+
+def command_of(path: Path) -> str:
+    """The command that a run folder's ``config.yaml`` belongs to: ``train`` or ``meta``."""
+    content = yaml.safe_load(path.read_text())
+    return "meta" if isinstance(content, dict) and "objectives" in content else "train"
 
 
 def dump(parser: Parser, config: Namespace) -> str:
@@ -201,9 +218,9 @@ def _configured(argv: Sequence[str]) -> list[tuple[str, Any]]:
     return pairs
 
 
-def _expected(name: str) -> str:
+def _expected(built: type, name: str) -> str:
     """A parameter's type in words; empty if it is not a plain value."""
-    kind: Any = get_type_hints(Trainer.__init__).get(name)
+    kind: Any = get_type_hints(built.__init__).get(name)  # type: ignore[misc]
     kinds = [one for one in get_args(kind) if one is not NoneType] if _is_union(kind) else [kind]
     words = {int: "an integer", float: "a number", list[str]: "a list of names"}
     texts = [

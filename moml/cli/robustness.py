@@ -12,7 +12,7 @@ from jsonargparse import ArgumentParser
 from moml._files import write_json
 from moml.attack import L1, L2, Linf
 from moml.attack.card import MaskedGradients, robustness_card
-from moml.run import load_run
+from moml.run import load_multi_task_run
 
 _NORMS = {"Linf": Linf, "L2": L2, "L1": L1}
 
@@ -22,7 +22,7 @@ def run(argv: Sequence[str]) -> int:
     from moml.report.robustness_page import write_robustness
 
     options = _parser().parse_args(list(argv))
-    trained = load_run(options.run)
+    trained = load_multi_task_run(options.run)
     bounds = None if options.bounds is None else tuple(options.bounds)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MaskedGradients)  # printed below

@@ -5,11 +5,24 @@ from __future__ import annotations
 import signal
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from moml._files import versions, write_json
-from moml.cli.parser import Parser, build_trainer, dump, train_parser, trainer_from_file
-from moml.trainer import Trainer
+from moml.cli.parser import (
+    Parser,
+    build_trainer,
+    command_of,
+    dump,
+    train_parser,
+    trainer_from_file,
+)
+
+
+class Runnable(Protocol):
+    """What `start_run` and `finish_run` take."""
+
+    def run(self, folder: Path, *, resume: bool = False, quiet: bool = False) -> dict[str, Any]:
+        """Train in a folder, from scratch or on."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -23,16 +36,16 @@ def run(argv: Sequence[str]) -> int:
     )
     resumed = resumed_folder(argv)
     if resumed is not None:
-        return _report_outcome(resumed, _resume(resumed, argv))
+        return report_outcome(resumed, _resume(resumed, argv))
     config = parser.parse(argv)
     folder = Path(config.run_dir) if config.run_dir else _fresh_folder(config)
     trainer, text = _prepared(parser, config)
     results = start_run(trainer, text, folder)
-    return _report_outcome(folder, results)
+    return report_outcome(folder, results)
 
 
 def start_run(
-    trainer: Trainer, config: str, folder: Path, *, quiet: bool = False
+    trainer: Runnable, config: str, folder: Path, *, quiet: bool = False, command: str = "train"
 ) -> dict[str, Any]:
     """Make a run folder and train in it.
 
@@ -42,7 +55,7 @@ def start_run(
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise ValueError(
             f"`run_dir` should be a new or empty folder, found '{folder}' in use. "
-            f"Continue it with `moml train --resume {folder}`, or choose another."
+            f"Continue it with `moml {command} --resume {folder}`, or choose another."
         )
     from moml.checkpoint import make_folder
 
@@ -53,7 +66,7 @@ def start_run(
 
 
 def finish_run(
-    trainer: Trainer, folder: Path, *, resume: bool, quiet: bool = False
+    trainer: Runnable, folder: Path, *, resume: bool, quiet: bool = False
 ) -> dict[str, Any]:
     """Train to the end and write the page."""
     from moml.report import write_report
@@ -64,11 +77,9 @@ def finish_run(
     return results
 
 
-def _prepared(parser: Parser, config: Any) -> tuple[Trainer, str]:
+def _prepared(parser: Parser, config: Any) -> tuple[Runnable, str]:
     """The trainer, and the configuration without what belongs to this call only."""
-    settings = config.clone()
-    for key in ("run_dir", "resume", "config"):
-        settings.pop(key, None)
+    settings = run_settings(config)
     plain = train_parser()
     return build_trainer(plain, settings), dump(plain, settings)
 
@@ -83,13 +94,35 @@ def resumed_folder(argv: Sequence[str]) -> Path | None:
     return None
 
 
-def _resume(folder: Path, argv: Sequence[str]) -> dict[str, Any]:
+def run_settings(config: Any) -> Any:
+    """A configuration without what belongs to this call only."""
+    settings = config.clone()
+    for key in ("run_dir", "resume", "config"):
+        settings.pop(key, None)
+    return settings
+
+
+def resumed_config(folder: Path, argv: Sequence[str], *, command: str = "train") -> Path:
+    """The configuration of a run that is to be continued.
+
+    Raises:
+        ValueError: If it is not a run of this command, or there are other options.
+    """
     if len([a for a in argv if a.startswith("--")]) > 1:
         raise ValueError("`resume` should be the only option: the run's own settings apply.")
     path = folder / "config.yaml"
     if not path.exists():
         raise ValueError(f"`resume` should be a run folder, found no config.yaml in '{folder}'.")
-    trainer, _ = trainer_from_file(path)
+    if (found := command_of(path)) != command:
+        raise ValueError(
+            f"`resume` should be a run of `moml {command}`, found one of `moml {found}` in "
+            f"'{folder}'. Continue it with `moml {found} --resume {folder}`."
+        )
+    return path
+
+
+def _resume(folder: Path, argv: Sequence[str]) -> dict[str, Any]:
+    trainer, _ = trainer_from_file(resumed_config(folder, argv))
     return finish_run(trainer, folder, resume=True)
 
 
@@ -103,13 +136,19 @@ def _fresh_folder(config: Any) -> Path:
     return folder
 
 
-def _report_outcome(folder: Path, results: dict[str, Any]) -> int:
+def report_outcome(folder: Path, results: dict[str, Any], *, command: str = "train") -> int:
+    """Say how the run ended; return the exit status."""
     if "stopped" in results:
         name = results["stopped"].split()[0]
-        print(f"Stopped by {results['stopped']}; continue with `moml train --resume {folder}`.")
+        print(f"Stopped by {results['stopped']}; continue with `moml {command} --resume {folder}`.")
         return 128 + int(signal.Signals[name])
+    intervals = results.get("test_intervals", {})
     for task, metrics in results["test"].items():
-        values = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        near = intervals.get(task, {})
+        values = "  ".join(
+            f"{name} {value:.4g}" + (f" ± {near[name]:.2g}" if name in near else "")
+            for name, value in metrics.items()
+        )
         print(f"  test {task}: {values}")
     print(f"Best at step {results['best_step']} (by validation). Page: {folder / 'report.html'}")
     return 0

@@ -30,6 +30,7 @@ class FewShotDefaults:
         eval_inner_steps: Number of those steps on validation and test episodes.
         eval_every: Meta-steps between validations.
         eval_episodes: Validation and test episodes.
+        eps: Radius of the L∞ ball of adversarial queries, in units of the inputs.
     """
 
     steps: int = 1000
@@ -40,6 +41,7 @@ class FewShotDefaults:
     eval_inner_steps: int = 1
     eval_every: int = 100
     eval_episodes: int = 600
+    eps: float = 0.1
 
 
 class FewShotSuite(ABC):

@@ -53,10 +53,19 @@ class Robust(QueryObjective):
         return query.loss(query.predict(worst), query.targets)
 
     def perturbed(self, query: Query) -> Tensor:
-        """The perturbed queries, detached."""
-        return self.attack.perturb(
-            lambda x: query.loss.per_sample(query.frozen(x), query.targets), query.inputs
-        )
+        """The perturbed queries, detached.
+
+        Where adaptation has diverged there is nothing to climb: the queries as they are, whose loss
+        then says so.
+        """
+        try:
+            return self.attack.perturb(
+                lambda x: query.loss.per_sample(query.frozen(x), query.targets), query.inputs
+            )
+        except ValueError:
+            if torch.isfinite(query.loss(query.prediction, query.targets)):
+                raise
+            return query.inputs
 
     def generators(self) -> list[torch.Generator]:
         """The attack's."""

@@ -87,7 +87,7 @@ def _lines_section(run: Run, title: str, curves: Mapping[str, Points]) -> str:
 
 def conflict_section(run: Run) -> str:
     """Cosines between the tasks' gradients over time, or how to get them; empty for one task."""
-    if len(run.tasks) < 2:
+    if len(run.objectives) < 2:
         return ""
     known = [record for record in run.train if "cosines" in record]
     if not known:
@@ -99,7 +99,7 @@ def conflict_section(run: Run) -> str:
         )
     return section(
         "Gradient conflicts",
-        heat_map(known, run.tasks),
+        heat_map(known, run.objectives),
         note="Cosine between the gradients of two tasks. Below zero, a step along one gradient "
         "raises the other task's loss. Sorted by mean, the strongest conflict first.",
     )

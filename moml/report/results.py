@@ -8,7 +8,7 @@ from typing import Any
 
 from moml.report.html import cell, element, escape, facts, section, table
 from moml.report.run import Run
-from moml.report.text import arrow, duration, number, percent, words
+from moml.report.text import arrow, duration, percent, spread, words
 
 
 def fact_tiles(run: Run) -> str:
@@ -49,8 +49,8 @@ def result_section(run: Run) -> str:
             row = [_task(run, task, len(metrics))] if i == 0 else []
             row.append(cell(_metric(run, task, metric)))
             row += [
-                cell(number(_value(split, task, metric)), class_="num")
-                for split in ([val, test] if test else [val])
+                cell(_interval(run, name, _value(split, task, metric), task, metric), class_="num")
+                for name, split in [("val", val), *([("test", test)] if test else [])]
             ]
             rows.append(row)
     return section("Results", table(head, rows), *_delta(run), note=_note(run, bool(test)))
@@ -58,8 +58,18 @@ def result_section(run: Run) -> str:
 
 def _note(run: Run, tested: bool) -> str:
     if tested:
-        return f"Weights of step {run.best_step}, selected on validation data only."
+        ranges = " ± is half a 95 % interval over episodes." if _has_intervals(run) else ""
+        return f"Weights of step {run.best_step}, selected on validation data only.{ranges}"
     return f"The run is unfinished: validation at step {run.best_step}, the best so far."
+
+
+def _has_intervals(run: Run) -> bool:
+    return "test_intervals" in run.results
+
+
+def _interval(run: Run, split: str, value: float | None, task: str, metric: str) -> str:
+    """A number, with its confidence interval where there is one."""
+    return spread(value, _value(run.results.get(f"{split}_intervals", {}), task, metric))
 
 
 def _delta(run: Run) -> list[str]:

@@ -64,6 +64,11 @@ class Run:
         return {chart: list(lines) for chart, lines in found.items()}
 
     @property
+    def objectives(self) -> list[str]:
+        """The tasks that are minimised: evaluation may look at more."""
+        return list(dict.fromkeys(task for r in self.train for task in r.get("losses", {})))
+
+    @property
     def metrics(self) -> list[tuple[str, str]]:
         """Every task and metric, in order."""
         found: dict[tuple[str, str], None] = {}

@@ -1,0 +1,35 @@
+"""Adapting to episodes without learning from them: what meta-evaluation does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from moml.bilevel import InnerSolver, LowerLevel
+from moml.data import EpisodeBatch
+from moml.meta.few_shot import FewShot
+from moml.meta.query import Query
+
+
+def adapted(problem: FewShot, inner: InnerSolver, batch: EpisodeBatch) -> Iterator[Query]:
+    """The adapted networks in front of their query sets: one for all stacked episodes, or each.
+
+    Nothing of the problem changes, and no graph of the lower steps is kept.
+
+    Args:
+        problem: The few-shot problem.
+        inner: How the lower level is solved.
+        batch: Episodes.
+    """
+    omega = {name: p.detach() for name, p in problem.upper_parameters().items()}
+    for episode in problem.episodes(batch):
+        start = problem.lower_init(omega, episode, None)
+        blocks = problem.lower_blocks(episode)
+        lower = LowerLevel(problem, omega, episode.lower, tuple(start), blocks)
+        with torch.enable_grad():
+            leaves = [t.detach().requires_grad_() for t in start.values()]
+            begin = inner.begin(lower, leaves)
+            end = inner.walk(lower, begin, inner.steps, create_graph=False)
+        theta = lower.named([t.detach() for t in end.theta])
+        yield problem.query(theta, omega, episode.upper, inner.steps)

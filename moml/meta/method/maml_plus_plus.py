@@ -1,0 +1,38 @@
+"""MAML++: how to train your MAML."""
+
+from __future__ import annotations
+
+from moml.bilevel import Unrolled
+from moml.meta.method._base import Composition, MetaMethod, Setup, by_gradient
+
+
+class MAMLPlusPlus(MetaMethod):
+    """MAML with multi-step losses, a learnt rate per tensor and step, and norms per step.
+
+    Antoniou, Edwards & Storkey, `How to train your MAML <https://arxiv.org/abs/1810.09502>`_, ICLR
+    2019. Derivatives are of second order from the first step: the paper's first-order phase saves
+    time, which the engine does in other ways. Batch normalisation goes by the batch's own
+    statistics; scales and shifts are per step and not adapted.
+
+    Args:
+        multi_step: Share of the meta-steps over which the objectives look at all lower steps, the
+            earlier ones less and less.
+        step_norms: Keep normalisation layers' scales and shifts per lower step.
+    """
+
+    paper = "Antoniou et al., How to train your MAML, ICLR 2019"
+
+    def __init__(self, *, multi_step: float = 0.15, step_norms: bool = True) -> None:
+        if not 0 <= multi_step <= 1:
+            raise ValueError(f"`multi_step` should be between 0 and 1, found {multi_step}.")
+        self.multi_step, self.step_norms = multi_step, step_norms
+
+    def compose(self, setup: Setup) -> Composition:
+        """All of it at once."""
+        return by_gradient(
+            setup,
+            Unrolled(),
+            rates="layer_step",
+            multi_step=round(self.multi_step * setup.steps),
+            step_norms=self.step_norms,
+        )

@@ -1,0 +1,335 @@
+"""One few-shot run: from settings to a run folder."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from rich.console import Console
+from torch import nn
+
+from moml._files import write_json
+from moml._preflight import positive, usable_device, width_of
+from moml._weights import save_weights
+from moml.bilevel import Bilevel, Compiled
+from moml.callback import Callback
+from moml.checkpoint import Checkpoint, make_folder
+from moml.data import BatchLoader, EpisodeBatch, FewShotSuite, TaskSpec
+from moml.data.stream import LoaderStream
+from moml.data.suite import Split
+from moml.logging import Conflicts, Log, MetricsLog, Progress, TensorBoardLog
+from moml.loop import fit
+from moml.meta import judge
+from moml.meta.method import Composition, MetaMethod, Setup
+from moml.meta_goals import Goals, Norm, Threat
+from moml.optim import GradientStep
+from moml.oracle import Oracle
+from moml.trainer import MakeOptimizer, MakeScheduler, wrap
+from moml.validation import Scores, Validation, eval_record, evaluating
+from moml.weighting import Weighting
+from moml.weighting._normalization import Normalization
+
+
+class MetaTrainer:
+    """Meta-trains a few-shot method for several objectives, selecting on validation episodes.
+
+    Validation and test episodes are fixed lists of classes that training never sees. Selection goes
+    by the mean of the objectives' main metrics, each divided by its typical size and negated where
+    lower is better; test episodes are looked at once, with the weights selected.
+
+    Args:
+        suite: The distribution over episodes.
+        method: How to learn from an episode.
+        weighting: How objectives are traded off.
+        objectives: What adapted networks should be good at: ``clean`` (the suite's loss of the
+            queries), ``robust`` (the same of perturbed queries), ``calibration`` (the Brier score).
+        encoder: A module whose ``out_features`` says what the head gets; the suite's unless given.
+        optimizer: Any PyTorch optimizer of the meta-parameters; its rate is set by
+            ``learning_rate``.
+        scheduler: Any PyTorch scheduler, stepped once per meta-step.
+        learning_rate: Of the meta-parameters; the suite's unless given.
+        steps: Meta-steps; the suite's unless given.
+        meta_batch_size: Episodes per meta-step; the suite's unless given.
+        inner_learning_rate: Of the steps within an episode; the suite's unless given.
+        inner_steps: Number of those steps in training; the suite's unless given.
+        eval_inner_steps: Number of those steps in evaluation; the suite's unless given.
+        eps: Radius of the ball of perturbations, in units of the inputs; the suite's unless given.
+            Where it is given, robustness is measured even if it is no objective.
+        norm: The ball's norm.
+        attack_steps: Gradients per attack in training: 1 for FGSM, more for PGD.
+        eval_attack_steps: Gradients per attack in evaluation, always PGD from a random start.
+        normalize: Gradients are scaled before the weighting sees them.
+        weight_sum: Weights as the method gives them, or rescaled to sum to 1 or to the number of
+            objectives.
+        update_every: Weights are renewed every so many meta-steps.
+        clip_norm: Largest norm of the meta-gradient.
+        compiled: Trace and compile the meta-step: many times faster for small networks, after up to
+            a minute. Only for steps without random draws or conditions: not with attacks.
+        seed: Seed of initialisation, training episodes and attacks.
+        device: Where the network lives.
+        threads: Threads of PyTorch's operations.
+        eval_every: Meta-steps between validations; the suite's unless given.
+        val_episodes: Validation episodes.
+        test_episodes: Test episodes; the suite's number unless given.
+        log_every: Meta-steps between lines of the metrics file.
+        checkpoint_every: Meta-steps between checkpoints.
+        conflicts_every: For weightings that do not look at gradients: form them every so many
+            meta-steps to record their conflict.
+    """
+
+    def __init__(
+        self,
+        suite: FewShotSuite,
+        method: MetaMethod,
+        weighting: Weighting,
+        *,
+        objectives: list[str] | None = None,
+        encoder: nn.Module | None = None,
+        optimizer: MakeOptimizer = torch.optim.Adam,
+        scheduler: MakeScheduler | None = None,
+        learning_rate: float | None = None,
+        steps: int | None = None,
+        meta_batch_size: int | None = None,
+        inner_learning_rate: float | None = None,
+        inner_steps: int | None = None,
+        eval_inner_steps: int | None = None,
+        eps: float | None = None,
+        norm: Norm = "Linf",
+        attack_steps: int = 1,
+        eval_attack_steps: int = 10,
+        normalize: Normalization = "none",
+        weight_sum: Literal["as_is", "one", "tasks"] = "as_is",
+        update_every: int = 1,
+        clip_norm: float | None = None,
+        compiled: bool = False,
+        seed: int = 0,
+        device: str = "cpu",
+        threads: int = 1,
+        eval_every: int | None = None,
+        val_episodes: int = 150,
+        test_episodes: int | None = None,
+        log_every: int = 20,
+        checkpoint_every: int = 100,
+        conflicts_every: int | None = None,
+    ) -> None:
+        torch.set_num_threads(positive("threads", threads))
+        self.device = usable_device(device)
+        self.suite, self.suite_name, defaults = suite, type(suite).__name__, suite.defaults
+        self.target, self.spec = only_task(suite)
+        self.steps = positive("steps", defaults.steps if steps is None else steps)
+        size = defaults.meta_batch_size if meta_batch_size is None else meta_batch_size
+        self.meta_batch_size = positive("meta_batch_size", size)
+        self.eval_every = positive(
+            "eval_every", defaults.eval_every if eval_every is None else eval_every
+        )
+        tested = defaults.eval_episodes if test_episodes is None else test_episodes
+        self.episodes = {
+            "val": positive("val_episodes", val_episodes),
+            "test": positive("test_episodes", tested),
+        }
+        self.log_every = positive("log_every", log_every)
+        self.checkpoint_every = positive("checkpoint_every", checkpoint_every)
+        self.conflicts_every = conflicts_every
+        self.seed, self.clip_norm = seed, clip_norm
+        self.learning_rate = defaults.learning_rate if learning_rate is None else learning_rate
+        self.inner_learning_rate = (
+            defaults.inner_learning_rate if inner_learning_rate is None else inner_learning_rate
+        )
+        self.inner_steps = positive(
+            "inner_steps", defaults.inner_steps if inner_steps is None else inner_steps
+        )
+        self.eval_inner_steps = positive(
+            "eval_inner_steps",
+            defaults.eval_inner_steps if eval_inner_steps is None else eval_inner_steps,
+        )
+        threat = Threat.of(
+            suite,
+            eps=eps,
+            norm=norm,
+            steps=positive("attack_steps", attack_steps),
+            eval_steps=positive("eval_attack_steps", eval_attack_steps),
+            seed=seed,
+        )
+        names = ["clean"] if objectives is None else objectives
+        self.goals = Goals(names, self.spec, threat, judge_robustness=eps is not None)
+        self.make_optimizer, self.make_scheduler = optimizer, scheduler
+        self.method, self.method_name = method, type(method).__name__
+        self.weighting_name = type(weighting).__name__
+        self.weighting = wrap(weighting, normalize, weight_sum, update_every)
+        torch.manual_seed(seed)
+        encoder = suite.encoder() if encoder is None else encoder
+        head = suite.head(width_of(encoder))
+        self.network = nn.Sequential(OrderedDict(encoder=encoder, head=head)).to(self.device)
+        self.composition = self._compose()
+        self.oracle = self._oracle(compiled)
+
+    # Pieces ------------------------------------------------------------------------------------
+
+    def _compose(self) -> Composition:
+        """What the method makes of the network and the objectives."""
+        return self.method.compose(
+            Setup(
+                network=self.network,
+                loss=self.spec.loss,
+                target=self.target,
+                objectives=self.goals.objectives(),
+                inner_lr=self.inner_learning_rate,
+                inner_steps=self.inner_steps,
+                eval_inner_steps=self.eval_inner_steps,
+                steps=self.steps,
+            )
+        )
+
+    def _oracle(self, compiled: bool) -> Oracle:
+        """The method's, compiled if asked for."""
+        oracle = self.composition.oracle
+        if not compiled:
+            return oracle
+        if not isinstance(oracle, Bilevel):
+            raise ValueError(
+                f"`compiled` should be off with {self.method_name}, found it on. "
+                "It has no lower level to speed up."
+            )
+        return Compiled(oracle)
+
+    @property
+    def module(self) -> nn.Module:
+        """The network with everything learnt beside it."""
+        return self.composition.problem.module
+
+    def updater(self) -> GradientStep:
+        """The optimizer on all meta-parameters."""
+        parameters = [p for _, p in self.composition.problem.trainable()]
+        optimizer = self.make_optimizer(parameters)
+        for group in optimizer.param_groups:
+            group["lr"] = self.learning_rate
+        return GradientStep(optimizer, scheduler=self.make_scheduler, clip_norm=self.clip_norm)
+
+    def loader(self, split: Split) -> BatchLoader[EpisodeBatch]:
+        """Meta-batches of a split."""
+        return self.suite.episodes(
+            split,
+            meta_batch_size=self.meta_batch_size,
+            seed=self.seed,
+            count=self.episodes.get(split),
+        )
+
+    def evaluate(self, split: Literal["val", "test"]) -> Scores:
+        """Losses and metrics of adapted networks, with intervals over episodes."""
+        with evaluating(self.module):
+            found = judge(
+                self.composition.adapt,
+                self.loader(split),
+                self.goals.measures(),
+                device=self.device,
+            )
+        return Scores(
+            {name: one.loss for name, one in found.items()},
+            {name: one.metrics for name, one in found.items()},
+            {name: one.intervals for name, one in found.items()},
+        )
+
+    # Running -----------------------------------------------------------------------------------
+
+    def run(self, folder: Path, *, resume: bool = False, quiet: bool = False) -> dict[str, Any]:
+        """Meta-train, select on validation episodes, test the best weights, write the folder.
+
+        Args:
+            folder: The run folder.
+            resume: Continue from its last checkpoint.
+            quiet: Print nothing while training.
+
+        Returns:
+            The results, also in ``results.json``; with key ``"stopped"`` if a signal came.
+        """
+        make_folder(folder)
+        checkpoint = Checkpoint(folder / "checkpoints", every=self.checkpoint_every, resume=resume)
+        logs: list[Log] = [
+            MetricsLog(folder / "metrics.jsonl", every=self.log_every),
+            TensorBoardLog(folder / "tensorboard", every=self.log_every),
+            Progress(console=Console(quiet=True) if quiet else None),
+        ]
+
+        def write(record: dict[str, Any]) -> None:
+            for log in logs:
+                log.write(record)
+
+        validation = Validation(
+            self.module,
+            lambda: self.evaluate("val"),
+            self.goals.score,
+            best=checkpoint.folder / "best.pt",
+            every=self.eval_every,
+            write=write,
+        )
+        callbacks: list[Callback] = [*logs, validation]
+        if self.conflicts_every is not None:
+            callbacks.append(Conflicts(positive("conflicts_every", self.conflicts_every)))
+        started = time.process_time()
+        history = fit(
+            self.composition.problem,
+            self.oracle,
+            self.weighting,
+            self.updater(),
+            LoaderStream(self.loader("train"), device=self.device),
+            steps=self.steps,
+            callbacks=callbacks,
+            checkpoint=checkpoint,
+        )
+        if history.stopped:
+            return {"stopped": history.stopped}
+        seconds = time.process_time() - started
+        save_weights(self.module, folder / "weights.safetensors")
+        validation.load_best()
+        save_weights(self.module, folder / "best.safetensors")
+        val, test = self.evaluate("val"), self.evaluate("test")
+        score = self.goals.score(test.metrics)
+        write(eval_record("test", validation.best_step, test, score, best=True))
+        results = self._facts() | {
+            "best_step": validation.best_step,
+            "val_score": self.goals.score(val.metrics),
+            "val": val.metrics,
+            "test": test.metrics,
+            "val_intervals": val.intervals,
+            "test_intervals": test.intervals,
+            "cpu_seconds": round(seconds, 2),
+        }
+        write_json(folder / "results.json", results)
+        return results
+
+    def _facts(self) -> dict[str, Any]:
+        """What results hold besides numbers found."""
+        measures = self.goals.measures()
+        several = len(self.goals.names) > 1
+        return {
+            "suite": self.suite_name,
+            "method": self.method_name,
+            "weighting": self.weighting_name,
+            "label": self.method_name + (f", {self.weighting_name}" if several else ""),
+            "objectives": list(self.goals.names),
+            "seed": self.seed,
+            "steps": self.steps,
+            "learning_rate": self.learning_rate,
+            "eps": self.goals.threat.ball.eps,
+            "main": {name: measure.main for name, measure in measures.items()},
+            "units": dict.fromkeys(measures, ""),
+            "higher_is_better": {n: dict(m.higher_is_better) for n, m in measures.items()},
+            "delta_percent": None,
+        }
+
+
+def only_task(suite: FewShotSuite) -> tuple[str, TaskSpec]:
+    """Name and specification of what a few-shot suite predicts.
+
+    Raises:
+        ValueError: If it is not one thing.
+    """
+    if len(suite.tasks) != 1:
+        raise ValueError(
+            f"`suite` should predict one thing, found {', '.join(suite.tasks)}. "
+            "Several objectives of a few-shot learner are of the same prediction."
+        )
+    return next(iter(suite.tasks.items()))
