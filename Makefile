@@ -4,11 +4,12 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help setup demo test lint format bench docs clean
+.PHONY: help setup demo test test-slow lint format bench docs clean
 
 help:
 	@echo "make demo    compare weightings on real data and write one page (minutes)"
 	@echo "make test    run the test suite"
+	@echo "make test-slow  run the tests that take minutes each"
 	@echo "make lint    ruff and mypy"
 	@echo "make format  let ruff format the code"
 	@echo "make bench   step and solver benchmarks (docs/benchmarks.md)"
@@ -34,6 +35,9 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow
 
 lint: $(READY)
 	$(BIN)/ruff check

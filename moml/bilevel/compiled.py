@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -34,7 +34,9 @@ class Compiled(Oracle):
         backend: Of `torch.compile`; with ``None`` the traced graph runs as it is.
 
     Raises:
-        ValueError: If a step looks at values (attacks that stop early do) or keeps state.
+        ValueError: If a step looks at values (attacks that stop early do) or keeps state, or if the
+            compiler's result is not that of the traced graph: it is compared once, since second
+            derivatives of convolutions are compiled wrongly by some versions of PyTorch.
     """
 
     def __init__(self, oracle: Bilevel, *, backend: str | None = "inductor") -> None:
@@ -107,9 +109,21 @@ class Compiled(Oracle):
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # the compiler's, about its own parts
             function = torch.compile(traced, backend=self.backend, dynamic=False)
-            function(*arguments)
+            _agree(function(*arguments), traced(*arguments))
         return function
 
     def advance(self, problem: Any) -> None:
         """Count the step."""
         problem.advance()
+
+
+def _agree(compiled: Sequence[Tensor], traced: Sequence[Tensor]) -> None:
+    """Whether the compiler kept the numbers, up to rounding."""
+    for found, expected in zip(compiled, traced, strict=True):
+        tolerance = torch.finfo(expected.dtype).eps ** 0.5 * (1 + float(expected.norm()))
+        if not float((found - expected).norm()) <= tolerance:
+            raise ValueError(
+                "The compiled step should give the numbers of the traced one, found a difference "
+                f"of {float((found - expected).norm()):.2g} in {float(expected.norm()):.2g}: the "
+                "compiler is wrong for this network. Use `backend=None`, or no Compiled."
+            )
