@@ -47,9 +47,10 @@ class UW(LossWeighting):
         """Losses over twice their variance plus half the log-variance, of the tasks present."""
         log_variances = self._present(tasks)
         losses = losses.detach().to(log_variances)
-        return (0.5 * torch.exp(-log_variances) * losses + 0.5 * log_variances).sum()
+        return torch.add(torch.exp(-log_variances) @ losses, log_variances.sum()) / 2
 
     def _present(self, tasks: Tensor | None) -> Tensor:
         self._check_bound()
         log_variances = self.log_variances.double()
-        return log_variances if tasks is None else log_variances[tasks]
+        everyone = tasks is None or len(tasks) == len(self.names)  # spares an indexed gradient
+        return log_variances if everyone else log_variances[tasks]
