@@ -62,19 +62,11 @@ class OneDelta(Ascent):
 
     def gradient(self, losses: Tensor, reached: Tensor | None, x: Tensor) -> Tensor:
         """The weighted sum of the tasks' gradients, sample by sample; a backward pass per task."""
-        last = losses.shape[1] - 1
         rows = torch.stack(
-            [input_gradient(losses[:, t].sum(), x, retain_graph=True) for t in range(last + 1)], 1
-        ).flatten(2)  # (B, T, D)
+            [input_gradient(loss.sum(), x, retain_graph=True) for loss in losses.unbind(1)], dim=1
+        )  # (B, T, ...)
         open_ = self._open(losses, reached)
-        kept = torch.arange(len(x), device=x.device)
-        if len(losses) < len(x):  # some samples are done and have no loss here
-            kept = rows.flatten(1).any(1).nonzero()[:, 0]
-            if len(kept) < len(losses):  # some gradients vanish: who is who cannot be told
-                return input_gradient((losses * open_).sum(), x)
-        total = torch.zeros_like(x)
-        total[kept] = self._combined(rows[kept], losses.detach(), open_).reshape(x[kept].shape)
-        return total
+        return self._combined(rows.flatten(2), losses.detach(), open_).reshape(x.shape)
 
     def _open(self, losses: Tensor, reached: Tensor | None) -> Tensor:
         """Tasks that take part, bools ``(B, T)``; all of them where all are fooled."""
