@@ -56,6 +56,7 @@ def run_one_delta(job: Job, out: Path) -> dict[str, Any]:
             "max-min (L2)": OneDelta(ball=L2(1.0), goal_mask=False),
             "max-min (L1 dual)": OneDelta(ball=ball, goal_mask=False),
             "goal mask, sum": OneDelta(EW(), ball=ball, unit=False),
+            "hard goal mask, sum, unit gradients": OneDelta(EW(), ball=ball, hold=0.0),
             "goal mask, sum, unit gradients": OneDelta(EW(), ball=ball),
             "goal mask, max-min (L2)": OneDelta(ball=L2(1.0)),
             "goal mask, max-min (L1 dual)": OneDelta(ball=ball),

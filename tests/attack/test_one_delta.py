@@ -138,15 +138,17 @@ def test_max_min_for_l2_is_mgda_on_unit_gradients():
     torch.testing.assert_close(*found)
 
 
-def test_a_task_that_is_fooled_has_no_say():
+@pytest.mark.parametrize("hold", [0.0, 0.25])
+def test_a_task_that_is_fooled_has_little_say(hold):
     losses = torch.zeros(2, 2, requires_grad=True)
     x = torch.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
     losses = x * torch.tensor([1.0, 5.0])  # task t's gradient is entry t
     reached = torch.tensor([[True, False], [False, False]])
-    found = OneDelta(EW(), ball=Linf(0.1), unit=False).gradient(losses, reached, x)
-    assert torch.equal(found, torch.tensor([[0.0, 5.0], [1.0, 5.0]]))
+    ascent = OneDelta(EW(), ball=Linf(0.1), unit=False, hold=hold)
+    found = ascent.gradient(losses, reached, x)
+    assert torch.equal(found, torch.tensor([[hold, 5.0], [1.0, 5.0]]))
     all_there = torch.ones(2, 2, dtype=torch.bool)
-    found = OneDelta(EW(), ball=Linf(0.1), unit=False).gradient(losses, all_there, x)
+    found = ascent.gradient(losses, all_there, x)
     assert torch.equal(found, torch.tensor([[1.0, 5.0], [1.0, 5.0]]))  # all take part again
 
 
@@ -175,6 +177,8 @@ def test_a_gradient_that_vanishes_has_no_say():
 def test_what_cannot_work_is_said():
     with pytest.raises(ValueError, match="`ball` should be Linf or L2 for the max-min direction"):
         OneDelta(ball=L1(1.0))
+    with pytest.raises(ValueError, match="`hold` should be in"):
+        OneDelta(EW(), ball=Linf(0.1), hold=1.5)
     ascent = OneDelta(GradientNormalization(MGDA()), ball=Linf(0.1))
     with pytest.raises(ValueError, match="`weighting` should be a LossWeighting or Gramian"):
         fooled(ascent)
