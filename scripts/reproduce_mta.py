@@ -28,7 +28,7 @@ from mta.costs import timings
 from mta.jobs import Job, compute, tuned
 from mta.protocol import FULL, SETTINGS, SMOKE, Scale, seeds_of
 from mta.report import fill, write
-from mta.tables import cost_grid, one_delta_grid, overview_grid, setting_grid
+from mta.tables import cost_grid, one_delta_grid, opposed_grid, overview_grid, setting_grid
 
 
 def main() -> None:
@@ -51,9 +51,12 @@ def main() -> None:
     grids = [setting_grid(s, scale, rates[s], out) for s in scale.settings]
     grids.insert(0, overview_grid(scale, rates, out))
     if not options.generators_only:
-        compute([Job("one", scale, seed=i) for i in range(min(3, scale.seeds))], out, options.jobs)
+        jobs = [Job("one", scale, seed=i) for i in range(min(3, scale.seeds))]
+        jobs += [Job("opposed", scale, seed=i) for i in range(scale.seeds)]
+        compute(jobs, out, options.jobs)
         numbers = (2, 3) if options.smoke else (2, 3, 5, 10)
-        grids += [one_delta_grid(scale, out), cost_grid(timings(scale.images, numbers))]
+        grids += [one_delta_grid(scale, out), opposed_grid(scale, out)]
+        grids += [cost_grid(timings(scale.images, numbers))]
     write(scale, rates, grids, out)
     if options.docs:
         fill(options.docs, grids)

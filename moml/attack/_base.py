@@ -115,7 +115,7 @@ def inside(x_adv: Tensor, x: Tensor, *, ball: Ball, bounds: Bounds | None) -> Te
         return x + ball.project(x_adv - x)
     low, high = bounds
     box = (low - x, high - x) if ball.sparse else None
-    return (x + ball.project(x_adv - x, box=box)).clamp(low, high)
+    return (x + ball.project(x_adv - x, box=box)).clamp_(low, high)
 
 
 def check_bounds(x: Tensor, bounds: Bounds | None) -> None:

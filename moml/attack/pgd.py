@@ -95,7 +95,9 @@ class PGD(Climbing):
                     return result
                 rows, x, x_adv, goal = rows[kept], x[kept], x_adv[kept], goal.select(kept)
             gradient = now.gradient(self.ascent, kept)
-            step = self.step_size * self._direction(gradient, x_adv)
-            x_adv = self._inside(x_adv + step, x)
+            direction = self._direction(gradient, x_adv)
+            x_adv = self._inside(torch.add(x_adv, direction, alpha=self.step_size), x)
+        if len(rows) == len(result):
+            return x_adv
         result[rows] = x_adv
         return result

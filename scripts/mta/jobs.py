@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from mta.attacks import run_attacks
-from mta.one_delta import run_one_delta
+from mta.one_delta import run_one_delta, run_opposed
 from mta.protocol import TUNED, VALIDATION_SEED, Scale
 from mta.training import run_generator
 
@@ -39,9 +39,13 @@ class Job:
 def execute(job: Job, out: Path) -> None:
     """Compute and write, whole or not at all."""
     torch.set_num_threads(1)
-    result = {"generator": run_generator, "attack": run_attacks, "one": run_one_delta}[job.kind](
-        job, out
-    )
+    runs = {
+        "generator": run_generator,
+        "attack": run_attacks,
+        "one": run_one_delta,
+        "opposed": run_opposed,
+    }
+    result = runs[job.kind](job, out)
     path = job.path(out)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".draft")
