@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -11,20 +12,28 @@ from torch import Tensor
 class Ascent(ABC):
     """Says which gradient a perturbation follows when there are several losses."""
 
+    uses_goals: ClassVar[bool] = True
+    """Whether it looks at where goals are reached; if not, attacks may not look either."""
+
     @abstractmethod
     def gradient(self, losses: Tensor, reached: Tensor | None, x: Tensor) -> Tensor:
         """The gradient to follow, shaped like ``x``.
 
+        All samples of a step are there, also those whose every goal is reached; what is given for
+        them is not used.
+
         Args:
             losses: ``(B, T)``, part of the graph of ``x``; ``T`` is 1 for a single loss.
             reached: Where the goal is reached, bools ``(B, T)``, if there is one.
-            x: The leaf to differentiate with respect to. Only `torch.autograd.grad` may be used:
-                nothing may be written to the ``.grad`` of a parameter.
+            x: The leaf ``(B, ...)`` to differentiate with respect to. Only `torch.autograd.grad`
+                may be used: nothing may be written to the ``.grad`` of a parameter.
         """
 
 
 class TotalLoss(Ascent):
     """The gradient of the sum of all losses."""
+
+    uses_goals = False
 
     def gradient(self, losses: Tensor, reached: Tensor | None, x: Tensor) -> Tensor:
         """One backward pass."""

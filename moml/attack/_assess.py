@@ -26,6 +26,13 @@ class Assessment(NamedTuple):
             return torch.zeros(len(self.losses), dtype=torch.bool, device=self.losses.device)
         return self.reached.all(1)
 
+    def unfinished(self) -> Tensor | None:
+        """Indices of the other samples; ``None`` if that is all of them."""
+        if self.reached is None:
+            return None
+        left = (~self.reached.all(1)).nonzero()[:, 0]
+        return None if len(left) == len(self.losses) else left
+
     @property
     def total(self) -> Tensor:
         """Sum of the losses of each sample, detached, ``(B,)``."""
@@ -37,13 +44,10 @@ class Assessment(NamedTuple):
         Raises:
             ValueError: If it is not finite or there is none.
         """
-        if kept is None:
-            gradient = ascent.gradient(self.losses, self.reached, self.leaf)
-        else:
-            reached = None if self.reached is None else self.reached[kept]
-            gradient = ascent.gradient(self.losses[kept], reached, self.leaf)[kept]
-        _check_finite(gradient.detach(), "gradient of `loss`")
-        return gradient.detach()
+        gradient = ascent.gradient(self.losses, self.reached, self.leaf).detach()
+        gradient = gradient if kept is None else gradient[kept]
+        _check_finite(gradient, "gradient of `loss`")
+        return gradient
 
 
 def assess(goal: Objective, x: Tensor) -> Assessment:

@@ -79,9 +79,8 @@ class Attack(ABC):
         """Perturbed inputs; ``x`` is detached, valid and not empty, gradients are enabled."""
 
     def _inside(self, x_adv: Tensor, x: Tensor) -> Tensor:
-        """Into the ball around ``x``, then into the bounds, which lie no further away."""
-        x_adv = x + self.ball.project(x_adv - x)
-        return x_adv if self.bounds is None else x_adv.clamp(*self.bounds)
+        """Into the ball around ``x`` and the bounds."""
+        return inside(x_adv, x, ball=self.ball, bounds=self.bounds)
 
     def _start(self, x: Tensor) -> Tensor:
         """A random point of the ball around ``x``, within the bounds."""
@@ -108,6 +107,15 @@ class Attack(ABC):
                 "Both speak of the data before normalisation."
             )
         check_bounds(x, self.bounds)
+
+
+def inside(x_adv: Tensor, x: Tensor, *, ball: Ball, bounds: Bounds | None) -> Tensor:
+    """Into the ball around ``x``, then into the bounds, which lie no further away."""
+    if bounds is None:
+        return x + ball.project(x_adv - x)
+    low, high = bounds
+    box = (low - x, high - x) if ball.sparse else None
+    return (x + ball.project(x_adv - x, box=box)).clamp_(low, high)
 
 
 def check_bounds(x: Tensor, bounds: Bounds | None) -> None:

@@ -65,6 +65,10 @@ class ModelObjective(Objective):
             return self._against(target[kept])
         return self._against({name: one[kept] for name, one in target.items()})
 
+    def without_goal(self) -> ModelObjective:
+        """The losses alone."""
+        return ModelObjective(self.victim, self.target, loss=self.loss)
+
     def held(self) -> AbstractContextManager[None]:
         """The model in evaluation mode."""
         return self.victim.held()

@@ -38,6 +38,10 @@ class Objective(ABC):
     def select(self, kept: Tensor) -> Objective:
         """The same for some of the samples, given by their indices."""
 
+    @abstractmethod
+    def without_goal(self) -> Objective:
+        """The same losses and nothing else, for attacks that do not look where they are."""
+
     def held(self) -> AbstractContextManager[None]:
         """A context around a whole attack."""
         return nullcontext()
@@ -93,6 +97,10 @@ class _Closures(Objective):
         """Remember which samples remain."""
         kept = kept if self.kept is None else self.kept[kept]
         return _Closures(self.loss, self.success, self.batch, kept)
+
+    def without_goal(self) -> Objective:
+        """The loss alone."""
+        return _Closures(self.loss, None, self.batch, self.kept)
 
     def held(self) -> AbstractContextManager[None]:
         """As the objective inside wants it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -164,7 +163,7 @@ def _judged(
         zero_gradients=judge.zero_gradients(),
         plain=float(scores["PGD-10"].mean()),
         scale_free=float(free.mean()),
-        curve=[_point(judge, _resized(ball, k * ball.eps), options) for k in curve],
+        curve=[_point(judge, ball.resized(k * ball.eps), options) for k in curve],
         flags=[],
     )
     return replace(card, flags=_flags(card)), found["PGD-50"]
@@ -181,13 +180,6 @@ def _run(attacks: list[tuple[Attack, Objective]], x: Tensor) -> Tensor:
 def _point(judge: Judge, ball: Ball, options: dict[str, Any]) -> tuple[float, float]:
     attack = PGD(ball, steps=20, **options)
     return ball.eps, float(judge.scores(attack.perturb(judge.scale_free(), judge.x)).mean())
-
-
-def _resized(ball: Ball, eps: float) -> Ball:
-    """The same ball with another radius."""
-    other = copy.copy(ball)
-    other.eps = eps
-    return other
 
 
 def _flags(card: TaskCard) -> list[str]:

@@ -8,12 +8,13 @@ from torch import Tensor
 from moml.attack._answer import Answer
 from moml.attack._ascent import Ascent
 from moml.attack._assess import assess
-from moml.attack._base import Attack, Bounds
+from moml.attack._base import Bounds
+from moml.attack._climbing import Climbing
 from moml.attack._objective import Objective
 from moml.attack.ball import Ball
 
 
-class PGD(Attack):
+class PGD(Climbing):
     r""":math:`x \leftarrow \Pi(x + \alpha\, \mathrm{steepest}(\nabla \ell(x)))`, several times.
 
     Madry, Makelov, Schmidt, Tsipras, Vladu, `Towards deep learning models resistant to adversarial
@@ -52,52 +53,51 @@ class PGD(Attack):
         ascent: Ascent | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(ball, bounds=bounds, ascent=ascent, seed=seed)
-        if steps < 1 or restarts < 1:
-            raise ValueError(
-                f"`steps` and `restarts` should be at least 1, found {steps} and {restarts}."
-            )
+        super().__init__(
+            ball, steps=steps, restarts=restarts, early_stop=early_stop,
+            bounds=bounds, ascent=ascent, seed=seed,
+        )  # fmt: skip
         if restarts > 1 and not random_start:
             raise ValueError(
                 f"`restarts` should be 1 without a random start, found {restarts}: "
                 "all runs would be the same."
             )
-        self.steps, self.restarts = steps, restarts
         self.step_size = 2.5 * ball.eps / steps if step_size is None else step_size
         if self.step_size <= 0 < ball.eps:
             raise ValueError(f"`step_size` should be positive, found {step_size}.")
-        self.random_start, self.early_stop = random_start, early_stop
+        self.random_start = random_start
 
     def _perturb(self, goal: Objective, x: Tensor) -> Tensor:
-        if self.restarts == 1:
-            return self._climb(goal, x, self._start(x) if self.random_start else x)
-        answer = Answer(x)
-        for _ in range(self.restarts):
-            start = self._start(x)  # for all samples: draws do not depend on who is done
-            kept = answer.open() if self.early_stop else torch.arange(len(x), device=x.device)
-            if len(kept) == 0:
-                break
-            part = goal.select(kept)
-            found = self._climb(part, x[kept], start[kept])
-            with torch.no_grad():
-                last = assess(part, found)
-            answer.offer(kept, found, last.total, last.done)
-        return answer.x
+        if self.restarts > 1:
+            return super()._perturb(goal, x)
+        return self._last(goal, x, self._start(x) if self.random_start else x)
 
-    def _climb(self, goal: Objective, x: Tensor, start: Tensor) -> Tensor:
-        """One run: the last iterate of every sample, or the first that reached the goal."""
+    def _climb(
+        self, goal: Objective, rows: Tensor, x: Tensor, start: Tensor, answer: Answer
+    ) -> None:
+        x_adv = self._last(goal, x, start)
+        with torch.no_grad():
+            last = assess(goal, x_adv)
+        answer.offer(rows, x_adv, last.total, last.done)
+
+    def _last(self, goal: Objective, x: Tensor, start: Tensor) -> Tensor:
+        """The last iterate of every sample, or the first that reached the goal."""
         result, rows = start.clone(), torch.arange(len(x), device=x.device)
         x_adv = start
+        if not (self.early_stop or self.ascent.uses_goals):
+            goal = goal.without_goal()
         for _ in range(self.steps):
-            now, kept = assess(goal, x_adv), None
-            if self.early_stop and now.reached is not None and (done := now.done).any():
-                result[rows[done]] = x_adv[done]
-                kept = (~done).nonzero()[:, 0]
-                rows, x, x_adv, goal = rows[kept], x[kept], x_adv[kept], goal.select(kept)
+            now = assess(goal, x_adv)
+            kept = now.unfinished() if self.early_stop else None
+            if kept is not None:
+                result[rows] = x_adv  # of those that go on it is not the last one
                 if len(kept) == 0:
                     return result
+                rows, x, x_adv, goal = rows[kept], x[kept], x_adv[kept], goal.select(kept)
             gradient = now.gradient(self.ascent, kept)
-            step = self.step_size * self._direction(gradient, x_adv)
-            x_adv = self._inside(x_adv + step, x)
+            direction = self._direction(gradient, x_adv)
+            x_adv = self._inside(torch.add(x_adv, direction, alpha=self.step_size), x)
+        if len(rows) == len(result):
+            return x_adv
         result[rows] = x_adv
         return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,8 @@ def run(argv: Sequence[str]) -> int:
     ball = _NORMS[options.norm](options.eps)
     judges = _judges(victim, options.split, options.samples)
     perturbed = {"noise": _noise(judges, ball, options), "PGD-10": _pgd(judges, ball, options)}
-    perturbed[options.method] = _perturbed(victim, judges, ball, weighting, options, folder)
+    attempt = _Attempt(victim, judges, ball, weighting, options, folder)
+    perturbed[options.method] = _perturbed(attempt)
     scores = {
         task: {"score": judge.score_name, "clean": _mean(judge, judge.x)}
         | {name: _mean(judge, inputs[task]) for name, inputs in perturbed.items()}
@@ -59,38 +61,38 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def _perturbed(
-    victim: Run,
-    judges: Mapping[str, Judge],
-    ball: Ball,
-    weighting: Weighting,
-    options: Any,
-    folder: Path,
-) -> dict[str, Tensor]:
+@dataclass(frozen=True)
+class _Attempt:
+    """What every method works with."""
+
+    victim: Run
+    judges: Mapping[str, Judge]
+    ball: Ball
+    weighting: Weighting
+    options: Any
+    folder: Path
+
+
+def _perturbed(attempt: _Attempt) -> dict[str, Tensor]:
     """Inputs of every task, perturbed by the method asked for."""
+    options, ball = attempt.options, attempt.ball
     if options.method in ("MTA", "GAP"):
-        return _generated(victim, judges, ball, weighting, options, folder)
+        return _generated(attempt)
     if options.method == "UAP":
-        return _universal(victim, judges, ball, options)
+        return _universal(attempt)
     attack = {
         "FGSM": lambda: FGSM(ball),
         "PGD": lambda: PGD(ball, steps=options.steps, seed=options.seed),
         "APGD": lambda: APGD(ball, steps=options.steps, seed=options.seed),
     }[options.method]
-    return {task: attack().perturb(_goal(j, options), j.x) for task, j in judges.items()}
+    return {task: attack().perturb(_goal(j, options), j.x) for task, j in attempt.judges.items()}
 
 
-def _generated(
-    victim: Run,
-    judges: Mapping[str, Judge],
-    ball: Ball,
-    weighting: Weighting,
-    options: Any,
-    folder: Path,
-) -> dict[str, Tensor]:
+def _generated(attempt: _Attempt) -> dict[str, Tensor]:
     """Train MTA or separate generators; one forward pass then perturbs."""
     from safetensors.torch import save_model
 
+    victim, judges, options = attempt.victim, attempt.judges, attempt.options
     shape = next(iter(judges.values())).x.shape[1:]
     if len(shape) != 3:
         raise ValueError(
@@ -99,7 +101,7 @@ def _generated(
         )
     network = _network(options, list(judges), shape[0])
     universal = tuple(shape) if options.universal else None
-    generator = Generator(network, ball=ball, universal=universal, seed=options.seed)
+    generator = Generator(network, ball=attempt.ball, universal=universal, seed=options.seed)
     generator.to(victim.trainer.device)
     aims = {task: _aim(judge, options) for task, judge in judges.items()}
     problem = MTA(generator, aims)
@@ -107,14 +109,14 @@ def _generated(
     fit(
         problem,
         Direct(),
-        weighting,
+        attempt.weighting,
         torch.optim.Adam(generator.parameters(), lr=options.learning_rate, betas=(0.5, 0.999)),
         LoaderStream(loader, device=victim.trainer.device),
         steps=options.steps,
-        callbacks=[MetricsLog(folder / "metrics.jsonl", every=20), Progress()],
-        checkpoint=Checkpoint(folder / "checkpoints", resume=True),
+        callbacks=[MetricsLog(attempt.folder / "metrics.jsonl", every=20), Progress()],
+        checkpoint=Checkpoint(attempt.folder / "checkpoints", resume=True),
     )
-    save_model(generator, str(folder / "generator.safetensors"))
+    save_model(generator, str(attempt.folder / "generator.safetensors"))
     generator.eval()
     with torch.no_grad():
         return {task: generator({task: j.x}, [task])[task] for task, j in judges.items()}
@@ -131,18 +133,17 @@ def _decoder(channels: int) -> Any:
     return lambda width: ImageDecoder(width, channels)
 
 
-def _universal(
-    victim: Run, judges: Mapping[str, Judge], ball: Ball, options: Any
-) -> dict[str, Tensor]:
+def _universal(attempt: _Attempt) -> dict[str, Tensor]:
     """One perturbation per task, learnt on training data."""
-    training = _judges(victim, "train", options.train_samples)
+    options = attempt.options
+    training = _judges(attempt.victim, "train", options.train_samples)
     found = {}
     for task, judge in training.items():
         parts = torch.arange(len(judge.x), device=judge.x.device).split(options.batch_size)
         goal = _goal(judge, options)
-        learner = UAP(ball, seed=options.seed)
+        learner = UAP(attempt.ball, seed=options.seed)
         delta = learner.fit([(goal.select(part), judge.x[part]) for part in parts])
-        found[task] = learner.apply(delta, judges[task].x)
+        found[task] = learner.apply(delta, attempt.judges[task].x)
     return found
 
 

@@ -39,18 +39,6 @@ def batched_min_norm(gramian: Tensor, *, active: Tensor | None = None) -> Tensor
     return weights / weights.sum(1, keepdim=True).clamp(min=1e-300)
 
 
-def min_norm_gap(gramian: Tensor, weights: Tensor, *, active: Tensor | None = None) -> Tensor:
-    """A certificate: the squared norm exceeds the smallest possible one by at most this, ``(B,)``.
-
-    Twice the Frank–Wolfe duality gap, in units of the largest squared norm.
-    """
-    gramian, weights = gramian.double(), weights.double()
-    products = (gramian @ weights[..., None])[..., 0]  # (B, m)
-    lowest = products if active is None else products.where(active, torch.inf)
-    gap = 2 * ((products * weights).sum(1) - lowest.amin(1))
-    return gap / gramian.diagonal(dim1=-2, dim2=-1).amax(1).clamp(min=1e-300)
-
-
 def _segment(gramian: Tensor, active: Tensor) -> Tensor:
     """Two gradients: a point on the line between them."""
     a, b, c = gramian[:, 0, 0], gramian[:, 0, 1], gramian[:, 1, 1]

@@ -15,7 +15,7 @@ from moml.attack import (
     misclassified,
     worst_case,
 )
-from moml.attack.apgd import _intervals
+from moml.attack._halving_run import HalvingRun
 
 BALLS = [Linf(0.1), L2(0.6), L1(4.0)]
 
@@ -58,9 +58,10 @@ def test_the_loss_it_returns_is_the_best_it_saw(robust, samples):
 
 def test_checkpoints_are_the_papers():
     """Shares 0.22, 0.41, 0.57, 0.70, 0.80, 0.87, 0.93, 0.99 of 100 steps."""
-    assert list(_intervals(100)) == [22, 41, 57, 70, 80, 87, 93, 99]
-    assert list(_intervals(100).values()) == [22, 19, 16, 13, 10, 7, 6, 6]
-    assert all(sum(_intervals(n).values()) == max(_intervals(n)) for n in range(1, 60))
+    checkpoints = HalvingRun.checkpoints
+    assert list(checkpoints(100)) == [22, 41, 57, 70, 80, 87, 93, 99]
+    assert list(checkpoints(100).values()) == [22, 19, 16, 13, 10, 7, 6, 6]
+    assert all(sum(checkpoints(n).values()) == max(checkpoints(n)) for n in range(1, 60))
 
 
 def test_it_climbs_a_ridge_that_fixed_steps_leap_over():
@@ -113,3 +114,20 @@ def test_worst_case_is_worse_than_each(robust, samples):
     assert ((x_adv - x).abs() <= 0.1 + 1e-6).all()
     with pytest.raises(ValueError, match="objectives with a goal"):
         worst_case([(attack, victim.objective(labels, loss=dlr))], x)
+
+
+def test_in_the_l1_ball_it_comes_from_larger_ones(robust, samples):
+    x, labels = samples
+    sizes, ball = [], L1(4.0)
+
+    def loss(x_adv):
+        sizes.append(float(ball.norm(x_adv.detach() - x).max()))
+        return cross_entropy(robust(x_adv), labels)
+
+    x_adv = APGD(ball, steps=20).perturb(loss, x)
+    seen = torch.tensor(sizes) / ball.eps
+    assert len(seen) == 23  # one more look than gradients at each radius
+    assert (seen[:7] <= 3 + 1e-4).all() and seen[:7].max() > 2.9
+    assert (seen[7:14] <= 2 + 1e-4).all() and seen[7:14].max() > 1.9
+    assert (seen[14:] <= 1 + 1e-4).all()
+    assert x_adv.min() >= 0 and x_adv.max() <= 1

@@ -3,6 +3,7 @@ import torch
 from scipy.optimize import minimize
 
 from moml.attack import L1, L2, Linf
+from moml.attack.ball.l1 import sparse_step
 
 BALLS = [Linf(0.3), L2(0.7), L1(1.2)]
 each_ball = pytest.mark.parametrize("ball", BALLS, ids=str)
@@ -14,7 +15,7 @@ def points(count=20, size=6, seed=0):
     return torch.randn(count, size, dtype=torch.float64, generator=generator) * scale
 
 
-def nearest(ball, point):
+def nearest(ball, point, limits=None):
     """The projection by a general solver, on positive and negative parts where L1 has corners."""
     n = len(point)
     if isinstance(ball, Linf):
@@ -25,7 +26,7 @@ def nearest(ball, point):
         result = minimize(
             lambda d: ((d[:n] - d[n:] - point) ** 2).sum(),
             [0.0] * (2 * n),
-            bounds=[(0, None)] * (2 * n),
+            bounds=[(0, limit) for limit in limits or [None] * (2 * n)],
             constraints={"type": "ineq", "fun": lambda d: ball.eps - d.sum()},
             options={"maxiter": 500, "ftol": 1e-14},
         ).x
@@ -61,6 +62,30 @@ def test_projection_onto_l1_with_ties_and_in_single_precision():
     assert torch.allclose(L1(1.0).project(x), torch.full((1, 4), 0.25))
     wide = torch.randn(3, 5000)
     assert (L1(1.0).norm(L1(1.0).project(wide)) <= 1 + 1e-5).all()
+
+
+def test_projection_onto_l1_and_a_box_is_the_nearest_point_of_both():
+    generator = torch.Generator().manual_seed(1)
+    x = torch.rand(30, 6, dtype=torch.float64, generator=generator)
+    x[:, 0], x[:, 1] = 0, 1  # no room on one side
+    delta = points(30, 6, seed=2)
+    ball = L1(1.2)
+    found = ball.project(delta, box=(-x, 1 - x))
+    for clean, point, projected in zip(x, delta, found, strict=True):
+        limits = torch.cat([1 - clean, clean]).tolist()
+        nearest_point = nearest(ball, point.numpy(), limits)
+        assert torch.allclose(projected, torch.tensor(nearest_point), atol=2e-5)
+    assert (ball.norm(found) <= ball.eps + 1e-12).all()
+    full = ball.norm(delta.clamp(-x, 1 - x)) > ball.eps
+    assert full.any() and not full.all()
+    assert torch.allclose(ball.norm(found)[full], torch.full((int(full.sum()),), 1.2).double())
+    assert torch.allclose(found[~full], delta.clamp(-x, 1 - x)[~full])  # clamping is enough
+
+
+def test_a_sparse_step_moves_as_many_entries_as_each_sample_is_told():
+    gradient = torch.tensor([[3.0, -2.0, 1.0, 0.5], [0.1, 0.2, -0.4, 0.0]])
+    step = sparse_step(gradient, torch.tensor([2.6, 0.0]))
+    assert torch.equal(step, torch.tensor([[0.5, -0.5, 0.0, 0.0], [0.0, 0.0, -1.0, 0.0]]))
 
 
 @each_ball

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -13,8 +14,8 @@ from torch import Tensor
 class Ball(ABC):
     """Perturbations of norm at most ``eps``; dimension 0 of every tensor counts samples.
 
-    The bounds of the data are not the ball's business: an attack clamps to them afterwards, which
-    never leaves the ball, since the clean sample lies within the bounds.
+    An attack clamps to the bounds of the data afterwards, which never leaves the ball, since the
+    clean sample lies within them.
 
     Args:
         eps: Radius in the units of the data.
@@ -34,6 +35,12 @@ class Ball(ABC):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v}' for k, v in vars(self).items())})"
 
+    def resized(self, eps: float) -> Self:
+        """The same ball with another radius."""
+        other = copy.copy(self)
+        other.eps = eps
+        return other
+
     @abstractmethod
     def norm(self, delta: Tensor) -> Tensor:
         """Norm of every sample's perturbation, ``(B,)``."""
@@ -46,8 +53,14 @@ class Ball(ABC):
         """
 
     @abstractmethod
-    def project(self, delta: Tensor) -> Tensor:
-        """The nearest point of the ball, in the Euclidean sense."""
+    def project(self, delta: Tensor, *, box: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """The nearest point of the ball, in the Euclidean sense.
+
+        Args:
+            delta: ``(B, ...)``.
+            box: Smallest and largest value of every entry, at most and at least zero; the point is
+                then the nearest one within both. Only `sparse` balls look at it.
+        """
 
     @abstractmethod
     def steepest(self, gradient: Tensor, *, movable: Tensor | None = None) -> Tensor:

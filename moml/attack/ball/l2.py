@@ -26,7 +26,7 @@ class L2(Ball):
         distance = uniform(x.reshape(len(x), -1)[:, 0], generator) ** (1 / size)  # (B,)
         return self.eps * direction * _over(distance, x)
 
-    def project(self, delta: Tensor) -> Tensor:
+    def project(self, delta: Tensor, *, box: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Shorten what is too long."""
         length = self.norm(delta)  # (B,)
         return delta * _over(torch.where(length > self.eps, self.eps / length, 1), delta)

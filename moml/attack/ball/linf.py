@@ -23,7 +23,7 @@ class Linf(Ball):
         """Every entry uniform in [-eps, eps)."""
         return (2 * uniform(x, generator) - 1) * self.eps
 
-    def project(self, delta: Tensor) -> Tensor:
+    def project(self, delta: Tensor, *, box: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Clip every entry."""
         return delta.clamp(-self.eps, self.eps)
 

@@ -1,0 +1,79 @@
+"""What attacks of many steps have in common: several starts, and when a sample is left alone."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from moml.attack._answer import Answer
+from moml.attack._ascent import Ascent
+from moml.attack._base import Attack, Bounds
+from moml.attack._objective import Objective
+from moml.attack.ball import Ball
+
+
+class Climbing(Attack):
+    """An attack that takes steps, from one start or from several.
+
+    Args:
+        ball: Where perturbations may lie.
+        steps: Gradients taken per restart.
+        restarts: Runs from different starts.
+        early_stop: Leave samples alone once they reach the goal, if there is one.
+        bounds: Smallest and largest value of the data; ``None`` for unbounded data.
+        ascent: Which gradient to follow for losses of several tasks.
+        seed: Seed of the random starts.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    def __init__(
+        self,
+        ball: Ball,
+        *,
+        steps: int,
+        restarts: int,
+        early_stop: bool,
+        bounds: Bounds | None,
+        ascent: Ascent | None,
+        seed: int,
+    ) -> None:
+        super().__init__(ball, bounds=bounds, ascent=ascent, seed=seed)
+        if steps < 1 or restarts < 1:
+            raise ValueError(
+                f"`steps` and `restarts` should be at least 1, found {steps} and {restarts}."
+            )
+        self.steps, self.restarts, self.early_stop = steps, restarts, early_stop
+
+    def _perturb(self, goal: Objective, x: Tensor) -> Tensor:
+        answer = Answer(x)
+        for kept, start in self._starts(x, answer):
+            self._climb(goal.select(kept), kept, x[kept], start, answer)
+        return answer.x
+
+    @abstractmethod
+    def _climb(
+        self, goal: Objective, rows: Tensor, x: Tensor, start: Tensor, answer: Answer
+    ) -> None:
+        """One run.
+
+        Args:
+            goal: What to raise, for these samples.
+            rows: Their indices in the batch.
+            x: The clean samples ``(B, ...)``.
+            start: Where to start from.
+            answer: To be offered what is found.
+        """
+
+    def _starts(self, x: Tensor, answer: Answer) -> Iterator[tuple[Tensor, Tensor]]:
+        """For each run who takes part, by index, and from where."""
+        for _ in range(self.restarts):
+            start = self._start(x)  # for all samples: draws do not depend on who is done
+            kept = answer.open() if self.early_stop else torch.arange(len(x), device=x.device)
+            if len(kept) == 0:
+                return
+            yield kept, start[kept]
