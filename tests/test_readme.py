@@ -86,6 +86,11 @@ def test_every_recipe_loads_and_its_smallest_size_runs(recipe, tmp_path):
         config = sweep_parser("moml", "").parse(["--config", recipe.stem])
         assert len(config.weightings) >= 2
         return
+    if recipe.stem.startswith("meta_"):
+        small = "--steps 2 --meta_batch_size 2 --val_episodes 2 --test_episodes 2".split()
+        folder = str(tmp_path / "run")
+        assert main(["meta", "--config", recipe.stem, *small, "--run_dir", folder]) == 0
+        return
     assert train_parser().parse(["--config", recipe.stem]).suite
     suite = yaml.safe_load(recipe.read_text())["suite"]
     small = TINY_ROOMS.split() if suite == "Rooms" else []
