@@ -87,7 +87,8 @@ def test_every_recipe_loads_and_its_smallest_size_runs(recipe, tmp_path):
         assert len(config.weightings) >= 2
         return
     if recipe.stem.startswith("meta_"):
-        small = "--steps 2 --meta_batch_size 2 --val_episodes 2 --test_episodes 2".split()
+        sizes = ("steps", "meta_batch_size", "val_episodes", "test_episodes")
+        small = [word for size in sizes for word in (f"--{size}", "2")]
         folder = str(tmp_path / "run")
         assert main(["meta", "--config", recipe.stem, *small, "--run_dir", folder]) == 0
         return
