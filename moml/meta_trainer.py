@@ -8,19 +8,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from rich.console import Console
 from torch import nn
 
 from moml._files import write_json
 from moml._preflight import positive, usable_device, width_of
+from moml._run_records import RunRecords
 from moml._weights import save_weights
 from moml.bilevel import Bilevel, Compiled
-from moml.callback import Callback
-from moml.checkpoint import Checkpoint, make_folder
 from moml.data import BatchLoader, EpisodeBatch, FewShotSuite, TaskSpec
 from moml.data.stream import LoaderStream
 from moml.data.suite import Split
-from moml.logging import Conflicts, Log, MetricsLog, Progress, TensorBoardLog
 from moml.loop import fit
 from moml.meta import judge
 from moml.meta.method import Composition, MetaMethod, Setup
@@ -245,29 +242,22 @@ class MetaTrainer:
         Returns:
             The results, also in ``results.json``; with key ``"stopped"`` if a signal came.
         """
-        make_folder(folder)
-        checkpoint = Checkpoint(folder / "checkpoints", every=self.checkpoint_every, resume=resume)
-        logs: list[Log] = [
-            MetricsLog(folder / "metrics.jsonl", every=self.log_every),
-            TensorBoardLog(folder / "tensorboard", every=self.log_every),
-            Progress(console=Console(quiet=True) if quiet else None),
-        ]
-
-        def write(record: dict[str, Any]) -> None:
-            for log in logs:
-                log.write(record)
-
+        records = RunRecords(
+            folder,
+            resume=resume,
+            quiet=quiet,
+            log_every=self.log_every,
+            checkpoint_every=self.checkpoint_every,
+            conflicts_every=self.conflicts_every,
+        )
         validation = Validation(
             self.module,
             lambda: self.evaluate("val"),
             self.goals.score,
-            best=checkpoint.folder / "best.pt",
+            best=records.best,
             every=self.eval_every,
-            write=write,
+            write=records.write,
         )
-        callbacks: list[Callback] = [*logs, validation]
-        if self.conflicts_every is not None:
-            callbacks.append(Conflicts(positive("conflicts_every", self.conflicts_every)))
         started = time.process_time()
         history = fit(
             self.composition.problem,
@@ -276,8 +266,8 @@ class MetaTrainer:
             self.updater(),
             LoaderStream(self.loader("train"), device=self.device),
             steps=self.steps,
-            callbacks=callbacks,
-            checkpoint=checkpoint,
+            callbacks=records.callbacks(validation),
+            checkpoint=records.checkpoint,
         )
         if history.stopped:
             return {"stopped": history.stopped}
@@ -287,7 +277,7 @@ class MetaTrainer:
         save_weights(self.module, folder / "best.safetensors")
         val, test = self.evaluate("val"), self.evaluate("test")
         score = self.goals.score(test.metrics)
-        write(eval_record("test", validation.best_step, test, score, best=True))
+        records.write(eval_record("test", validation.best_step, test, score, best=True))
         results = self._facts() | {
             "best_step": validation.best_step,
             "val_score": self.goals.score(val.metrics),

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from rich.console import Console
 from torch import nn
 from torch.nn import Parameter
 from torch.optim import Optimizer
@@ -23,15 +22,13 @@ from moml._preflight import (
     usable_device,
     width_of,
 )
+from moml._run_records import RunRecords
 from moml.architecture import Architecture
-from moml.callback import Callback
-from moml.checkpoint import Checkpoint, make_folder
 from moml.data import BatchLoader, Suite
 from moml.data.stream import LoaderStream
 from moml.data.subset import TaskSubset
 from moml.data.suite import Schedule, Split
 from moml.evaluation import Heads
-from moml.logging import Conflicts, Log, MetricsLog, Progress, TensorBoardLog
 from moml.loop import fit
 from moml.method import Composition, Method, Setting
 from moml.multitask import MultiTask
@@ -233,30 +230,23 @@ class Trainer:
         Returns:
             The results, also in ``results.json``; with key ``"stopped"`` if a signal came.
         """
-        make_folder(folder)
         check_labels(self.suite)
-        checkpoint = Checkpoint(folder / "checkpoints", every=self.checkpoint_every, resume=resume)
-        logs: list[Log] = [
-            MetricsLog(folder / "metrics.jsonl", every=self.log_every),
-            TensorBoardLog(folder / "tensorboard", every=self.log_every),
-            Progress(console=Console(quiet=True) if quiet else None),
-        ]
-
-        def write(record: dict[str, Any]) -> None:
-            for log in logs:
-                log.write(record)
-
+        records = RunRecords(
+            folder,
+            resume=resume,
+            quiet=quiet,
+            log_every=self.log_every,
+            checkpoint_every=self.checkpoint_every,
+            conflicts_every=self.conflicts_every,
+        )
         validation = Validation(
             self.architecture,
             lambda: self.evaluate("val"),
             lambda metrics: selection_score(metrics, self.suite.tasks, self.reference),
-            best=checkpoint.folder / "best.pt",
+            best=records.best,
             every=self.eval_every,
-            write=write,
+            write=records.write,
         )
-        callbacks: list[Callback] = [*logs, validation]
-        if self.conflicts_every is not None:
-            callbacks.append(Conflicts(positive("conflicts_every", self.conflicts_every)))
         started = time.process_time()
         parts = self.composition()
         history = fit(
@@ -266,12 +256,12 @@ class Trainer:
             parts.updater,
             parts.stream,
             steps=self.steps,
-            callbacks=callbacks,
-            checkpoint=checkpoint,
+            callbacks=records.callbacks(validation),
+            checkpoint=records.checkpoint,
         )
         if history.stopped:
             return {"stopped": history.stopped}
-        return self._conclude(folder, validation, write, time.process_time() - started)
+        return self._conclude(folder, validation, records.write, time.process_time() - started)
 
     def _conclude(
         self,

@@ -1,7 +1,8 @@
 """Multi-objective meta-learning on problems that need no download: one page, a section each.
 
 The multi-task and domain-adaptation experiments of MOML as its released code has them, on other
-data: this reproduces its questions, not its tables. Finished pieces are files of their own: run it
+data, and the few-shot experiment, of which only the question is public: this reproduces questions,
+not tables. Finished pieces are files of their own: run it
 again after a break and it goes on where it was.
 
     python scripts/reproduce_moml.py --output runs/moml [--smoke] [--jobs 2] [--sections mtl …]
@@ -20,9 +21,9 @@ import time
 from pathlib import Path
 
 from moml.report.page import page
-from moml_experiments import adaptation, mtl
+from moml_experiments import adaptation, few_shot, mtl
 
-SECTIONS = {"mtl": mtl.run, "adaptation": adaptation.run}
+SECTIONS = {"mtl": mtl.run, "adaptation": adaptation.run, "few_shot": few_shot.run}
 
 
 def main() -> None:

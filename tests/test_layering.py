@@ -13,8 +13,14 @@ FORBIDDEN = {
     "tasks": {"search_spaces", "tests", "scripts"},
     "search_spaces": {"tasks", "tests", "scripts"},
 }
-BELOW_THE_LOOP = {"evaluation", "problem", "oracle", "weighting", "optim", "architecture", "losses"}
-ABOVE = {"trainer", "run", "cli", "report", "logging", "sweep", "catalog", "validation"}
+BELOW_THE_LOOP = {
+    "evaluation", "problem", "oracle", "weighting", "optim", "architecture", "losses",
+    "bilevel", "meta",
+}  # fmt: skip
+ABOVE = {
+    "trainer", "run", "cli", "report", "logging", "sweep", "catalog", "validation",
+    "meta_goals", "meta_trainer",
+}  # fmt: skip
 
 
 def imports(file):

@@ -86,6 +86,12 @@ def test_every_recipe_loads_and_its_smallest_size_runs(recipe, tmp_path):
         config = sweep_parser("moml", "").parse(["--config", recipe.stem])
         assert len(config.weightings) >= 2
         return
+    if recipe.stem.startswith("meta_"):
+        sizes = ("steps", "meta_batch_size", "val_episodes", "test_episodes")
+        small = [word for size in sizes for word in (f"--{size}", "2")]
+        folder = str(tmp_path / "run")
+        assert main(["meta", "--config", recipe.stem, *small, "--run_dir", folder]) == 0
+        return
     assert train_parser().parse(["--config", recipe.stem]).suite
     suite = yaml.safe_load(recipe.read_text())["suite"]
     small = TINY_ROOMS.split() if suite == "Rooms" else []

@@ -29,7 +29,6 @@ from statistics import fmean, stdev
 from typing import Any
 
 import torch
-from torch import Tensor
 
 if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
@@ -38,8 +37,7 @@ import moml.meta.method as methods
 from moml.backbone import MLP
 from moml.meta_trainer import MetaTrainer
 from moml.report.html import cell, element, escape, section, table
-from moml.weighting import EW, MGDA, CAGrad, Weighting, WeightSum
-from moml.weighting._base import LossWeighting
+from moml.weighting import EW, MGDA, CAGrad, Constant, Weighting, WeightSum
 from moml_experiments._shards import run_shards, spread
 from tasks import Glyphs, Sinusoid
 
@@ -66,22 +64,11 @@ INNER = {  # the lower level of each suite, for all methods but iMAML, which tak
 Grid = tuple[str, list[str], list[list[str]], str]  # title, head, rows, note
 
 
-class Shares(LossWeighting):
-    """Constant weights: the share of the first objective, and the rest."""
-
-    def __init__(self, share: float) -> None:
-        super().__init__()
-        self.share = share
-
-    def weights(self, losses: Tensor, *, tasks: Tensor | None = None) -> Tensor:
-        """``(share, 1 - share)``."""
-        return torch.tensor([self.share, 1 - self.share], dtype=torch.float64)
-
-
 def weighting_of(name: str) -> Weighting:
     """A line of the front; all weights sum to 1, so that one rate means the same."""
     if name.startswith("EW"):
-        return Shares(float(name.split()[1]))
+        share = float(name.split()[1])
+        return Constant(preference=[share, 1 - share])
     return WeightSum({"MGDA": MGDA, "CAGrad": CAGrad}[name]())
 
 

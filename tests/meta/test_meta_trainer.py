@@ -120,6 +120,25 @@ def test_a_loss_that_is_not_finite_names_objective_and_step(tmp_path):
         trainer(inner_learning_rate=1e30, inner_steps=5).run(tmp_path, quiet=True)
 
 
+def test_a_bad_batch_leaves_the_state_before_it(tmp_path, monkeypatch):
+    """The attack of the bad step has drawn from its generator; that is undone too."""
+    trainer().run(tmp_path / "whole", quiet=True)
+    with monkeypatch.context() as patched:
+        whole = EpisodeLoader.batch
+
+        def poisoned(self, number):
+            batch = whole(self, number)
+            if number == 4:
+                batch.query.targets["value"][:] = float("nan")
+            return batch
+
+        patched.setattr(EpisodeLoader, "batch", poisoned)
+        with pytest.raises(NonFiniteError, match=r"Step 5: The loss of task 'clean', 'robust'"):
+            trainer().run(tmp_path / "broken", quiet=True)
+    trainer().run(tmp_path / "broken", resume=True, quiet=True)
+    assert same(everything(tmp_path / "whole"), everything(tmp_path / "broken"))
+
+
 def test_an_episode_in_which_adaptation_diverges_does_not_end_the_evaluation():
     metrics = trainer(inner_learning_rate=1e30, eval_inner_steps=5).evaluate("val").metrics
     assert not math.isfinite(metrics["clean"]["mse"])
