@@ -73,7 +73,7 @@ class Live(Evaluation):
 
     def select(self, rows: Tensor) -> Live:
         """Some of the losses, with the same graph; their heads alone get gradients."""
-        chosen = {self.names[i]: self._live[i] for i in rows.tolist()}
+        chosen = {self.names[i]: self.live[i] for i in rows.tolist()}
         part = type(self)(chosen, self.features, self.layout, self.tasks[rows], heads=self.heads)
         part.step, part.epoch, part.source = self.step, self.epoch, self.source
         return part

@@ -12,10 +12,10 @@ class SI(LossWeighting):
     r"""Weights that make the update the gradient of the sum of the losses' logarithms.
 
     :math:`w_i = 1/L_i`, the baseline "scale-invariant" of Navon et al., `Multi-Task Learning as a
-    Bargaining Game <https://arxiv.org/abs/2202.01017>`_, ICML 2022: multiplying a loss by a constant changes
-    nothing. As a scaling inside a combination it gives the log-scaled variant of any method:
-    ``Scaled(MGDA(), scaling=SI())`` is log-MGDA, ``Scaled(CAGrad(), scaling=SI())`` log-CAGrad. A
-    loss near zero takes over the update; a loss of zero or below is an error.
+    Bargaining Game <https://arxiv.org/abs/2202.01017>`_, ICML 2022: multiplying a loss by a
+    constant changes nothing. As a scaling inside a combination it gives the log-scaled variant of
+    any method: ``Scaled(MGDA(), scaling=SI())`` is log-MGDA, ``Scaled(CAGrad(), scaling=SI())``
+    log-CAGrad. A loss near zero takes over the update; a loss of zero or below is an error.
 
     LibMTL, TorchJD: none.
     """
