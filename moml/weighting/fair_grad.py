@@ -15,9 +15,9 @@ class FairGrad(GramianWeighting):
     Ban & Ji, `Fair Resource Allocation in Multi-Task Learning <https://arxiv.org/abs/2402.15638>`_,
     ICML 2024: :math:`G w = w^{-1/\alpha}`, the optimality condition for the :math:`\alpha`-fair
     utility :math:`\max_d \sum_i (g_i^\top d)^{1-\alpha} / (1-\alpha)` in a ball. :math:`\alpha = 1`
-    is the equation of `NashMTL`, :math:`\alpha \to 0` is linear scalarization, large :math:`\alpha`
-    helps the task that gains least. Every task gains, unless zero lies in the hull of the
-    gradients, where there is no solution and a small ridge keeps weights finite.
+    is the equation of `NashMTL`, :math:`\alpha \to 0` is linear scalarization, large
+    :math:`\alpha` helps the task that gains least. Every task gains, unless zero lies in the hull
+    of the gradients, where there is no solution and a small ridge keeps weights finite.
 
     Solved by Newton's method on cosines; the authors' least squares drifts to equal weights for
     gradients far from norm 1.
