@@ -6,16 +6,11 @@ import torch
 from torch import Tensor
 
 from moml.bilevel.hypergradient._base import Certificate, LowerSolution
-from moml.bilevel.hypergradient._implicit import (
-    Hessian,
-    Implicit,
-    OnInvalid,
-    relative_residual,
-)
-from moml.bilevel.hypergradient.conjugate_gradient import check_rounds
+from moml.bilevel.hypergradient._implicit import Hessian, relative_residual
+from moml.bilevel.hypergradient._krylov import Krylov
 
 
-class BlockConjugateGradient(Implicit):
+class BlockConjugateGradient(Krylov):
     r"""Implicit differentiation with one Krylov space for all objectives.
 
     O'Leary, `The block conjugate gradient algorithm and related methods
@@ -25,26 +20,8 @@ class BlockConjugateGradient(Implicit):
     dependent objectives are no obstacle. Each round is one batched product, and about K times fewer
     rounds are needed than by `ConjugateGradient`: with K objectives the default.
 
-    Args:
-        rounds: Largest number of batched Hessian-vector products.
-        linear_tolerance: Relative residual at which to stop.
-        damping: Added to the Hessian's diagonal.
-        tolerance: See `Implicit`.
-        on_invalid: See `Implicit`.
+    Arguments as `Krylov`.
     """
-
-    def __init__(
-        self,
-        rounds: int = 20,
-        *,
-        linear_tolerance: float = 1e-10,
-        damping: float = 0.0,
-        tolerance: float = 0.05,
-        on_invalid: OnInvalid = "warn",
-    ) -> None:
-        super().__init__(tolerance=tolerance, on_invalid=on_invalid)
-        check_rounds(rounds, damping)
-        self.rounds, self.linear_tolerance, self.damping = rounds, linear_tolerance, damping
 
     def _systems(
         self, hessian: Hessian, right: Tensor, solution: LowerSolution
@@ -56,13 +33,13 @@ class BlockConjugateGradient(Implicit):
         stopped = torch.zeros(len(q), dtype=torch.bool, device=q.device)  # met negative curvature
         unit = torch.eye(rho.shape[-1], dtype=q.dtype, device=q.device).expand_as(rho)
         for _ in range(self.rounds):
-            open_ = rho.norm(dim=-2).amax(dim=-1) > self.linear_tolerance  # (E,)
-            if not bool((open_ & ~stopped).any()):
+            unsolved = rho.norm(dim=-2).amax(dim=-1) > self.linear_tolerance  # (E,)
+            if not bool((unsolved & ~stopped).any()):
                 break
             hp = hessian(p.mT).mT + self.damping * p  # (E, p, K)
             factor, failed = torch.linalg.cholesky_ex(p.mT @ hp)
-            stopped |= open_ & (failed > 0)
-            moves = (open_ & ~stopped)[:, None, None]
+            stopped |= unsolved & (failed > 0)
+            moves = (unsolved & ~stopped)[:, None, None]
             inverse = torch.where(moves, torch.cholesky_solve(unit, factor), 0.0)
             x = x + p @ (inverse @ rho)
             q, zeta = torch.linalg.qr(q - hp @ inverse)

@@ -6,43 +6,19 @@ import torch
 from torch import Tensor
 
 from moml.bilevel.hypergradient._base import Certificate, LowerSolution
-from moml.bilevel.hypergradient._implicit import (
-    Hessian,
-    Implicit,
-    OnInvalid,
-    relative_residual,
-)
+from moml.bilevel.hypergradient._implicit import Hessian, relative_residual
+from moml.bilevel.hypergradient._krylov import Krylov
 
 
-class ConjugateGradient(Implicit):
+class ConjugateGradient(Krylov):
     """Implicit differentiation, one system per objective, all in lock step.
 
     Pedregosa, `Hyperparameter optimization with approximate gradient
     <https://arxiv.org/abs/1602.02355>`_, ICML 2016; Rajeswaran et al., `Meta-Learning with Implicit
     Gradients <https://arxiv.org/abs/1909.04630>`_, NeurIPS 2019 (iMAML). Every round is one batched
     Hessian-vector product. Exact at a lower optimum with a positive definite Hessian after at most
-    p rounds; meets negative curvature elsewhere and says so.
-
-    Args:
-        rounds: Largest number of Hessian-vector products.
-        linear_tolerance: Relative residual at which to stop.
-        damping: Added to the Hessian's diagonal.
-        tolerance: See `Implicit`.
-        on_invalid: See `Implicit`.
+    p rounds; meets negative curvature elsewhere and says so. Arguments as `Krylov`.
     """
-
-    def __init__(
-        self,
-        rounds: int = 20,
-        *,
-        linear_tolerance: float = 1e-10,
-        damping: float = 0.0,
-        tolerance: float = 0.05,
-        on_invalid: OnInvalid = "warn",
-    ) -> None:
-        super().__init__(tolerance=tolerance, on_invalid=on_invalid)
-        check_rounds(rounds, damping)
-        self.rounds, self.linear_tolerance, self.damping = rounds, linear_tolerance, damping
 
     def _systems(
         self, hessian: Hessian, right: Tensor, solution: LowerSolution
@@ -65,15 +41,3 @@ class ConjugateGradient(Implicit):
             p, old = r + beta * p, new
             active &= old > goal
         return x, Certificate(0.0, relative_residual(r, right), negative)
-
-
-def check_rounds(rounds: int, damping: float) -> None:
-    """Whether the settings of an iterative solver make sense.
-
-    Raises:
-        ValueError: If not.
-    """
-    if rounds < 1:
-        raise ValueError(f"`rounds` should be at least 1, found {rounds}.")
-    if damping < 0:
-        raise ValueError(f"`damping` should not be negative, found {damping}.")

@@ -1,0 +1,33 @@
+"""Settings of the iterative solvers that build a Krylov space."""
+
+from __future__ import annotations
+
+from moml.bilevel.hypergradient._implicit import Implicit, OnInvalid
+
+
+class Krylov(Implicit):
+    """Implicit differentiation by a bounded number of rounds of Hessian-vector products.
+
+    Args:
+        rounds: Largest number of Hessian-vector products.
+        linear_tolerance: Relative residual at which to stop.
+        damping: Added to the Hessian's diagonal.
+        tolerance: See `Implicit`.
+        on_invalid: See `Implicit`.
+    """
+
+    def __init__(
+        self,
+        rounds: int = 20,
+        *,
+        linear_tolerance: float = 1e-10,
+        damping: float = 0.0,
+        tolerance: float = 0.05,
+        on_invalid: OnInvalid = "warn",
+    ) -> None:
+        super().__init__(tolerance=tolerance, on_invalid=on_invalid)
+        if rounds < 1:
+            raise ValueError(f"`rounds` should be at least 1, found {rounds}.")
+        if damping < 0:
+            raise ValueError(f"`damping` should not be negative, found {damping}.")
+        self.rounds, self.linear_tolerance, self.damping = rounds, linear_tolerance, damping
