@@ -1,12 +1,14 @@
 """Benchmarks that need no download: many tasks on one network, and few-shot learning."""
 
-from tasks.bilevel_problems import DebSinha, LinearMAML, QuadraticBilevel
+from tasks.deb_sinha import DebSinha
 from tasks.digit_attributes import DigitAttributes
 from tasks.font_adaptation import FontAdaptation
 from tasks.font_domains import FontDomains
 from tasks.glyphs import Glyphs
 from tasks.graph_atlas import GraphAtlas
+from tasks.linear_maml import LinearMAML
 from tasks.office_digits import OfficeDigits
+from tasks.quadratic_bilevel import QuadraticBilevel
 from tasks.rooms import Rooms
 from tasks.sinusoid import Sinusoid
 from tasks.two_digits import TwoDigits

@@ -25,7 +25,7 @@ from moml.bilevel import (
     Truncated,
     Unrolled,
 )
-from tasks.bilevel_problems import LinearMAML, QuadraticBilevel
+from tasks import LinearMAML, QuadraticBilevel
 
 D = torch.float64
 STEPWISE = {"unrolled": Unrolled, "checkpointed": Checkpointed, "forward": ForwardMode}

@@ -28,7 +28,7 @@ from moml.checkpoint import Checkpoint
 from moml.data import BilevelBatch
 from moml.errors import NonFiniteError
 from moml.weighting import EW, MGDA, CAGrad, UPGrad
-from tasks.bilevel_problems import DebSinha, LinearMAML, QuadraticBilevel
+from tasks import DebSinha, LinearMAML, QuadraticBilevel
 
 
 def test_one_lower_solve_serves_all_objectives():

@@ -1,8 +1,4 @@
-"""Bi-level problems with several upper objectives whose solutions are known in closed form.
-
-They hold what a hypergradient, a Pareto set or a lower solution must be, so that methods can be
-judged by their distance to the truth instead of by each other.
-"""
+"""Quadratic objectives on two levels, with everything known in closed form."""
 
 from __future__ import annotations
 
@@ -17,6 +13,7 @@ from torch.nn import Parameter
 
 from moml.bilevel import BilevelProblem, Params
 from moml.data import BilevelBatch
+from tasks._upper import Upper
 
 _D = torch.float64
 
@@ -57,7 +54,7 @@ class QuadraticBilevel(BilevelProblem):
         self.A = basis @ torch.diag(torch.linspace(1 / kappa, 1, p, dtype=_D)) @ basis.T
         self.B, self.c = draw(p, n) / n**0.5, draw(p)
         self.a, self.b, self.mu = draw(objectives, p), draw(objectives, n), mu
-        self.upper = _Upper(x=draw(n))
+        self.upper = Upper(x=draw(n))
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -145,138 +142,3 @@ class QuadraticBilevel(BilevelProblem):
 
     def _rows(self, w: Tensor, derivative: Tensor) -> Tensor:
         return self.mu * (self.x - self.b) + (w - self.a) @ derivative
-
-
-class LinearMAML(BilevelProblem):
-    r"""Linear regression adapted by gradient descent from a learnt start.
-
-    The derivative of T steps is :math:`(I - \eta X^\top X / n)^T`, whatever the objective.
-
-    Args:
-        objectives: Upper objectives, a regression each.
-        size: Number of weights.
-        seed: Seed of the data and of the start.
-    """
-
-    def __init__(self, objectives: int = 2, *, size: int = 5, seed: int = 0) -> None:
-        generator = torch.Generator().manual_seed(seed)
-
-        def draw(*shape: int) -> Tensor:
-            return torch.randn(*shape, generator=generator, dtype=_D)
-
-        self.inputs, self.answers = draw(8, size), draw(8)
-        self.queries, self.expected = draw(objectives, 6, size), draw(objectives, 6)
-        self.upper = _Upper(w=draw(size))
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """``q0``, ``q1`` and so on."""
-        return tuple(f"q{k}" for k in range(len(self.queries)))
-
-    @property
-    def module(self) -> nn.Module:
-        """Holds the start."""
-        return self.upper
-
-    def upper_parameters(self) -> dict[str, Parameter]:
-        """The start."""
-        return dict(self.upper.values.items())
-
-    def lower_init(
-        self, omega: Mapping[str, Tensor], batch: BilevelBatch, previous: Params | None
-    ) -> Params:
-        """The learnt start."""
-        return {"w": omega["w"]}
-
-    def lower_loss(self, theta: Params, omega: Mapping[str, Tensor], batch: Any) -> Tensor:
-        """Half the mean squared error."""
-        return (self.inputs @ theta["w"] - self.answers).square().mean() / 2
-
-    def upper_losses(
-        self, theta: Params, omega: Mapping[str, Tensor], batch: Any
-    ) -> dict[str, Tensor]:
-        """Half the mean squared error of each query set."""
-        errors = self.queries @ theta["w"] - self.expected
-        return {name: errors[k].square().mean() / 2 for k, name in enumerate(self.tasks)}
-
-    def derivative(self, steps: int, rate: float) -> Tensor:
-        """Of the adapted weights with respect to the start, ``(p, p)``."""
-        hessian = self.inputs.T @ self.inputs / len(self.inputs)
-        return torch.linalg.matrix_power(torch.eye(len(hessian), dtype=_D) - rate * hessian, steps)
-
-    def hypergradients(self, steps: int, rate: float) -> Tensor:
-        """After gradient descent from the start, ``(m, p)``."""
-        hessian = self.inputs.T @ self.inputs / len(self.inputs)
-        power = self.derivative(steps, rate)
-        optimum = torch.linalg.solve(hessian, self.inputs.T @ self.answers / len(self.inputs))
-        adapted = optimum + power @ (self.upper.values["w"].detach() - optimum)
-        errors = self.queries @ adapted - self.expected
-        return (errors[:, :, None] * self.queries).mean(1) @ power
-
-
-class DebSinha(BilevelProblem):
-    """Deb and Sinha's second test problem with one lower objective: Pareto-optimal x in [1/2, 1].
-
-    K. Deb, A. Sinha, "An efficient and accurate solution methodology for bilevel multi-objective
-    programming problems", Evolutionary Computation 18(3), 2010; the lower level is ``|y - (x, 0, …,
-    0)|^2 / 2``. The front is ``(x^2 + (x - 1)^2, 2 (x - 1)^2)``.
-
-    Args:
-        x: Where the upper variable starts.
-        size: Number of lower variables.
-    """
-
-    def __init__(self, x: float = 0.0, *, size: int = 4) -> None:
-        self.size = size
-        self.upper = _Upper(x=torch.tensor(x, dtype=_D))
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """Two objectives."""
-        return ("first", "second")
-
-    @property
-    def module(self) -> nn.Module:
-        """Holds x."""
-        return self.upper
-
-    @property
-    def x(self) -> float:
-        """The upper variable."""
-        return float(self.upper.values["x"].detach())
-
-    def upper_parameters(self) -> dict[str, Parameter]:
-        """X."""
-        return dict(self.upper.values.items())
-
-    def lower_init(
-        self, omega: Mapping[str, Tensor], batch: BilevelBatch, previous: Params | None
-    ) -> Params:
-        """Zero, or where the lower level was left."""
-        return previous or {"y": torch.zeros(self.size, dtype=_D)}
-
-    def lower_loss(self, theta: Params, omega: Mapping[str, Tensor], batch: Any) -> Tensor:
-        """Distance to ``(x, 0, …, 0)``."""
-        y = theta["y"]
-        return (y[0] - omega["x"]).square() / 2 + y[1:].square().sum() / 2
-
-    def upper_losses(
-        self, theta: Params, omega: Mapping[str, Tensor], batch: Any
-    ) -> dict[str, Tensor]:
-        """The two objectives."""
-        y, x = theta["y"], omega["x"]
-        common = (y[0] - 1).square() + y[1:].square().sum()
-        return {"first": common + x.square(), "second": common + (x - 1).square()}
-
-    @staticmethod
-    def front(x: Tensor) -> Tensor:
-        """Objectives at the lower optimum, ``(..., 2)``."""
-        return torch.stack([x.square() + (x - 1).square(), 2 * (x - 1).square()], -1)
-
-
-class _Upper(nn.Module):
-    """Upper variables by name."""
-
-    def __init__(self, **values: Tensor) -> None:
-        super().__init__()
-        self.values = nn.ParameterDict({name: Parameter(value) for name, value in values.items()})
