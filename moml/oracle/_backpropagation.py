@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -24,11 +24,12 @@ class Backpropagation(Oracle):
     def __init__(self, *, heads: Heads = "weighted", rows: Strategy = "auto") -> None:
         if heads not in ("unit", "weighted"):
             raise ValueError(f"`heads` should be 'unit' or 'weighted', found {heads!r}.")
-        if rows not in ("auto", "loop", "vmap", "chunk"):
-            raise ValueError(f"`rows` should be 'auto', 'loop', 'vmap' or 'chunk', found {rows!r}.")
+        if rows not in get_args(Strategy):
+            known = ", ".join(map(repr, get_args(Strategy)))
+            raise ValueError(f"`rows` should be one of {known}, found {rows!r}.")
         self.heads, self.rows = heads, rows
         self._layouts: dict[tuple[str, ...], Layout] = {}
-        self._plans: dict[str, int] = {}
+        self._plans: dict[str, tuple[int, bool]] = {}
 
     @abstractmethod
     def _evaluation(
@@ -53,8 +54,9 @@ class Backpropagation(Oracle):
         if key not in self._layouts:
             private = {task: problem.private_parameters(task) for task in problem.tasks}
             found = lay_out(losses, features, problem.shared_parameters(), private, self.rows)
-            size = self._plans.setdefault(",".join(key), found.plan.size)
-            self._layouts[key] = replace(found, plan=Plan(size))
+            mine = (found.plan.size, found.plan.ghost)
+            size, ghost = self._plans.setdefault(",".join(key), mine)
+            self._layouts[key] = replace(found, plan=Plan(size, ghost))
         return self._layouts[key]
 
     def state_dict(self) -> dict[str, Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 from torch.nn import Parameter
 
 from moml.oracle._graph import reach
+from moml.oracle._linear_leaves import linear_leaves, worth_it
 from moml.oracle._rows import Plan, Row, Strategy, form_rows, plan_rows
 
 
@@ -97,6 +98,11 @@ def lay_out(
     beside = tuple(i for i, p in enumerate(common) if p in heads.leaves)
     numbers = sum(common[i].numel() for i in below)
     plan = plan_rows(strategy, encoder.nodes, features.outputs, numbers, len(losses))
+    if strategy in ("auto", "ghost") and features.detached and len(losses) > 1:
+        inputs = [common[i] for i in below]
+        leaves = linear_leaves(features.outputs, inputs, elsewhere=heads.leaves)
+        if strategy == "ghost" or worth_it(leaves, inputs, len(losses)):
+            plan = replace(plan, ghost=True)
     return Layout(common, own, below, beside, plan)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 Row = list[Tensor | None]
 """One task's gradient, a tensor per parameter; ``None`` where it does not reach."""
-Strategy = Literal["auto", "loop", "vmap", "chunk"]
+Strategy = Literal["auto", "loop", "vmap", "chunk", "ghost"]
 
 # Operations whose backward passes are batched matrix products or element-wise, hence worth
 # vectorising over tasks. Convolutions and norms are not: on a CPU a loop is faster and smaller.
@@ -31,14 +31,21 @@ _CHUNK_NUMBERS = 2**21
 
 @dataclass(frozen=True)
 class Plan:
-    """How rows are formed: ``size`` tasks per backward pass, 1 for a plain loop."""
+    """How rows are formed.
+
+    Attributes:
+        size: Tasks per backward pass, 1 for a plain loop.
+        ghost: Backward passes stop at the outputs of linear layers (`moml.oracle._ghost`).
+    """
 
     size: int
+    ghost: bool = False
 
     @property
     def name(self) -> str:
         """For logs and checkpoints."""
-        return "loop" if self.size == 1 else f"chunk of {self.size}"
+        how = "loop" if self.size == 1 else f"chunk of {self.size}"
+        return f"ghost, {how}" if self.ghost else how
 
 
 def plan_rows(
@@ -133,12 +140,12 @@ def gramian_of_rows(rows: Sequence[Row]) -> Tensor:
     dtypes = {gradient.dtype for row in rows for gradient in row if gradient is not None}
     if torch.float64 not in dtypes:
         quick = _summed_products(rows, torch.float32)
-        if _well_conditioned(quick):
+        if trustworthy(quick):
             return quick
     return _summed_products(rows, torch.float64)
 
 
-def _well_conditioned(gramian: Tensor) -> bool:
+def trustworthy(gramian: Tensor) -> bool:
     """Whether errors of 1e-7 of the norms cannot matter to any combination of the rows."""
     squares = gramian.diagonal()
     if not (squares.min() > _LEAST_SQUARE and squares.max() < _LARGEST_SQUARE):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from moml.oracle._backpropagation import Backpropagation
+from moml.oracle._ghost import GhostRows
 from moml.oracle._layout import Features, Layout
 from moml.oracle._live import ParameterRows
 from moml.problem import Losses
@@ -22,11 +23,13 @@ class Direct(Backpropagation):
             private parameters get their own loss's gradient, whatever the weight; only the shared
             parameters see the trade-off.
         rows: How the encoder's backward passes are formed: one task at a time (``"loop"``), all
-            tasks in one vectorised pass (``"vmap"``), some at a time (``"chunk"``), or whichever
-            counting operations suggests (``"auto"``).
+            tasks in one vectorised pass (``"vmap"``), some at a time (``"chunk"``), not at all on
+            linear layers, whose inner products and combined gradient follow from the gradients on
+            their outputs (``"ghost"``), or whichever counting operations suggests (``"auto"``).
     """
 
     def _evaluation(
         self, losses: Losses, features: Features, layout: Layout, tasks: Tensor
     ) -> ParameterRows:
-        return ParameterRows(losses, features, layout, tasks, heads=self.heads)
+        kind = GhostRows if layout.plan.ghost else ParameterRows
+        return kind(losses, features, layout, tasks, heads=self.heads)

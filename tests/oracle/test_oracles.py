@@ -21,7 +21,7 @@ def rows_by_autograd(task_problem, data):
 
 
 @pytest.mark.parametrize("multi_input", [False, True])
-@pytest.mark.parametrize("rows", ["auto", "loop", "vmap", "chunk"])
+@pytest.mark.parametrize("rows", ["auto", "loop", "vmap", "chunk", "ghost"])
 def test_rows_gramian_and_direction_equal_plain_autograd(rows, multi_input):
     task_problem, data = problem(network()), batch(multi_input=multi_input)
     expected, _ = rows_by_autograd(task_problem, data)
@@ -269,14 +269,14 @@ def test_the_plan_is_a_count_and_survives_in_the_state():
     oracle = Direct()
     oracle(small, batch(tuple("abcdefgh")))
     plans = oracle.state_dict()["plans"]
-    assert list(plans.values()) == [8]  # many tasks, small passes: all in one
+    assert list(plans.values()) == [(8, False)]  # many tasks, small passes: all in one
     other = Direct()
-    other.load_state_dict({"plans": {"a,b,c": 2}})
+    other.load_state_dict({"plans": {"a,b,c": (2, False)}})
     other(wide, batch())
-    assert other.state_dict()["plans"] == {"a,b,c": 2}
+    assert other.state_dict()["plans"] == {"a,b,c": (2, False)}
     counted = Direct()
     counted(wide, batch())
-    assert list(counted.state_dict()["plans"].values()) == [1]
+    assert list(counted.state_dict()["plans"].values()) == [(1, True)]
 
 
 def test_convolutions_are_looped():
@@ -287,7 +287,9 @@ def test_convolutions_are_looped():
     targets = {t: torch.randint(3, (4,)) for t in names}
     oracle = Direct()
     oracle(problem(model), Batch(torch.randn(4, 1, 6, 6), targets))
-    assert list(oracle.state_dict()["plans"].values()) == [1]
+    assert list(oracle.state_dict()["plans"].values()) == [
+        (1, True)
+    ]  # the linear layer behind them is not formed
 
 
 @pytest.mark.parametrize("option", [{"heads": "both"}, {"rows": "fast"}])
