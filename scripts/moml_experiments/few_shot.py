@@ -196,7 +196,9 @@ def front_grid(points: Points, best: str, scale: dict[str, Any]) -> Grid:
     note = (
         f"Glyphs, 5-way 1-shot, MAML with {INNER['Glyphs']['inner_steps']} inner steps on a "
         f"network 784-64-64-5, {scale['front']['steps']} meta-steps of 4 episodes, L∞ ball of "
-        f"radius {eps:g}. Test accuracy over {scale['front']['test_episodes']} episodes, mean ± "
+        f"radius {eps:g}. Rates among {', '.join(f'{r:g}' for r in scale['front_rates'])}, and the "
+        "constant weights called chosen, by validation on a seed apart. "
+        f"Test accuracy over {scale['front']['test_episodes']} episodes, mean ± "
         f"sample standard deviation over {len(scale['seeds'])} seeds; differences of the means are "
         "paired by seed, with 95 % t intervals. EW: constant weights, that of the clean loss first."
     )
