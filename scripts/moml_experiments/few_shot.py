@@ -35,6 +35,7 @@ if __name__ == "__main__":
 
 import moml.meta.method as methods
 from moml.backbone import MLP
+from moml.errors import NonFiniteError
 from moml.meta_trainer import MetaTrainer
 from moml.report.html import cell, element, escape, section, table
 from moml.weighting import EW, MGDA, CAGrad, Constant, Weighting, WeightSum
@@ -43,7 +44,8 @@ from tasks import Glyphs, Sinusoid
 
 VALIDATION_SEED = 100
 FULL: dict[str, Any] = {
-    "seeds": [0, 1, 2], "rates": [1e-3, 3e-3], "shares": [0.9, 0.7, 0.5, 0.3, 0.1],
+    "seeds": [0, 1, 2], "shares": [0.9, 0.7, 0.5, 0.3, 0.1],
+    "front_rates": [3e-4, 1e-3, 3e-3, 1e-2], "method_rates": [1e-3, 3e-3, 1e-2],
     "front": {"steps": 300, "eval_every": 100, "val_episodes": 60, "test_episodes": 300},
     "suites": {
         "Sinusoid": {"steps": 500, "eval_every": 125, "val_episodes": 100, "test_episodes": 600},
@@ -54,7 +56,7 @@ FULL: dict[str, Any] = {
 }  # fmt: skip
 _TINY = {"steps": 4, "eval_every": 4, "val_episodes": 4, "test_episodes": 4}
 SMOKE: dict[str, Any] = {
-    "seeds": [0], "rates": [3e-3], "shares": [0.5], "front": _TINY,
+    "seeds": [0], "shares": [0.5], "front_rates": [3e-3], "method_rates": [3e-3], "front": _TINY,
     "suites": {"Sinusoid": _TINY, "Glyphs": _TINY}, "methods": ["MAML", "Reptile", "ProtoNet"],
 }  # fmt: skip
 INNER = {  # the lower level of each suite, for all methods but iMAML, which takes its 16 steps
@@ -93,7 +95,10 @@ def train(
     )
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        results = trainer.run(Path(folder) / "run", quiet=True)
+        try:
+            results = trainer.run(Path(folder) / "run", quiet=True)
+        except NonFiniteError as error:  # at a rate that tuning then leaves out
+            return {"val_score": float("-inf"), "failed": str(error)}
     return {key: results[key] for key in ("val_score", "test", "test_intervals", "cpu_seconds")}
 
 
@@ -104,26 +109,30 @@ def file_of(job: dict[str, Any]) -> str:
 
 
 def tuned(
-    lines: Sequence[dict[str, Any]], scale: dict[str, Any], folder: Path, jobs: int
+    lines: Sequence[dict[str, Any]],
+    rates: Sequence[float],
+    seeds: Sequence[int],
+    folder: Path,
+    jobs: int,
 ) -> list[tuple[float, list[dict[str, Any]]]]:
     """Every line's validation score at its best rate, and its runs there on all seeds."""
-    scores, chosen = [0.0] * len(lines), [scale["rates"][0]] * len(lines)
-    if len(scale["rates"]) > 1:
+    scores, chosen = [0.0] * len(lines), [rates[0]] * len(lines)
+    if len(rates) > 1:
         tries = [
             {**line, "rate": rate, "seed": VALIDATION_SEED}
-            for line in lines for rate in scale["rates"]
+            for line in lines for rate in rates
         ]  # fmt: skip
         found = run_shards(train, {file_of(t): t for t in tries}, folder, processes=jobs)
         for i, line in enumerate(lines):
             by_rate = {
                 rate: found[file_of({**line, "rate": rate, "seed": VALIDATION_SEED})]["val_score"]
-                for rate in scale["rates"]
+                for rate in rates
             }
             chosen[i] = max(by_rate, key=lambda rate: by_rate[rate])
             scores[i] = by_rate[chosen[i]]
     rows = [
         {**line, "rate": rate, "seed": seed}
-        for line, rate in zip(lines, chosen, strict=True) for seed in scale["seeds"]
+        for line, rate in zip(lines, chosen, strict=True) for seed in seeds
     ]  # fmt: skip
     found = run_shards(train, {file_of(r): r for r in rows}, folder, processes=jobs)
     return [
@@ -150,7 +159,9 @@ def front(
         {"suite": "Glyphs", "method": method, "weighting": name, "size": scale["front"]}
         for name in names
     ]
-    found = dict(zip(names, tuned(lines, scale, folder, jobs), strict=True))
+    found = dict(
+        zip(names, tuned(lines, scale["front_rates"], scale["seeds"], folder, jobs), strict=True)
+    )
     best = max((n for n in names if n.startswith("EW")), key=lambda n: found[n][0])
     return {name: runs for name, (_, runs) in found.items()}, best
 
@@ -185,7 +196,9 @@ def front_grid(points: Points, best: str, scale: dict[str, Any]) -> Grid:
     note = (
         f"Glyphs, 5-way 1-shot, MAML with {INNER['Glyphs']['inner_steps']} inner steps on a "
         f"network 784-64-64-5, {scale['front']['steps']} meta-steps of 4 episodes, L∞ ball of "
-        f"radius {eps:g}. Test accuracy over {scale['front']['test_episodes']} episodes, mean ± "
+        f"radius {eps:g}. Rates among {', '.join(f'{r:g}' for r in scale['front_rates'])}, and the "
+        "constant weights called chosen, by validation on a seed apart. "
+        f"Test accuracy over {scale['front']['test_episodes']} episodes, mean ± "
         f"sample standard deviation over {len(scale['seeds'])} seeds; differences of the means are "
         "paired by seed, with 95 % t intervals. EW: constant weights, that of the clean loss first."
     )
@@ -248,7 +261,13 @@ def method_grid(scale: dict[str, Any], folder: Path, jobs: int) -> Grid:
     for suite, size in scale["suites"].items():
         names = [m for m in scale["methods"] if suite == "Glyphs" or m != "ProtoNet"]
         lines = [{"suite": suite, "method": m, "weighting": "-", "size": size} for m in names]
-        found = dict(zip(names, tuned(lines, scale, folder, jobs), strict=True))
+        found = dict(
+            zip(
+                names,
+                tuned(lines, scale["method_rates"], scale["seeds"], folder, jobs),
+                strict=True,
+            )
+        )
         for method in scale["methods"]:
             cells.setdefault(method, [])
             if method not in found:

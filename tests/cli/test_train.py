@@ -182,7 +182,7 @@ def test_bad_options_get_one_sentence(options, message, tmp_path, capsys):
     [
         (
             ["train"],
-            "`suite` should be given: one of DigitAttributes, GraphAtlas,",
+            "`suite` should be given: one of DigitAttributes, FontDomains,",
         ),
         (["trian"], "unknown command 'trian'. Did you mean 'train'?"),
         (["list", "weighting"], "Did you mean 'weightings'?"),
