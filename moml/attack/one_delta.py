@@ -27,8 +27,7 @@ class OneDelta(Ascent):
     on their device. The goal mask is the idea of TA-MOO (Bui et al., TMLR 2023): fooled tasks of a
     sample drop out, and it is what matters most. It needs an objective with a goal. A fooled task
     that has no say at all is soon lost again, so it keeps a share of the weight that the others
-    have on average: on digits with four tasks, on seeds set apart, 0.2 and 0.3 fooled all tasks of
-    3 to 5 % more samples than 0 (of 48 %), 0.1 and 0.5 of 2 %.
+    have on average.
 
     Args:
         weighting: Any `LossWeighting` or `GramianWeighting`; the max-min direction unless given.
