@@ -52,10 +52,12 @@ def main() -> None:
     grids.insert(0, overview_grid(scale, rates, out))
     if not options.generators_only:
         jobs = [Job("one", scale, seed=i) for i in range(min(3, scale.seeds))]
-        jobs += [Job("opposed", scale, seed=i) for i in range(scale.seeds)]
+        opposing = "opposing targets" in scale.settings
+        jobs += [Job("opposed", scale, seed=i) for i in range(scale.seeds) if opposing]
         compute(jobs, out, options.jobs)
         numbers = (2, 3) if options.smoke else (2, 3, 5, 10)
-        grids += [one_delta_grid(scale, out), opposed_grid(scale, out)]
+        grids += [one_delta_grid(scale, out)]
+        grids += [opposed_grid(scale, out)] if opposing else []
         grids += [cost_grid(timings(scale.images, numbers))]
     write(scale, rates, grids, out)
     if options.docs:
