@@ -128,7 +128,7 @@ def picture(place: Path, *, seed: int = 0) -> None:
     corners = QuadraticBilevel(seed=seed).minimisers().numpy()
     middle = corners.mean(0)
     plane = np.linalg.svd(corners - middle)[2][:2].T
-    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    figure = Figure(figsize=(6.4, 6.0), layout="constrained")
     axes = figure.subplots()
     axes.fill(*((corners - middle) @ plane).T, color="0.9", label="Pareto set")
     for name, color in zip(CHOSEN, ("tab:red", "tab:blue"), strict=True):
@@ -142,7 +142,7 @@ def picture(place: Path, *, seed: int = 0) -> None:
     ends = np.array([preferred(seed, weights)[-1] for weights in LATTICE])
     axes.plot(*((ends - middle) @ plane).T, "k+", ms=8, label="ten preferences, implicit")
     axes.set(xlabel="the Pareto set's plane, first direction", ylabel="second", aspect="equal")
-    axes.legend(fontsize=8)
+    figure.legend(fontsize=8, loc="outside lower center", ncols=2)
     figure.savefig(place, dpi=110)
 
 

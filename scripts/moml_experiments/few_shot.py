@@ -213,7 +213,7 @@ def front_grid(points: Points, best: str, scale: dict[str, Any]) -> Grid:
         "constant weights called chosen, by validation on a seed apart. "
         f"Test accuracy over {scale['front']['test_episodes']} episodes, mean ± "
         f"sample standard deviation over {len(scale['seeds'])} seeds; differences of the means are "
-        "paired by seed, with 95 % t intervals. EW: constant weights, that of the clean loss first. "
+        "paired by seed, with 95 % t intervals. EW: constant weights, the clean loss first. "
         "MGDA l2: of meta-gradients of unit length."
     )
     return "The front between clean and robust accuracy", head, rows, note
