@@ -67,8 +67,7 @@ class Functional:
         return copied
 
     def _prepared(self, use: Literal["own", "gather", "apply"]) -> nn.Module:
-        tensors = [*self.network.parameters(), *self.network.buffers()]
-        copied = copy.deepcopy(self.network, memo={id(t): t for t in tensors})
+        copied = structural_copy(self.network)
         for module in copied.modules():
             if not isinstance(module, _NormBase) or module.running_mean is None:
                 continue
@@ -80,6 +79,12 @@ class Functional:
             else:
                 _forget(module)
         return copied
+
+
+def structural_copy(network: nn.Module) -> nn.Module:
+    """A copy of the modules that shares all tensors."""
+    tensors = [*network.parameters(), *network.buffers()]
+    return copy.deepcopy(network, memo={id(t): t for t in tensors})
 
 
 def _forget(module: _NormBase) -> None:

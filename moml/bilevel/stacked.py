@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from moml.bilevel.functional import Functional
+from moml.bilevel.functional import Functional, structural_copy
 
 # Layers whose stacked form is the same operation on tensors with one more dimension in front.
 _ELEMENTWISE = (
@@ -72,7 +72,7 @@ class _Tracer(fx.Tracer):
 def _chain(network: nn.Module) -> list[Step] | None:
     """The network as stacked operations, if it is a chain of known layers."""
     try:
-        graph = _Tracer().trace(network)
+        graph = _Tracer().trace(structural_copy(network))  # which fx hangs constants on
     except Exception:  # fx raises whatever the module's own Python code does with a proxy
         return None
     modules = dict(network.named_modules())

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from moml.backbone import MLP, LinearHead
+from moml.backbone import MLP, LinearHead, SeededDropout
 from moml.bilevel import Functional, Stacked
 from moml.bilevel.stacked import worth_stacking
 
@@ -99,6 +99,13 @@ def test_chains_of_linear_layers_become_batched_products(batched):
     for e in range(3):
         single = {n: p if n in shared else p[e] for n, p in params.items()}
         torch.testing.assert_close(found[e], Functional(net)(single, x[e]))
+
+
+def test_looking_for_a_chain_leaves_the_network_alone():
+    net = nn.Sequential(nn.Linear(4, 4), SeededDropout(0.5))
+    before = set(net.__dict__)
+    Stacked(Functional(net))
+    assert set(net.__dict__) == before
 
 
 def test_other_networks_are_vectorised():
