@@ -315,17 +315,21 @@ def run(out: Path, *, smoke: bool, jobs: int) -> str:
     folder = out / "shards" / f"few-shot-{size}"
     points, best = front(scale, folder, jobs)
     first = front_grid(points, best, scale)
-    second = method_grid(scale, folder, jobs)
-    text = {"front": markdown(first), "methods": markdown(second)}
-    for name, one in text.items():
-        (out / f"few_shot_{name}.md").write_text(one, encoding="utf-8")
+    _write(out, "front", first)
     (out / "few_shot_front.svg").write_bytes(picture(points, "svg"))
-    print("\n".join(text.values()))
+    second = method_grid(scale, folder, jobs)
+    _write(out, "methods", second)
     data = base64.b64encode(picture(points, "png")).decode()
     image = element("img", "", src=f"data:image/png;base64,{data}", style="max-width:100%",
                     alt="Clean against robust accuracy of every weighting")  # fmt: skip
     parts = [element("h3", first[0]), _table(first), image, element("h3", second[0])]
     return section("Few-shot learning", *parts, _table(second))
+
+
+def _write(out: Path, name: str, grid: Grid) -> None:
+    text = markdown(grid)
+    (out / f"few_shot_{name}.md").write_text(text, encoding="utf-8")
+    print(text)
 
 
 def _table(grid: Grid) -> str:
