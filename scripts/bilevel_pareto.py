@@ -1,6 +1,6 @@
 """Where hypergradients end on bi-level problems whose Pareto set is known: a table and a picture.
 
-    python scripts/bilevel_pareto.py [--seeds 5] [--write docs/bilevel.md]
+    python scripts/bilevel_pareto.py [--seeds 3] [--write docs/bilevel.md]
 
 MGDA, 400 upper steps of gradient descent at the inverse of the upper Hessian's largest eigenvalue,
 from a random start. Distances are to the Pareto set, over its diameter.
@@ -149,7 +149,7 @@ def picture(place: Path, *, seed: int = 0) -> None:
 def main() -> None:
     """Print the table, or write it and the picture into a document."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--write", type=Path, help="Markdown file with the markers.")
     arguments = parser.parse_args()
     torch.set_num_threads(1)

@@ -35,8 +35,8 @@ class Compiled(Oracle):
 
     Raises:
         ValueError: If a step looks at values (attacks that stop early do) or keeps state, or if the
-            compiler's result is not that of the traced graph: it is compared once, since second
-            derivatives of convolutions are compiled wrongly by some versions of PyTorch.
+            compiler's result is not that of the traced graph: it is compared once, since PyTorch
+            2.13 compiled a small convolutional network's second derivatives wrongly.
     """
 
     def __init__(self, oracle: Bilevel, *, backend: str | None = "inductor") -> None:
