@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -52,11 +53,9 @@ class Draws:
 
 def finite_losses(evaluation: Evaluation) -> None:
     """Raise a `NonFiniteError` that names the tasks whose loss is NaN or infinite."""
-    bad = ~torch.isfinite(evaluation.losses)
-    if bad.any():
-        raise NonFiniteError(
-            "loss", [evaluation.names[i] for i in bad.nonzero().flatten().tolist()]
-        )
+    pairs = zip(evaluation.names, evaluation.losses.tolist(), strict=True)
+    if bad := [name for name, loss in pairs if not math.isfinite(loss)]:
+        raise NonFiniteError("loss", bad)
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 import moml
 from moml import weighting as room
-from moml._draws import Draws
+from moml._draws import Draws, finite_losses
 from moml.architecture import HPS
 from moml.backbone import MLP, ResNet8
 from moml.data import Batch
@@ -142,7 +142,7 @@ def ours(setting: Setting, make: Callable[[], Weighting], oracle: Oracle) -> Cal
         updater.zero_grad()
         evaluation = oracle(problem, batch)
         evaluation.source = Draws(problem, oracle, batch, IterableStream([batch]))
-        assert bool(torch.isfinite(evaluation.losses).all())
+        finite_losses(evaluation)
         penalty = weighting.penalty(evaluation.losses, tasks=evaluation.tasks)
         weights = weighting.update(evaluation)
         if penalty is not None:

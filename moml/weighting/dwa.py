@@ -68,11 +68,11 @@ class DWA(LossWeighting):
             self.epoch.fill_(evaluation.epoch)
         weights = self.weights(evaluation.losses, tasks=evaluation.tasks)
         evaluation.apply(weights)
-        self.sums[evaluation.tasks] += evaluation.losses
-        self.counts[evaluation.tasks] += 1
+        self.sums.index_add_(0, evaluation.tasks, evaluation.losses)
+        self.counts.index_add_(0, evaluation.tasks, torch.ones_like(evaluation.tasks))
         if self.window is not None:
             self.epoch += 1
-            if self.epoch % self.window == 0:
+            if int(self.epoch) % self.window == 0:
                 self._finish_epoch()
         return weights
 

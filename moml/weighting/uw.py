@@ -37,7 +37,9 @@ class UW(LossWeighting):
         self.init = init
 
     def _allocate(self, num_tasks: int) -> None:
-        self.log_variances = Parameter(torch.full((num_tasks,), float(self.init)))
+        # In float64, as losses are: casts and their gradients cost a fiftieth of a small step.
+        start = torch.full((num_tasks,), float(self.init), dtype=torch.float64)
+        self.log_variances = Parameter(start)
 
     def weights(self, losses: Tensor, *, tasks: Tensor | None = None) -> Tensor:
         """Half the inverse variances, ``(m,)``."""
@@ -46,11 +48,11 @@ class UW(LossWeighting):
     def penalty(self, losses: Tensor, *, tasks: Tensor | None = None) -> Tensor:
         """Losses over twice their variance plus half the log-variance, of the tasks present."""
         log_variances = self._present(tasks)
-        losses = losses.detach().to(log_variances)
-        return torch.add(torch.exp(-log_variances) @ losses, log_variances.sum()) / 2
+        halves = losses.detach().to(log_variances) / 2
+        return torch.add(torch.exp(-log_variances) @ halves, log_variances.sum(), alpha=0.5)
 
     def _present(self, tasks: Tensor | None) -> Tensor:
         self._check_bound()
-        log_variances = self.log_variances.double()
+        log_variances = self.log_variances
         everyone = tasks is None or len(tasks) == len(self.names)  # spares an indexed gradient
         return log_variances if everyone else log_variances[tasks]
