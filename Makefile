@@ -34,7 +34,7 @@ demo: $(READY)
 	$(BIN)/python scripts/reproduce_moml.py --smoke --jobs 2 --output runs/demo/moml
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow

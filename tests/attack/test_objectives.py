@@ -1,3 +1,5 @@
+from operator import attrgetter
+
 import pytest
 import torch
 from torch import nn
@@ -52,7 +54,7 @@ def test_values_by_hand(classes):
 
 
 @pytest.mark.parametrize("classes", [2, 3, 4, 10])
-@pytest.mark.parametrize("loss", [dlr, targeted_dlr, standardized(cross_entropy)], ids=str)
+@pytest.mark.parametrize("loss", [dlr, targeted_dlr, standardized(cross_entropy)], ids=attrgetter("__name__"))
 def test_no_logit_scale_hides_the_gradient(loss, classes):
     z, _ = logits(classes)
     labels = z.argmax(1)  # where the label comes third the ratio is a constant
@@ -79,7 +81,7 @@ def test_every_loss_rises_towards_the_wrong_class():
         assert torch.equal(lowered, -loss(z, labels))
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=str)
+@pytest.mark.parametrize("loss", LOSSES, ids=attrgetter("__name__"))
 def test_dense_outputs_are_averaged_over_labelled_positions(loss):
     torch.manual_seed(0)
     z, labels = torch.randn(4, 5, 3, 3), torch.randint(5, (4, 3, 3))
