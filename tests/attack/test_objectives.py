@@ -54,7 +54,9 @@ def test_values_by_hand(classes):
 
 
 @pytest.mark.parametrize("classes", [2, 3, 4, 10])
-@pytest.mark.parametrize("loss", [dlr, targeted_dlr, standardized(cross_entropy)], ids=attrgetter("__name__"))
+@pytest.mark.parametrize(
+    "loss", [dlr, targeted_dlr, standardized(cross_entropy)], ids=attrgetter("__name__")
+)
 def test_no_logit_scale_hides_the_gradient(loss, classes):
     z, _ = logits(classes)
     labels = z.argmax(1)  # where the label comes third the ratio is a constant
