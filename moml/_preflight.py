@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
+import yaml
 from torch import nn
 
 from moml.data import Batch, Source, Suite, TensorSource
-from moml.validation import Metrics
+from moml.validation import Metrics, directions
 
 
 def width_of(encoder: nn.Module) -> int:
@@ -70,22 +70,25 @@ def check_labels(suite: Suite) -> None:
 
 
 def read_reference(path: Path | None, suite: Suite) -> Metrics | None:
-    """Single-task test results from a file made by ``moml single``.
+    """Single-task test results: a file made by ``moml single``, or the literature's, by name.
 
     Raises:
         ValueError: If the file cannot be used for this suite.
     """
     if path is None:
         return None
+    published = suite.references.get(str(path))
     try:
-        stored = json.loads(Path(path).read_text())
+        stored = yaml.safe_load((published or Path(path)).read_text())
         reference: Metrics = stored["test"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        names = " or one of " + ", ".join(suite.references) if suite.references else ""
         raise ValueError(
-            f"`reference` should be a results file made by `moml single`, found '{path}', which "
-            "cannot be read as one."
+            f"`reference` should be a results file made by `moml single`{names}, found '{path}', "
+            "which cannot be read as one."
         ) from error
-    missing = [task for task in suite.tasks if task not in reference]
+    known = directions(suite.tasks)
+    missing = [task for task in suite.tasks if not known[task].keys() & reference.get(task, {})]
     if missing:
         raise ValueError(
             f"`reference` should have results for {list(suite.tasks)}, found none for {missing}."

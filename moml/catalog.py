@@ -39,6 +39,7 @@ class Entry:
         traits: Properties the conformance test proves.
         paper: Authors, title, venue and year.
         path: Its class path.
+        from_folder: Whether a suite reads data that its user has.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Entry:
     traits: tuple[str, ...]
     paper: str
     path: str
+    from_folder: bool = False
 
 
 def kinds() -> list[str]:
@@ -113,6 +115,7 @@ def _entry(node: ast.ClassDef, package: str) -> Entry:
         traits=tuple(sorted(traits)) if isinstance(traits, set | tuple) else (),
         paper=str(values.get("paper") or ""),
         path=f"{package}.{node.name}",
+        from_folder=any(isinstance(d, ast.FunctionDef) and d.name == "discover" for d in node.body),
     )
 
 

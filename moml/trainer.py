@@ -65,6 +65,7 @@ class Trainer:
         scheduler: Any PyTorch scheduler instead, stepped once per step.
         learning_rate: The suite's unless given.
         steps: Optimizer steps; the suite's unless given.
+        epochs: Passes over the training data, where `steps` is not given.
         batch_size: The suite's unless given.
         gradients: What gradient-based weightings look at: shared parameters, or the representation
             (one encoder pass however many tasks, an upper bound).
@@ -84,7 +85,8 @@ class Trainer:
         checkpoint_every: Steps between checkpoints.
         conflicts_every: For methods that do not look at gradients: form them every so many steps
             to record their conflict.
-        reference: Single-task results to compare to (a file made by ``moml single``).
+        reference: Single-task results to compare to: a file made by ``moml single``, or the name of
+            one that comes with the suite.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class Trainer:
         scheduler: MakeScheduler | None = None,
         learning_rate: float | None = None,
         steps: int | None = None,
+        epochs: int | None = None,
         batch_size: int | None = None,
         gradients: Literal["parameters", "representation"] = "parameters",
         heads: Heads = "weighted",
@@ -122,15 +125,17 @@ class Trainer:
         self.device = usable_device(device)
         self.suite = suite if tasks is None else TaskSubset(suite, tasks)
         self.suite_name, defaults = type(suite).__name__, suite.defaults
-        self.steps = positive("steps", defaults.steps if steps is None else steps)
         size = defaults.batch_size if batch_size is None else batch_size
-        self.batch_size = positive("batch_size", size)
+        self.batch_size, self.seed = positive("batch_size", size), seed
+        if epochs is not None and steps is None:
+            steps = positive("epochs", epochs) * self.loader("train").batches_per_epoch
+        self.steps = positive("steps", defaults.steps if steps is None else steps)
         every = defaults.eval_every if eval_every is None else eval_every
         self.eval_every = positive("eval_every", every)
         self.log_every = positive("log_every", log_every)
         self.checkpoint_every = positive("checkpoint_every", checkpoint_every)
         self.conflicts_every = conflicts_every
-        self.seed, self.clip_norm = seed, clip_norm
+        self.clip_norm = clip_norm
         self.learning_rate = defaults.learning_rate if learning_rate is None else learning_rate
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler or self._schedule(schedule or defaults.schedule)

@@ -90,12 +90,17 @@ def selection_score(
 ) -> float:
     """What model selection maximises.
 
-    The improvement over given single-task results in percent; without them the mean over tasks of
-    the main metric divided by its scale, negated where lower is better.
+    The improvement over given single-task results in percent, over the metrics that these have;
+    without them the mean over tasks of the main metric divided by its scale, negated where lower is
+    better.
     """
     higher = directions(tasks)
     if reference is not None:
-        return delta_percent(metrics, reference, higher)
+        compared = {
+            task: {name: up for name, up in found.items() if name in reference[task]}
+            for task, found in higher.items()
+        }
+        return delta_percent(metrics, reference, compared)
     signed = [
         (1 if higher[task][spec.main] else -1) * metrics[task][spec.main] / spec.scale
         for task, spec in tasks.items()

@@ -21,17 +21,23 @@ def weightings() -> str:
     return "\n".join(lines)
 
 
-def suites() -> str:
-    """All suites, the few-shot ones last."""
+def suites(*, from_folder: bool) -> str:
+    """The suites that bring their data, or those that read a folder; the few-shot ones last."""
     lines = ["| name | what it is |", "|---|---|"]
     for kind in ("suites", "few_shot_suites"):
-        lines += [f"| `{e.name}` | {e.summary} |" for e in catalog.entries(kind)]
+        found = [e for e in catalog.entries(kind) if e.from_folder == from_folder]
+        lines += [f"| `{e.name}` | {e.summary} |" for e in found]
     return "\n".join(lines)
 
 
 def filled(text: str) -> str:
-    """The text with both tables up to date."""
-    for name, table in (("weightings", weightings()), ("suites", suites())):
+    """The text with all tables up to date."""
+    tables = {
+        "weightings": weightings(),
+        "suites": suites(from_folder=False),
+        "field": suites(from_folder=True),
+    }
+    for name, table in tables.items():
         pattern = rf"(<!-- {name}: .*? -->\n).*?(<!-- /{name} -->)"
         text = re.sub(pattern, lambda m, t=table: f"{m[1]}{t}\n{m[2]}", text, flags=re.S)
     return text

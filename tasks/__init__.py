@@ -1,5 +1,6 @@
 """Benchmarks that need no download: many tasks on one network, and few-shot learning."""
 
+from tasks.cityscapes import Cityscapes
 from tasks.deb_sinha import DebSinha
 from tasks.digit_attributes import DigitAttributes
 from tasks.font_adaptation import FontAdaptation
@@ -7,6 +8,7 @@ from tasks.font_domains import FontDomains
 from tasks.glyphs import Glyphs
 from tasks.graph_atlas import GraphAtlas
 from tasks.linear_maml import LinearMAML
+from tasks.nyuv2 import NYUv2
 from tasks.office_digits import OfficeDigits
 from tasks.quadratic_bilevel import QuadraticBilevel
 from tasks.rooms import Rooms
@@ -14,6 +16,7 @@ from tasks.sinusoid import Sinusoid
 from tasks.two_digits import TwoDigits
 
 __all__ = [
+    "Cityscapes",
     "DebSinha",
     "DigitAttributes",
     "FontAdaptation",
@@ -21,6 +24,7 @@ __all__ = [
     "Glyphs",
     "GraphAtlas",
     "LinearMAML",
+    "NYUv2",
     "OfficeDigits",
     "QuadraticBilevel",
     "Rooms",

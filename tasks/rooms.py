@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from math import nan
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,12 +15,10 @@ from moml.backbone.heads import Output
 from moml.data import Defaults, Source, Suite, TaskSpec, TensorSource
 from moml.data.suite import Split
 from moml.losses import CrossEntropy, MaskedL1
+from tasks._dense_metrics import depth_metrics, normal_metrics, segmentation_metrics
 from tasks._raycast import CLASSES, render
 from tasks._scenes import random_scene
 from tasks._symmetry import SymmetricSource
-
-if TYPE_CHECKING:
-    from torchmetrics import Metric
 
 NOISE = 0.01
 CHANNELS = {"segmentation": len(CLASSES), "depth": 1, "normals": 3}
@@ -76,12 +73,14 @@ class Rooms(Suite):
     def tasks(self) -> Mapping[str, TaskSpec]:
         """Segmentation, depth and normals; scales are the errors of a constant prediction."""
         return {
-            "segmentation": TaskSpec(CrossEntropy(len(CLASSES)), _segmentation, main="mIoU"),
-            "depth": TaskSpec(MaskedL1(), _depth, main="abs_err", unit="m", scale=1.0),
+            "segmentation": TaskSpec(
+                CrossEntropy(len(CLASSES)), segmentation_metrics(len(CLASSES)), main="mIoU"
+            ),
+            "depth": TaskSpec(MaskedL1(), depth_metrics, main="abs_err", unit="m", scale=1.0),
             # Absolute errors of unit vectors grow with the angle itself. The cosine's grow with its
             # square, and a wall that is seven degrees off would hardly count.
             "normals": TaskSpec(
-                MaskedL1(undefined=nan), _normals, main="mean", unit="degrees", scale=60.0
+                MaskedL1(undefined=nan), normal_metrics, main="mean", unit="degrees", scale=60.0
             ),
         }
 
@@ -115,26 +114,3 @@ def _rendered(split: Split, count: int, size: tuple[int, int], seed: int) -> Ten
     return TensorSource(
         torch.from_numpy(images), {task: torch.from_numpy(y) for task, y in targets.items()}
     )
-
-
-def _segmentation() -> dict[str, Metric]:
-    from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
-
-    options = {"ignore_index": -1, "validate_args": False}
-    return {
-        "mIoU": MulticlassJaccardIndex(len(CLASSES), **options),
-        "pixel_accuracy": MulticlassAccuracy(len(CLASSES), average="micro", **options),
-    }
-
-
-def _depth() -> dict[str, Metric]:
-    from moml.metrics import DepthError
-
-    return {"abs_err": DepthError(), "rel_err": DepthError(relative=True)}
-
-
-def _normals() -> dict[str, Metric]:
-    from moml.metrics import MeanAngle, MedianAngle, WithinAngle
-
-    within = {f"within_{degrees:g}": WithinAngle(degrees) for degrees in (11.25, 22.5, 30.0)}
-    return {"mean": MeanAngle(), "median": MedianAngle(), **within}

@@ -83,6 +83,10 @@ class Parser(ArgumentParser):
         if "required: suite" in message:
             suites = ", ".join(catalog.names(self.classes["suite"]))
             return f"`suite` should be given: one of {suites}, or a class path."
+        needed = re.search(r'[Kk]ey "([\w.]+)":[^"]*arguments are required: (\w+)', message)
+        if needed:
+            option = ".".join(needed.groups())
+            return f"`{option}` should be given, with --{option} or in a recipe."
         key = re.search(r'[Kk]ey "([\w.]+)"', message)
         reason = _reason(message)
         if reason.startswith("`"):

@@ -7,6 +7,7 @@ learning", NeurIPS 2016.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -18,6 +19,16 @@ from moml.data.episodes import EpisodeSource
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 
 
+class Samples(Protocol):
+    """What episodes are drawn from: a tensor, or anything gathered like one."""
+
+    def __len__(self) -> int:
+        """Number of samples."""
+
+    def __getitem__(self, indices: Tensor, /) -> Tensor:
+        """The samples at ``indices`` ``(B,)``, stacked."""
+
+
 class ClassEpisodes(EpisodeSource):
     """Episodes of a few classes each, out of many.
 
@@ -26,7 +37,7 @@ class ClassEpisodes(EpisodeSource):
     class: sample ``n * shots + k`` of a support set is the ``k``-th of class ``n``.
 
     Args:
-        inputs: All samples ``(N, ...)``.
+        inputs: All samples ``(N, ...)``: a tensor, or what is gathered like one.
         labels: Their classes ``(N,)``, any integers.
         ways: Classes per episode.
         shots: Support samples per class.
@@ -40,7 +51,7 @@ class ClassEpisodes(EpisodeSource):
 
     def __init__(
         self,
-        inputs: Tensor,
+        inputs: Samples,
         labels: Tensor,
         *,
         ways: int,
@@ -52,7 +63,7 @@ class ClassEpisodes(EpisodeSource):
         for name, value in (("ways", ways), ("shots", shots), ("queries", queries)):
             if value < 1:
                 raise ValueError(f"`{name}` should be at least 1, found {value}.")
-        if labels.shape != inputs.shape[:1]:
+        if labels.shape != (len(inputs),):
             raise ValueError(
                 f"`labels` should be one integer per input, of shape ({len(inputs)},), "
                 f"found {tuple(labels.shape)}."

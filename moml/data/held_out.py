@@ -33,6 +33,10 @@ class Part(Source):
         """Samples of the whole source, by position in the part."""
         return self.source.batch(self.indices[indices])
 
+    def view(self, indices: Tensor, generator: torch.Generator) -> Batch:
+        """Random views of them."""
+        return self.source.view(self.indices[indices], generator)
+
 
 def hold_out(sources: Sources, share: float, *, seed: int = 0) -> tuple[Sources, Sources]:
     """Divide samples at random into the rest and a held-out part.

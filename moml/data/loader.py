@@ -40,7 +40,8 @@ class Loader(BatchLoader[Batch]):
     Args:
         source: The samples.
         batch_size: Samples per batch.
-        shuffle: A new order every epoch, drawn from ``(seed, epoch)``.
+        shuffle: A new order every epoch, drawn from ``(seed, epoch)``, and samples as training
+            sees them (`Source.view`), drawn from ``(seed, number)``.
         drop_last: Leave out an incomplete last batch (never the only one).
         seed: Seed of the order.
     """
@@ -70,7 +71,11 @@ class Loader(BatchLoader[Batch]):
         """The batch with this number."""
         epoch, position = divmod(number, self.batches_per_epoch)
         start = position * self.batch_size
-        return self.source.batch(self._epoch_order(epoch)[start : start + self.batch_size])
+        indices = self._epoch_order(epoch)[start : start + self.batch_size]
+        if not self.shuffle:
+            return self.source.batch(indices)
+        mixed = (self.seed * 1_000_003 + number * 7919 + 54_321) % 2**63
+        return self.source.view(indices, torch.Generator().manual_seed(mixed))
 
     def _epoch_order(self, epoch: int) -> Tensor:
         if not self.shuffle:

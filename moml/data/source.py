@@ -23,6 +23,13 @@ class Source(ABC):
     def batch(self, indices: Tensor) -> Batch:
         """The samples at ``indices`` ``(B,)``, in that order."""
 
+    def view(self, indices: Tensor, generator: torch.Generator) -> Batch:
+        """The same samples as training sees them: a random view of each, if there is more than one.
+
+        Crops and mirror images are views. Everything random comes from ``generator``.
+        """
+        return self.batch(indices)
+
 
 class TensorSource(Source):
     """Samples held in memory; a batch is one gather per tensor.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from moml.data.batch import Batch
@@ -27,6 +28,7 @@ class TaskSubset(Suite):
         if unknown or not tasks:
             raise ValueError(f"`tasks` should be among {list(suite.tasks)}, found {list(tasks)}.")
         self.suite, self.defaults = suite, suite.defaults
+        self.references = suite.references
         self.kept = [task for task in suite.tasks if task in tasks]
 
     @property
@@ -58,7 +60,12 @@ class _FewerTargets(Source):
         return len(self.source)
 
     def batch(self, indices: Tensor) -> Batch:
-        whole = self.source.batch(indices)
+        return self._fewer(self.source.batch(indices))
+
+    def view(self, indices: Tensor, generator: torch.Generator) -> Batch:
+        return self._fewer(self.source.view(indices, generator))
+
+    def _fewer(self, whole: Batch) -> Batch:
         targets = {task: y for task, y in whole.targets.items() if task in self.tasks}
         present = {t: p for t, p in (whole.present or {}).items() if t in self.tasks}
         return Batch(whole.inputs, targets, present or None)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from torch import nn
@@ -67,9 +69,14 @@ class Suite(ABC):
     """Data, losses and metrics of a benchmark.
 
     Splits are made by source item (a digit image, a graph, a scene), never by rendered sample.
+
+    Attributes:
+        defaults: Training settings that suit it.
+        references: Files of single-task results of the literature, by name.
     """
 
     defaults: Defaults = Defaults()
+    references: Mapping[str, Path] = MappingProxyType({})
 
     @property
     @abstractmethod

@@ -1,0 +1,163 @@
+"""Cityscapes: what is every pixel of a street, and how near is it?
+
+M. Cordts et al., "The Cityscapes dataset for semantic urban scene understanding", CVPR 2016; the
+two-task benchmark of S. Liu, E. Johns, A. Davison, "End-to-end multi-task learning with attention",
+CVPR 2019.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import nn
+
+from moml.backbone import DenseEncoder, DenseHead
+from moml.data import Defaults, Source, Suite, TaskSpec
+from moml.data.suite import Split
+from moml.losses import CrossEntropy, MaskedL1
+from tasks._cityscapes_raw import RAW, raw_names, read_raw
+from tasks._dense_files import (
+    check_held_out,
+    read_classes,
+    read_map,
+    read_scene_image,
+    stems,
+    train_or_val,
+)
+from tasks._dense_metrics import depth_metrics, segmentation_metrics
+from tasks._dense_views import zoomed_or_mirrored
+from tasks._files.layout import Found, Layout, find
+from tasks._files.source import FileSource, Sample
+from tasks._references import references
+
+INSIDE = ("cityscapes", "Cityscapes", "cityscapes2")
+CLASSES = (2, 7, 19)
+TYPICAL_INVERSE_DEPTH = 0.05
+
+
+class Cityscapes(Suite):
+    """Streets: segmentation into 2, 7 or 19 classes, and inverse depth.
+
+    Layouts: MTAN's numpy files, ``{train,val}/{image,depth,label_7}/{i}.npy`` (``label_2``,
+    ``label_19``; a folder called ``label`` holds 7 or, said by the files themselves, another
+    number of classes), or Cityscapes as published. The published ``val`` is the test split of the
+    literature (500 pictures); its ``train`` (2,975) is divided into training and validation here.
+    Inputs are ``(3, H, W)`` in [0, 1]. Depth is *inverse* depth, in the units of the files. Label
+    -1 and depth 0 are undefined.
+
+    Metrics are accumulated over all pixels of a set. Higher is better: mIoU, pixel accuracy. Lower
+    is better: absolute and relative error of the inverse depth.
+
+    Args:
+        root: Folder with the data.
+        classes: 2 (background and foreground), 7 (categories) or 19.
+        size: Height and width that published pictures are resized to; numpy files have their own.
+        held_out: Share of the published training split for validation. The literature trains on
+            all of it: 0 does that too, and then validation scores are of training data.
+        augment: Random zoom and mirror images in training, as in MTAN.
+        seed: Seed of the held-out part.
+
+    Raises:
+        ValueError: If data are missing, incomplete or damaged.
+    """
+
+    defaults = Defaults(
+        steps=60_000, batch_size=8, learning_rate=1e-4, schedule="constant", eval_every=1000,
+        learning_rates=(3e-5, 1e-4, 3e-4),
+    )  # fmt: skip
+    references = references("cityscapes")
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        classes: Literal[2, 7, 19] = 7,
+        size: tuple[int, int] = (128, 256),
+        held_out: float = 0.2,
+        augment: bool = True,
+        seed: int = 688,
+    ) -> None:
+        if classes not in CLASSES:
+            raise ValueError(f"`classes` should be 2, 7 or 19, found {classes}.")
+        if min(size) < 16 or any(side % 2 for side in size):
+            raise ValueError(f"`size` should be two even numbers of at least 16, found {size}.")
+        self.found, self.classes = self.discover(root, classes=classes), classes
+        self.size, self.augment, self.seed = (size[0], size[1]), augment, seed
+        self.held_out = check_held_out(held_out)
+        self._names = {split: self._scenes(split) for split in ("train", "val")}
+
+    @staticmethod
+    def discover(root: Path, *, classes: int = 7) -> Found:
+        """The layout of the data in a folder.
+
+        Raises:
+            ValueError: If there is none: what is missing.
+        """
+        kinds = ("image", "depth")
+        mtan = [
+            Layout(
+                f"MTAN's numpy files, {label}",
+                tuple(f"{s}/{kind}/*.npy" for s in ("train", "val") for kind in (*kinds, label)),
+                inside=INSIDE,
+            )
+            for label in (f"label_{classes}", "label")
+        ]
+        return find(f"Cityscapes with {classes} classes", root, [*mtan, RAW])
+
+    @property
+    def tasks(self) -> Mapping[str, TaskSpec]:
+        """Segmentation and inverse depth, with the losses of MTAN."""
+        return {
+            "segmentation": TaskSpec(
+                CrossEntropy(self.classes), segmentation_metrics(self.classes), main="mIoU"
+            ),
+            "depth": TaskSpec(MaskedL1(), depth_metrics, main="abs_err", scale=0.1),
+        }
+
+    def sources(self, split: Split) -> Source:
+        """The pictures of this split, read from disk when a batch asks for them."""
+        name = "val" if split == "test" else "train"
+        names, folder = self._names[name], self.found.folder
+        if self._raw:
+            read = partial(read_raw, folder, name, names, self.classes, self.size)
+        else:
+            read = partial(self._read, folder / name, names)
+        view = zoomed_or_mirrored if self.augment and split == "train" else None
+        source = FileSource(len(names), read, view)
+        return source if split == "test" else train_or_val(source, split, self.held_out, self.seed)
+
+    def encoder(self) -> nn.Module:
+        """A small U-Net; published results come from SegNet or dilated ResNets."""
+        return DenseEncoder(3)
+
+    def head(self, task: str, in_features: int) -> nn.Module:
+        """Two convolutions and upsampling; inverse depth is positive."""
+        if task == "segmentation":
+            return DenseHead(in_features, self.classes)
+        return DenseHead(in_features, 1, output="positive", typical=TYPICAL_INVERSE_DEPTH)
+
+    @property
+    def _raw(self) -> bool:
+        return self.found.layout == RAW.name
+
+    @property
+    def _label(self) -> str:
+        return self.found.layout.rsplit(" ", 1)[-1]
+
+    def _scenes(self, split: str) -> list[str]:
+        if self._raw:
+            return raw_names(self.found.folder, split)
+        return stems("Cityscapes", self.found.folder / split, ("image", "depth", self._label))
+
+    def _read(self, folder: Path, names: list[str], i: int) -> Sample:
+        file = f"{names[i]}.npy"
+        image = read_scene_image(folder / "image" / file)
+        size = torch.Size(image.shape[-2:])
+        return image, {
+            "segmentation": read_classes(folder / self._label / file, size, self.classes),
+            "depth": read_map(folder / "depth" / file, size, 1),
+        }
