@@ -1,3 +1,5 @@
-"""Concrete search spaces for architecture search on `moml`; each will be a module of its own."""
+"""Concrete search spaces for architecture search on `moml`."""
 
-__all__: list[str] = []
+from search_spaces.nb_digits import NBDigits
+
+__all__ = ["NBDigits"]

@@ -1,0 +1,47 @@
+"""The network of one cell whose edges are decided."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from moml.nas.cell import CellSpec, Choice
+from moml.nas.ops import get_op
+
+
+class DiscreteCell(nn.Module):
+    """Every node sums what its edges bring; only edges that are alive are built.
+
+    Args:
+        cell: What the cell may look like.
+        choice: What its edges carry.
+        channels: Channels of every node.
+        affine: Whether batch normalisations have a scale and a shift.
+
+    Raises:
+        ValueError: If the choice is not one of the cell, or does not connect input and output.
+    """
+
+    def __init__(
+        self, cell: CellSpec, choice: Choice, *, channels: int, affine: bool = True
+    ) -> None:
+        super().__init__()
+        cell.check(choice)
+        if not cell.connected(choice):
+            raise ValueError(
+                f"A genotype should lead from the input to the output, found {choice}."
+            )
+        self.cell, self.live = cell, cell.live(choice)
+        self.ops = nn.ModuleList(
+            get_op(name).build(channels, stride=cell.stride(edge), affine=affine)
+            for edge, name in self.live
+        )
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """The output ``(B, C, H, W)``, or ``(B, nodes · C, H, W)`` if nodes are concatenated."""
+        values: dict[int, Tensor] = dict(enumerate(inputs))
+        for ((source, target), _), op in zip(self.live, self.ops, strict=True):
+            brought = op(values[source])
+            values[target] = values[target] + brought if target in values else brought
+        outputs = [values[node] for node in self.cell.outputs]
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)

@@ -1,0 +1,82 @@
+"""The fixed part of a network for small images: stem, cells, reductions, classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class SmallImageNet(nn.Module):
+    """Stem, a cell, then a reduction and a cell of twice the channels, and so on; classifier.
+
+    Stem: 3×3 convolution, batch normalisation. Reduction: ReLU, 3×3 convolution of stride 2, batch
+    normalisation. Classifier: batch normalisation, ReLU, global average, linear.
+
+    Args:
+        cell: Builds the cell for so many channels; a cell is called with its input and whatever
+            else `forward` is given.
+        in_channels: Channels of the images.
+        channels: Channels of the first cell.
+        stages: Number of cells.
+        num_classes: Number of classes.
+    """
+
+    def __init__(
+        self,
+        cell: Callable[[int], nn.Module],
+        *,
+        in_channels: int = 1,
+        channels: int = 8,
+        stages: int = 2,
+        num_classes: int = 10,
+    ) -> None:
+        super().__init__()
+        widths = [channels * 2**stage for stage in range(stages)]
+        self.stem = nn.Sequential(
+            nn.Conv2d(in_channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
+        )
+        self.cells = nn.ModuleList(cell(width) for width in widths)
+        self.reductions = nn.ModuleList(_reduction(width) for width in widths[:-1])
+        self.norm = nn.Sequential(nn.BatchNorm2d(widths[-1]), nn.ReLU())
+        self.classifier = nn.Linear(widths[-1], num_classes)
+
+    def forward(self, x: Tensor, *context: Any) -> Tensor:
+        """Logits ``(B, classes)`` of images ``(B, in_channels, H, W)``."""
+        x = self.stem(x)
+        for stage, cell in enumerate(self.cells):
+            if stage:
+                x = self.reductions[stage - 1](x)
+            x = cell(x, *context)
+        logits: Tensor = self.classifier(self.norm(x).mean((-2, -1)))
+        return logits
+
+
+def _reduction(channels: int) -> nn.Module:
+    return nn.Sequential(
+        nn.ReLU(),
+        nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(2 * channels),
+    )
+
+
+def fixed_cost(
+    sizes: Sequence[tuple[int, int, int]], *, in_channels: int, num_classes: int
+) -> tuple[int, int]:
+    """Parameters, and floating point operations per sample, of everything but the cells.
+
+    Args:
+        sizes: Channels, rows and columns of every cell.
+        in_channels: Channels of the images.
+        num_classes: Number of classes.
+    """
+    first, rows, columns = sizes[0]
+    parameters = 9 * in_channels * first + 2 * first
+    flops = 2 * 9 * in_channels * first * rows * columns
+    for (before, _, _), (after, rows, columns) in pairwise(sizes):
+        parameters += 9 * before * after + 2 * after
+        flops += 2 * 9 * before * after * rows * columns
+    last = sizes[-1][0]
+    return parameters + 2 * last + (last + 1) * num_classes, flops + 2 * last * num_classes
