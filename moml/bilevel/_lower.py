@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -35,6 +35,10 @@ class LowerLevel:
     def named(self, theta: Sequence[Tensor]) -> Params:
         """Lower variables by name."""
         return dict(zip(self.names, theta, strict=True))
+
+    def detached(self) -> LowerLevel:
+        """The same without a path to the upper parameters, which costs time to record."""
+        return replace(self, omega={name: t.detach() for name, t in self.omega.items()})
 
     def loss(self, theta: Sequence[Tensor], step: int) -> Tensor:
         """The lower loss before a step."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from moml.bilevel._lower import LowerLevel
+from moml.bilevel._one_by_one import OneByOne
 from moml.bilevel._problem import BilevelProblem
 from moml.bilevel._solved import Solved
 from moml.bilevel.carry import Carry, Restart, WarmStart
@@ -85,23 +87,28 @@ class Bilevel(Oracle):
             NonFiniteError: If the lower solution is not finite.
             ValueError: If no upper parameter is reached.
         """
-        evaluation = self.evaluate(problem, problem.upper_parameters(), batch)
+        omega, episodes = problem.upper_parameters(), problem.episodes(batch)
+        alone = len(problem.tasks) == 1 and len(episodes) > 1
+        if alone and not (self.upper_bound or self.carry.keeps or self.hypergradient.moves_lower):
+            evaluation = self._one_by_one(problem, omega, episodes)
+        else:
+            evaluation = self._together(problem, omega, episodes)
         _check_lower(evaluation, self._solutions)
         return evaluation
 
     def evaluate(self, problem: BilevelProblem, omega: Mapping[str, Tensor], batch: Any) -> Live:
         """The same at any upper parameters, leaves that require gradients; looks at no value."""
-        if not omega:
-            raise ValueError("`upper_parameters` should hold at least one tensor, found none.")
+        return self._together(problem, omega, problem.episodes(batch))
+
+    def _together(
+        self, problem: BilevelProblem, omega: Mapping[str, Tensor], episodes: Sequence[Any]
+    ) -> Live:
+        """All episodes stay alive until the weights are known."""
         solutions, found = [], []
-        for episode in problem.episodes(batch):
-            lower, upper = _levels(episode)
-            start = problem.lower_init(omega, episode, self.carry.previous())
-            blocks = problem.lower_blocks(episode)
-            level = LowerLevel(problem, omega, lower, tuple(start), blocks)
-            solution = self.hypergradient.solve(level, self.inner, list(start.values()))
+        for episode in episodes:
+            solution, losses = self._episode(problem, omega, episode)
             solutions.append(solution)
-            found.append(_upper_losses(solution, upper))
+            found.append(losses)
         losses = _mean(found)
         self._solutions = solutions
         tasks = torch.tensor(positions(problem.tasks, losses))
@@ -112,6 +119,41 @@ class Bilevel(Oracle):
         features = Solved(self.hypergradient, solutions, direct=bool(layout.beside))
         kind = RepresentationRows if self.upper_bound else ParameterRows
         return kind(losses, features, layout, tasks, heads="weighted")
+
+    def _one_by_one(
+        self, problem: BilevelProblem, omega: Mapping[str, Tensor], episodes: Sequence[Any]
+    ) -> Live:
+        """A single objective: each episode is pulled back before the next one is solved."""
+        name = problem.tasks[0]
+        evaluation: OneByOne | None = None
+        solutions = []
+        for episode in episodes:
+            solution, losses = self._episode(problem, omega, episode)
+            if losses:
+                if evaluation is None:
+                    tasks = torch.tensor(positions(problem.tasks, losses))
+                    evaluation = OneByOne(name, self._layout(losses, omega), tasks)
+                direct = bool(evaluation.layout.beside)
+                evaluation.add(losses[name], Solved(self.hypergradient, [solution], direct=direct))
+            solutions.append(replace(solution, start=[], points=[], trace=None))
+        self._solutions = solutions
+        if evaluation is None:
+            raise ValueError(
+                f"`upper_losses` should give '{name}' in at least one episode, found it in none."
+            )
+        return evaluation
+
+    def _episode(
+        self, problem: BilevelProblem, omega: Mapping[str, Tensor], episode: Any
+    ) -> tuple[LowerSolution, dict[str, Tensor]]:
+        """One lower level solved, and the objectives at its solution."""
+        if not omega:
+            raise ValueError("`upper_parameters` should hold at least one tensor, found none.")
+        lower, upper = _levels(episode)
+        start = problem.lower_init(omega, episode, self.carry.previous())
+        level = LowerLevel(problem, omega, lower, tuple(start), problem.lower_blocks(episode))
+        solution = self.hypergradient.solve(level, self.inner, list(start.values()))
+        return solution, _upper_losses(solution, upper)
 
     def _layout(self, losses: Losses, omega: Mapping[str, Tensor]) -> Layout:
         """Upper parameters are shared by all objectives; some are reached directly."""

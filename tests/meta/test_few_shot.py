@@ -284,3 +284,23 @@ def test_bad_options_get_one_sentence(options, sentence):
 def test_a_network_without_a_head_cannot_adapt_it():
     with pytest.raises(ValueError, match="needs a child of that name"):
         FewShot(nn.Linear(3, 2), CrossEntropy(2), adapt="head")
+
+
+@pytest.mark.parametrize(
+    "method", [Unrolled(), FirstOrder(), Checkpointed(segment=2), Cholesky(on_invalid="ignore")]
+)
+def test_one_objective_pulls_its_episodes_back_one_by_one(method):
+    batch = episodes()
+    problem = FewShot(mlp(), CrossEntropy(3), stacked=False, proximal=0.5)
+    oracle = Bilevel(InnerSGD(0.2, steps=3), method)
+    alone = oracle(problem, batch)
+    together = oracle.evaluate(problem, problem.upper_parameters(), batch)
+    assert len(alone.live) == 1 and not alone.live[0].requires_grad  # no graph is kept
+    torch.testing.assert_close(alone.losses, together.losses, rtol=1e-12, atol=0)
+    torch.testing.assert_close(alone.jacobian, together.jacobian, rtol=1e-12, atol=1e-15)
+    torch.testing.assert_close(alone.gramian, together.gramian, rtol=1e-12, atol=1e-15)
+    alone.apply(torch.tensor([0.5]))
+    written = [p.grad.flatten() for p in problem.upper_parameters().values()]
+    torch.testing.assert_close(
+        torch.cat(written), together.pullback(torch.tensor([0.5])), rtol=1e-12, atol=1e-15
+    )

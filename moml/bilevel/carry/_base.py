@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from moml.bilevel._lower import LowerLevel
 from moml.bilevel._problem import BilevelProblem, Params
@@ -13,6 +13,9 @@ from moml.bilevel.hypergradient import LowerSolution
 
 class Carry(ABC):
     """Decides where the lower level starts in the next step."""
+
+    keeps: ClassVar[bool] = True
+    """Whether it looks at the step's solutions."""
 
     @abstractmethod
     def previous(self) -> Params | None:

@@ -12,6 +12,8 @@ from moml.bilevel.hypergradient import LowerSolution
 class Restart(Carry):
     """The lower level starts afresh in every step, where the problem says: few-shot learning."""
 
+    keeps = False
+
     def previous(self) -> Params | None:
         """Nothing."""
         return None

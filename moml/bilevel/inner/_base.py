@@ -70,6 +70,8 @@ class InnerSolver(ABC):
             create_graph: Keep the graph through all of them.
             look: Called with every state after a step.
         """
+        if not create_graph:
+            lower = lower.detached()
         for _ in range(steps):
             if not create_graph:
                 state = InnerState(
