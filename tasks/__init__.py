@@ -1,5 +1,7 @@
 """Benchmarks that need no download: many tasks on one network, and few-shot learning."""
 
+from tasks.cifar10 import CIFAR10
+from tasks.cifar100 import CIFAR100
 from tasks.cityscapes import Cityscapes
 from tasks.deb_sinha import DebSinha
 from tasks.digit_attributes import DigitAttributes
@@ -9,13 +11,17 @@ from tasks.glyphs import Glyphs
 from tasks.graph_atlas import GraphAtlas
 from tasks.linear_maml import LinearMAML
 from tasks.nyuv2 import NYUv2
+from tasks.office31 import Office31
 from tasks.office_digits import OfficeDigits
+from tasks.office_home import OfficeHome
 from tasks.quadratic_bilevel import QuadraticBilevel
 from tasks.rooms import Rooms
 from tasks.sinusoid import Sinusoid
 from tasks.two_digits import TwoDigits
 
 __all__ = [
+    "CIFAR10",
+    "CIFAR100",
     "Cityscapes",
     "DebSinha",
     "DigitAttributes",
@@ -25,7 +31,9 @@ __all__ = [
     "GraphAtlas",
     "LinearMAML",
     "NYUv2",
+    "Office31",
     "OfficeDigits",
+    "OfficeHome",
     "QuadraticBilevel",
     "Rooms",
     "Sinusoid",

@@ -20,17 +20,16 @@ from moml.data import Defaults, Source, Suite, TaskSpec
 from moml.data.suite import Split
 from moml.losses import CosineDistance, CrossEntropy, MaskedL1
 from tasks._dense_files import (
-    check_held_out,
     read_classes,
     read_map,
     read_scene_image,
     stems,
-    train_or_val,
 )
 from tasks._dense_metrics import depth_metrics, normal_metrics, segmentation_metrics
 from tasks._dense_views import zoomed_or_mirrored
 from tasks._files.layout import Found, Layout, find
 from tasks._files.source import FileSource, Sample
+from tasks._held_out import check_held_out, train_or_val
 from tasks._references import references
 
 CLASSES = 13

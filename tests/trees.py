@@ -1,5 +1,6 @@
 """Tiny trees in the layouts in which data sets are published, with seeded contents."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -65,11 +66,73 @@ def cityscapes_raw(root):
     return root
 
 
+# Objects in several domains -----------------------------------------------------------------------
+
+
+def office(root, domains, classes, *, per_class=3, images=""):
+    """Class folders; the names of all files by domain."""
+    draw, names = rng(), {}
+    for domain in domains:
+        names[domain] = []
+        for kind in range(classes):
+            for i in range(per_class):
+                name = f"{domain}/{images}kind {kind:02d}/frame_{i:04d}.jpg"
+                picture(root / name, noise(draw, 10, 12, 3))
+                names[domain].append((name, kind))
+    return names
+
+
+def office31(root):
+    """As LibMTL reads it: lists of paths, of which the first label is 0."""
+    names = office(root, ("amazon", "dslr", "webcam"), 31, images="images/")
+    for domain, items in names.items():
+        for k, split in enumerate(("train", "val", "test")):
+            lines = [f"{name} {label}" for name, label in items[k::3]]
+            (root / f"{domain}_{split}.txt").write_text("\n".join(lines))
+    return root
+
+
+def office_home(root):
+    office(root, ("Art", "Clipart", "Product", "Real World"), 65)
+    return root
+
+
+# CIFAR ------------------------------------------------------------------------------------------
+
+
+def cifar10(root):
+    draw, folder = rng(), root / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    for file in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
+        content = {"data": noise(draw, 4, 3072), "labels": draw.integers(0, 10, 4).tolist()}
+        (folder / file).write_bytes(pickle.dumps(content, protocol=2))
+    return root
+
+
+def cifar100(root):
+    """Forty pictures: two of each sort, of one class each."""
+    draw, folder = rng(), root / "cifar-100-python"
+    folder.mkdir(parents=True)
+    for file in ("train", "test"):
+        coarse = np.repeat(np.arange(20), 2)
+        content = {
+            "data": noise(draw, 40, 3072),
+            "fine_labels": (5 * coarse + np.tile([0, 3], 20)).tolist(),
+            "coarse_labels": coarse.tolist(),
+        }
+        (folder / file).write_bytes(pickle.dumps(content, protocol=2))
+    return root
+
+
 # What the tests of all of them need: how to write one, and options that make it small -----------
 
 TREES = {
+    "CIFAR10": (cifar10, {}),
+    "CIFAR100": (cifar100, {}),
     "NYUv2": (nyuv2, {}),
     "Cityscapes": (cityscapes, {}),
+    "Office31": (office31, {"size": 32}),
+    "OfficeHome": (office_home, {"size": 32}),
 }
 
 

@@ -52,6 +52,12 @@ def read_colours(path: Path, size: tuple[int, int] | None = None) -> Tensor:
     return torch.from_numpy(read_image(path, size=size)).permute(2, 0, 1).float() / 255
 
 
+def normalized(image: Tensor) -> Tensor:
+    """A picture ``(..., 3, H, W)`` in [0, 1] with ImageNet's mean and deviation taken out."""
+    mean, std = (torch.tensor(x)[:, None, None] for x in (IMAGENET_MEAN, IMAGENET_STD))
+    return (image - mean) / std
+
+
 class Pictures:
     """Pictures of one size, gathered like a tensor; each is decoded once, and kept as bytes.
 
