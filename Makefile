@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help setup demo test test-slow lint format bench docs clean
+.PHONY: help setup demo demo-attacks demo-meta test test-slow lint format bench docs clean
 
 help:
 	@echo "make demo    compare weightings on real data and write one page (minutes)"
@@ -28,10 +28,16 @@ setup: $(READY)
 demo: $(READY)
 	@echo "Comparing weightings on two overlaid handwritten digits (real data, 2 processes) ..."
 	$(BIN)/moml compare --config compare_two_digits --output runs/demo
-	@echo "One generator that attacks many tasks, at its smoke size ..."
-	$(BIN)/python scripts/reproduce_mta.py --smoke --jobs 2 --output runs/demo/mta
-	@echo "Multi-objective meta-learning, at its smoke size ..."
-	$(BIN)/python scripts/reproduce_moml.py --smoke --jobs 2 --output runs/demo/moml
+	@echo "The other jobs at their smoke sizes, two at a time ..."
+	$(MAKE) --no-print-directory --jobs 2 --output-sync demo-attacks demo-meta
+
+demo-attacks: $(READY)
+	@echo "One generator that attacks many tasks ..."
+	$(BIN)/python scripts/reproduce_mta.py --smoke --jobs 1 --output runs/demo/mta
+
+demo-meta: $(READY)
+	@echo "Multi-objective meta-learning ..."
+	$(BIN)/python scripts/reproduce_moml.py --smoke --jobs 1 --output runs/demo/moml
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
