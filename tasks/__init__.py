@@ -2,6 +2,7 @@
 
 from tasks.cifar10 import CIFAR10
 from tasks.cifar100 import CIFAR100
+from tasks.cifar_fs import CIFARFS
 from tasks.cityscapes import Cityscapes
 from tasks.deb_sinha import DebSinha
 from tasks.digit_attributes import DigitAttributes
@@ -10,10 +11,12 @@ from tasks.font_domains import FontDomains
 from tasks.glyphs import Glyphs
 from tasks.graph_atlas import GraphAtlas
 from tasks.linear_maml import LinearMAML
+from tasks.mini_imagenet import MiniImageNet
 from tasks.nyuv2 import NYUv2
 from tasks.office31 import Office31
 from tasks.office_digits import OfficeDigits
 from tasks.office_home import OfficeHome
+from tasks.omniglot import Omniglot
 from tasks.quadratic_bilevel import QuadraticBilevel
 from tasks.rooms import Rooms
 from tasks.sinusoid import Sinusoid
@@ -22,6 +25,7 @@ from tasks.two_digits import TwoDigits
 __all__ = [
     "CIFAR10",
     "CIFAR100",
+    "CIFARFS",
     "Cityscapes",
     "DebSinha",
     "DigitAttributes",
@@ -30,10 +34,12 @@ __all__ = [
     "Glyphs",
     "GraphAtlas",
     "LinearMAML",
+    "MiniImageNet",
     "NYUv2",
     "Office31",
     "OfficeDigits",
     "OfficeHome",
+    "Omniglot",
     "QuadraticBilevel",
     "Rooms",
     "Sinusoid",

@@ -97,6 +97,40 @@ def test_two_steps_of_training(name, trees, tmp_path):
     assert (folder / "report.html").exists()
 
 
+@pytest.mark.parametrize("name", FEW_SHOT)
+def test_episodes_are_functions_of_seed_and_number(name, trees):
+    for split in SPLITS:
+        first, again = (build(trees, name).episodes(split, count=3) for _ in range(2))
+        assert equal(first.batch(1), again.batch(1))
+        episodes = build(trees, name).episodes(split, meta_batch_size=1, count=3)
+        assert not equal(episodes.batch(0), episodes.batch(1))
+
+
+@pytest.mark.parametrize("name", FEW_SHOT)
+def test_two_steps_of_meta_training(name, trees, tmp_path):
+    root, small = trees[name]
+    options = [w for k, v in small.items() for w in (f"--suite.{k}", str(v))]
+    sizes = {
+        "steps": 2, "meta_batch_size": 2, "val_episodes": 2, "test_episodes": 2,
+        "inner_steps": 1, "eval_inner_steps": 1,
+    }  # fmt: skip
+    options += [w for k, v in sizes.items() for w in (f"--{k}", str(v))]
+    arguments = ["--suite", name, "--suite.root", str(root), *options]
+    folder = tmp_path / "run"
+    assert main(["meta", *arguments, "--run_dir", str(folder)]) == 0
+    assert (folder / "report.html").exists()
+
+
+@pytest.mark.parametrize("name", FEW_SHOT)
+def test_episodes_that_need_more_than_there_is(name, trees):
+    with pytest.raises(ValueError, match="`shots` should be at least 1, found 0"):
+        build(trees, name, shots=0)
+    with pytest.raises(ValueError, match="`ways` should be at most"):
+        build(trees, name, ways=1000).source("train")
+    with pytest.raises(ValueError, match=r"`shots` \+ `queries` should be at most 3"):
+        build(trees, name, shots=2).source("train")
+
+
 @pytest.mark.parametrize("name", [n for n in MULTI_TASK if getattr(tasks, n).references])
 def test_published_references_name_tasks_and_metrics_of_the_suite(name, trees):
     import yaml
