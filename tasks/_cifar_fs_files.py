@@ -30,24 +30,28 @@ LAYOUTS = [
 ]  # fmt: skip
 # The split of L. Bertinetto, J. Henriques, P. Torr, A. Vedaldi, "Meta-learning with differentiable
 # closed-form solvers", ICLR 2019. CIFAR-100 numbers its classes by their names' order.
-TRAIN = (
+_TRAIN = (
     "apple aquarium_fish bear bee boy bottle bowl bridge bus can castle caterpillar chair clock "
     "cloud cockroach couch cup dinosaur dolphin elephant forest girl hamster house kangaroo "
     "keyboard lawn_mower lion lizard lobster mountain mouse mushroom oak_tree orange orchid "
     "palm_tree pear pine_tree plate porcupine possum rabbit raccoon ray road seal shrew skunk "
     "skyscraper snake spider squirrel streetcar sunflower tank tiger train trout tulip turtle "
     "willow_tree wolf"
-).split()  # noqa: SIM905 - a hundred names
-VAL = (
+)
+_VAL = (
     "beaver beetle butterfly camel cattle crab crocodile flatfish lamp maple_tree motorcycle otter "
     "sea shark television tractor"
-).split()  # noqa: SIM905 - a hundred names
-TEST = (
+)
+_TEST = (
     "baby bed bicycle chimpanzee fox leopard man pickup_truck plain poppy rocket rose snail "
     "sweet_pepper table telephone wardrobe whale woman worm"
-).split()  # noqa: SIM905 - a hundred names
-NAMES: dict[Split, list[str]] = {"train": TRAIN, "val": VAL, "test": TEST}
-ORDER = sorted(TRAIN + VAL + TEST)
+)
+NAMES: dict[Split, list[str]] = {
+    "train": _TRAIN.split(),
+    "val": _VAL.split(),
+    "test": _TEST.split(),
+}
+ORDER = sorted(name for names in NAMES.values() for name in names)
 
 
 def read_split(found: Found, split: Split) -> tuple[Samples, Tensor]:
@@ -66,7 +70,7 @@ def read_split(found: Found, split: Split) -> tuple[Samples, Tensor]:
 
 
 def _listed(folder: Path, split: Split) -> tuple[Samples, Tensor]:
-    names = (folder / SPLIT_LISTS / f"{split}.txt").read_text().split()  # noqa: SIM905 - a hundred names
+    names = (folder / SPLIT_LISTS / f"{split}.txt").read_text().split()
     complete("CIFAR-FS", folder / "data", names, f"'{split}.txt'")
     return decoded({name: pictures_in(folder / "data" / name) for name in sorted(names)}, SIDE)
 

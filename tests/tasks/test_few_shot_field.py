@@ -101,7 +101,7 @@ def test_a_picture_is_decoded_once(tmp_path):
     ("content", "message"),
     [
         ({"image_data": np.zeros((2, 32, 32, 3), np.uint8)}, "N x 84 x 84 x 3, found .2, 32"),
-        ({"image_data": np.zeros((2, 84, 84, 3), np.uint8), "class_dict": {"a": [0]}}, "1 pictures"),
+        ({"image_data": np.zeros((2, 84, 84, 3), np.uint8), "class_dict": {"a": [0]}}, "1 pict"),
         ({"image_data": np.zeros((1, 84, 84, 3)), "class_dict": {"a": [0]}}, "bytes.*float64"),
     ],
 )  # fmt: skip
