@@ -1,5 +1,6 @@
 """Benchmarks that need no download: many tasks on one network, and few-shot learning."""
 
+from tasks.celeba import CelebA
 from tasks.cifar10 import CIFAR10
 from tasks.cifar100 import CIFAR100
 from tasks.cifar_fs import CIFARFS
@@ -12,6 +13,7 @@ from tasks.glyphs import Glyphs
 from tasks.graph_atlas import GraphAtlas
 from tasks.linear_maml import LinearMAML
 from tasks.mini_imagenet import MiniImageNet
+from tasks.multi_mnist import MultiMNIST
 from tasks.nyuv2 import NYUv2
 from tasks.office31 import Office31
 from tasks.office_digits import OfficeDigits
@@ -26,6 +28,7 @@ __all__ = [
     "CIFAR10",
     "CIFAR100",
     "CIFARFS",
+    "CelebA",
     "Cityscapes",
     "DebSinha",
     "DigitAttributes",
@@ -35,6 +38,7 @@ __all__ = [
     "GraphAtlas",
     "LinearMAML",
     "MiniImageNet",
+    "MultiMNIST",
     "NYUv2",
     "Office31",
     "OfficeDigits",

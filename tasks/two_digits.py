@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from moml.backbone import LinearHead, SmallCNN
-from moml.data import Batch, Defaults, Source, Suite, TaskSpec
+from moml.data import Defaults, Source, Suite, TaskSpec
 from moml.data.suite import Split
 from moml.losses import CrossEntropy
 from tasks._labels import check_share, present_labels
+from tasks._overlay import OverlaySource
 
 if TYPE_CHECKING:
     from torchmetrics import Metric
@@ -76,7 +77,7 @@ class TwoDigits(Suite):
         """A linear classifier."""
         return LinearHead(in_features, 10)
 
-    def _pairs(self, split: Split, tasks: tuple[str, ...], *, stream: int) -> _OverlaySource:
+    def _pairs(self, split: Split, tasks: tuple[str, ...], *, stream: int) -> OverlaySource:
         images, labels = _digits()
         generator = torch.Generator().manual_seed(self.seed)
         items = torch.randperm(len(images), generator=generator)[ITEMS[split]]
@@ -87,45 +88,8 @@ class TwoDigits(Suite):
         if split == "train":
             seed = 7_919 * (self.seed + 1) + stream
             present = present_labels(tasks, len(chosen), missing=self.missing, seed=seed)
-        return _OverlaySource(images, labels, items[chosen], tasks, present)
-
-
-class _OverlaySource(Source):
-    """Pairs of digits, laid over each other when a batch is asked for.
-
-    Args:
-        images: Digits ``(M, 8, 8)``.
-        labels: Their classes ``(M,)``.
-        pairs: Left and right digit of each sample, ``(N, 2)``.
-        tasks: Which of ``left`` and ``right`` to label.
-        present: ``(N,)`` bool per partly labelled task.
-    """
-
-    def __init__(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        pairs: Tensor,
-        tasks: tuple[str, ...] = ("left", "right"),
-        present: Mapping[str, Tensor] | None = None,
-    ) -> None:
-        self.images, self.labels, self.pairs = images, labels, pairs
-        self.tasks, self.present = tasks, dict(present or {})
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def batch(self, indices: Tensor) -> Batch:
-        """Overlay the pairs at ``indices``; a pixel is the brighter of the two."""
-        left, right = self.pairs[indices].unbind(1)
-        canvas = self.images.new_zeros(len(indices), 1, SIZE + OFFSET, SIZE + OFFSET)
-        canvas[:, 0, :SIZE, :SIZE] = self.images[left]
-        corner = canvas[:, 0, OFFSET:, OFFSET:]  # a view
-        torch.maximum(corner, self.images[right], out=corner)
-        digits = {"left": left, "right": right}
-        targets = {task: self.labels[digits[task]] for task in self.tasks}
-        present = {task: mask[indices] for task, mask in self.present.items()} or None
-        return Batch(canvas, targets, present)
+        pairs = items[chosen]
+        return OverlaySource(images, labels, pairs, offset=OFFSET, tasks=tasks, present=present)
 
 
 @cache

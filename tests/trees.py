@@ -1,5 +1,6 @@
 """Tiny trees in the layouts in which data sets are published, with seeded contents."""
 
+import gzip
 import pickle
 from pathlib import Path
 
@@ -190,9 +191,72 @@ def cifar_fs(root):
     return root
 
 
+# Faces ------------------------------------------------------------------------------------------
+
+ATTRIBUTES = tuple(f"Attribute_{i:02d}" for i in range(40))
+
+
+def faces(draw, count=12):
+    """Names, signs and splits: every third face for validation, the next for testing."""
+    names = [f"{i + 1:06d}.jpg" for i in range(count)]
+    return names, draw.choice([-1, 1], (count, 40)), [i % 3 for i in range(count)]
+
+
+def celeba(root):
+    draw = rng()
+    names, signs, parts = faces(draw)
+    for folder in ("Anno", "Eval"):
+        (root / folder).mkdir(parents=True)
+    lines = [
+        f"{n} " + " ".join(f"{s:2d}" for s in row) for n, row in zip(names, signs, strict=True)
+    ]
+    header = [str(len(names)), " ".join(ATTRIBUTES)]
+    (root / "Anno/list_attr_celeba.txt").write_text("\n".join([*header, *lines]) + "\n")
+    partition = "".join(f"{n} {p}\n" for n, p in zip(names, parts, strict=True))
+    (root / "Eval/list_eval_partition.txt").write_text(partition)
+    for name in names:
+        picture(root / "Img/img_align_celeba" / name, noise(draw, 22, 18, 3))
+    return root
+
+
+def celeba_tables(root):
+    draw = rng()
+    names, signs, parts = faces(draw)
+    root.mkdir(parents=True, exist_ok=True)
+    lines = [",".join([n, *map(str, row)]) for n, row in zip(names, signs, strict=True)]
+    table = "\n".join([",".join(["image_id", *ATTRIBUTES]), *lines])
+    (root / "list_attr_celeba.csv").write_text(table)
+    partition = [f"{n},{p}" for n, p in zip(names, parts, strict=True)]
+    (root / "list_eval_partition.csv").write_text("\n".join(["image_id,partition", *partition]))
+    for name in names:
+        picture(root / "img_align_celeba/img_align_celeba" / name, noise(draw, 22, 18, 3))
+    return root
+
+
+# Overlaid digits --------------------------------------------------------------------------------
+
+
+def idx(array):
+    sizes = b"".join(int(n).to_bytes(4, "big") for n in array.shape)
+    return (0x800 + array.ndim).to_bytes(4, "big") + sizes + array.astype(np.uint8).tobytes()
+
+
+def mnist(root):
+    draw = rng()
+    root.mkdir(parents=True, exist_ok=True)
+    for name, count in (("train", 24), ("t10k", 6)):
+        images = idx(noise(draw, count, 28, 28))
+        (root / f"{name}-images-idx3-ubyte").write_bytes(images)
+        labels = idx(np.arange(count) % 10)
+        (root / f"{name}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(labels))
+    return root
+
+
 # What the tests of all of them need: how to write one, and options that make it small -----------
 
 TREES = {
+    "CelebA": (celeba, {"size": 16, "attributes": ["Attribute_03", "Attribute_11"]}),
+    "MultiMNIST": (mnist, {}),
     "CIFARFS": (cifar_fs, {"queries": 2}),
     "MiniImageNet": (mini_imagenet, {"queries": 2}),
     "Omniglot": (omniglot, {"queries": 2}),

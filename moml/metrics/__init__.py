@@ -11,12 +11,26 @@ from typing import TYPE_CHECKING, Any
 from moml.metrics.improvement import delta_percent
 
 if TYPE_CHECKING:
+    from moml.metrics.absolute_error import AbsoluteError
+    from moml.metrics.binary import BinaryAccuracy, BinaryF1
     from moml.metrics.depth import DepthError
     from moml.metrics.normals import MeanAngle, MedianAngle, WithinAngle
 
-__all__ = ["DepthError", "MeanAngle", "MedianAngle", "WithinAngle", "delta_percent"]
+__all__ = [
+    "AbsoluteError",
+    "BinaryAccuracy",
+    "BinaryF1",
+    "DepthError",
+    "MeanAngle",
+    "MedianAngle",
+    "WithinAngle",
+    "delta_percent",
+]
 
 _MODULES = {
+    "AbsoluteError": "absolute_error",
+    "BinaryAccuracy": "binary",
+    "BinaryF1": "binary",
     "DepthError": "depth",
     "MeanAngle": "normals",
     "MedianAngle": "normals",

@@ -4,7 +4,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from tasks import TwoDigits
-from tasks.two_digits import _OverlaySource
+from tasks._overlay import OverlaySource
 
 SPLITS = ("train", "val", "test")
 COUNTS = (1200, 100, 497)
@@ -42,7 +42,7 @@ def test_overlay_equals_the_hand_computation():
 def test_a_batch_does_not_write_into_the_digits():
     images = torch.rand(2, 8, 8)
     before = images.clone()
-    source = _OverlaySource(images, torch.tensor([1, 2]), torch.tensor([[0, 1], [1, 0]]))
+    source = OverlaySource(images, torch.tensor([1, 2]), torch.tensor([[0, 1], [1, 0]]), offset=2)
     source.batch(torch.tensor([0, 1, 1]))
     assert torch.equal(images, before)
 
