@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
+
+from moml.nas import CellSpec, Cost, Placement, SearchSpace, SpaceSpec
 
 
 class SmallImageNet(nn.Module):
@@ -52,6 +54,63 @@ class SmallImageNet(nn.Module):
             x = cell(x, *context)
         logits: Tensor = self.classifier(self.norm(x).mean((-2, -1)))
         return logits
+
+
+class SmallImageSpace(SearchSpace):
+    """A space of one kind of cell, the cells of a `SmallImageNet`.
+
+    Args:
+        name: Name of the space.
+        cell: The cell.
+        channels: Channels of the first cell.
+        stages: Number of cells; channels double and the resolution halves from one to the next.
+        image: Channels, rows and columns of the images.
+        num_classes: Number of classes.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        cell: CellSpec,
+        *,
+        channels: int,
+        stages: int,
+        image: tuple[int, int, int],
+        num_classes: int,
+    ) -> None:
+        for what, value in (("channels", channels), ("stages", stages), ("classes", num_classes)):
+            if value < 1:
+                raise ValueError(f"`{what}` should be at least 1, found {value}.")
+        macro = ("stem", "cell", *("reduction", "cell") * (stages - 1), "classifier")
+        self.spec = SpaceSpec(name, 1, (("cell", cell),), macro)
+        self.cell, self.channels, self.stages = cell, channels, stages
+        self.image, self.num_classes = tuple(image), num_classes
+
+    def skeleton(self, cell: Callable[[str, int], nn.Module]) -> nn.Module:
+        """The network around any cells, called with their kind and channels."""
+        return SmallImageNet(
+            lambda channels: cell("cell", channels),
+            in_channels=self.image[0],
+            channels=self.channels,
+            stages=self.stages,
+            num_classes=self.num_classes,
+        )
+
+    def placements(self) -> Mapping[str, Sequence[Placement]]:
+        """The cells' channels and resolutions."""
+        return {"cell": [Placement(*size) for size in self._sizes()]}
+
+    def fixed(self) -> Cost:
+        """Cost of stem, reductions and classifier."""
+        sizes = self._sizes()
+        return Cost(*fixed_cost(sizes, in_channels=self.image[0], num_classes=self.num_classes))
+
+    def _sizes(self) -> list[tuple[int, int, int]]:
+        _, height, width = self.image
+        return [
+            (self.channels * 2**s, -(-height // 2**s), -(-width // 2**s))
+            for s in range(self.stages)
+        ]
 
 
 def _reduction(channels: int) -> nn.Module:

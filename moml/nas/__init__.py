@@ -3,24 +3,31 @@
 from moml.nas.cell import CellSpec, Choice, Edge
 from moml.nas.discrete_cell import DiscreteCell
 from moml.nas.equivalence import cell_key, relabelled
+from moml.nas.executor import BatchedCell, MergedCell, MixedCell, PartialCell
 from moml.nas.expectation import expected_cost
 from moml.nas.genotype import Genotype
 from moml.nas.nb201_string import from_nb201, to_nb201
 from moml.nas.ops import OpSpec, get_op, op_names, register
 from moml.nas.search_space import Cost, Placement, SearchSpace
 from moml.nas.space_spec import SpaceSpec
+from moml.nas.supernet import SuperNet
 
 __all__ = [
+    "BatchedCell",
     "CellSpec",
     "Choice",
     "Cost",
     "DiscreteCell",
     "Edge",
     "Genotype",
+    "MergedCell",
+    "MixedCell",
     "OpSpec",
+    "PartialCell",
     "Placement",
     "SearchSpace",
     "SpaceSpec",
+    "SuperNet",
     "cell_key",
     "expected_cost",
     "from_nb201",

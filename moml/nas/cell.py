@@ -33,6 +33,8 @@ class CellSpec:
             operation for every edge (and may name one that is zero).
         output: The last node, or all computed nodes side by side.
         reduction: Whether edges that leave an input halve the resolution.
+        normalised: Whether batch normalisation (no scale, no shift) and ReLU stand behind the sum
+            of a computed node; edges are linear then.
 
     Raises:
         ValueError: If the graph has no path from an input to the output, an edge runs backwards or
@@ -46,6 +48,7 @@ class CellSpec:
     keep_per_node: int | None = None
     output: Literal["concat", "last"] = "last"
     reduction: bool = False
+    normalised: bool = False
 
     def __post_init__(self) -> None:
         if self.inputs < 1 or self.nodes < 1:
@@ -94,10 +97,11 @@ class CellSpec:
         keep_per_node: int | None = None,
         output: Literal["concat", "last"] = "last",
         reduction: bool = False,
+        normalised: bool = False,
     ) -> CellSpec:
         """The cell in which every node may see all nodes before it."""
         edges = tuple((i, j) for j in range(inputs, inputs + nodes) for i in range(j))
-        return cls(inputs, nodes, edges, tuple(ops), keep_per_node, output, reduction)
+        return cls(inputs, nodes, edges, tuple(ops), keep_per_node, output, reduction, normalised)
 
     @property
     def size(self) -> int:

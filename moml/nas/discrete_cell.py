@@ -9,6 +9,11 @@ from moml.nas.cell import CellSpec, Choice
 from moml.nas.ops import get_op
 
 
+def normalised_node(channels: int) -> nn.Module:
+    """What stands behind the sum of a node where edges are linear."""
+    return nn.Sequential(nn.BatchNorm2d(channels, affine=False), nn.ReLU())
+
+
 class DiscreteCell(nn.Module):
     """Every node sums what its edges bring; only edges that are alive are built.
 
@@ -36,12 +41,21 @@ class DiscreteCell(nn.Module):
             get_op(name).build(channels, stride=cell.stride(edge), affine=affine)
             for edge, name in self.live
         )
+        self.nodes = nn.ModuleDict()
+        for target in sorted({edge[1] for edge, _ in self.live} if cell.normalised else ()):
+            self.nodes[str(target)] = normalised_node(channels)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """The output ``(B, C, H, W)``, or ``(B, nodes · C, H, W)`` if nodes are concatenated."""
         values: dict[int, Tensor] = dict(enumerate(inputs))
-        for ((source, target), _), op in zip(self.live, self.ops, strict=True):
-            brought = op(values[source])
-            values[target] = values[target] + brought if target in values else brought
+        for target in range(self.cell.inputs, self.cell.size):
+            brought = [
+                op(values[source])
+                for ((source, end), _), op in zip(self.live, self.ops, strict=True)
+                if end == target
+            ]
+            if brought:
+                total = sum(brought[1:], start=brought[0])
+                values[target] = self.nodes[str(target)](total) if self.cell.normalised else total
         outputs = [values[node] for node in self.cell.outputs]
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)

@@ -8,6 +8,10 @@ last on edges among :math:`j, \dots`, and :math:`i < j`: the three are independe
 
 The two probabilities follow from the distribution of the whole set of nodes that are reached: those
 of single nodes alone would not do, since paths share edges.
+
+Where a cell keeps k of the n edges into a node, every choice of k counts as equally likely, and
+what a kept edge carries is drawn among the operations that are not zero: an edge is there with
+probability k / n, and alive if nodes lie side by side in the output.
 """
 
 from __future__ import annotations
@@ -30,13 +34,8 @@ def expected_cost(cell: CellSpec, probabilities: Tensor, costs: Tensor) -> Tenso
         costs: Of every operation on every edge, ``(edges, ops)``.
 
     Raises:
-        ValueError: If the shape is wrong or the cell chooses among edges.
+        ValueError: If the shape is wrong, or the cell keeps some edges and nodes may be dead.
     """
-    if cell.keep_per_node is not None:
-        raise ValueError(
-            "`cell` should have one operation on every edge, found one that keeps "
-            f"{cell.keep_per_node} a node: its edges are not drawn independently."
-        )
     shape = (len(cell.edges), len(cell.ops))
     if tuple(probabilities.shape) != shape:
         raise ValueError(
@@ -47,6 +46,8 @@ def expected_cost(cell: CellSpec, probabilities: Tensor, costs: Tensor) -> Tenso
         dtype=probabilities.dtype,
         device=probabilities.device,
     )
+    if cell.keep_per_node is not None:
+        return _expected_of_kept(cell, probabilities * there, costs.to(probabilities))
     present = dict(zip(cell.edges, probabilities @ there, strict=True))  # P(edge carries something)
     reached = _reached(
         range(cell.inputs, cell.size), frozenset(range(cell.inputs)), present, forward=True
@@ -56,6 +57,19 @@ def expected_cost(cell: CellSpec, probabilities: Tensor, costs: Tensor) -> Tenso
     return torch.stack(
         [reached[i] * used[j] * paid[e] for e, (i, j) in enumerate(cell.edges)]
     ).sum()
+
+
+def _expected_of_kept(cell: CellSpec, weights: Tensor, costs: Tensor) -> Tensor:
+    """Every set of edges to keep is as likely, and kept edges carry something: all are alive."""
+    assert cell.keep_per_node is not None
+    if cell.output != "concat":
+        raise ValueError(
+            "`cell` should put its nodes side by side where it keeps some edges only, found that "
+            "its output is the last node: then nodes may be dead."
+        )
+    kept = [cell.keep_per_node / len(cell.into(target)) for _, target in cell.edges]
+    given = weights / weights.sum(1, keepdim=True)  # probabilities given that it is not zero
+    return ((given * costs).sum(1) * weights.new_tensor(kept)).sum()
 
 
 def _reached(

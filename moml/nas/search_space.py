@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from moml.nas.cell import CellSpec, Choice
+from moml.nas.discrete_cell import DiscreteCell
 from moml.nas.equivalence import cell_key, relabelled
 from moml.nas.expectation import expected_cost
 from moml.nas.genotype import Genotype
@@ -57,14 +58,34 @@ class SearchSpace(ABC):
     Dead edges (zero, or on no path from an input to the output) are never built: they cost nothing,
     neither in `num_parameters` nor in expectation.
 
-    A subclass gives `spec`, `network`, and for its costs `placements` and `fixed`.
+    A subclass gives `spec`, `skeleton`, and for its costs `placements` and `fixed`.
     """
 
     spec: SpaceSpec
 
     @abstractmethod
+    def skeleton(self, cell: Callable[[str, int], nn.Module]) -> nn.Module:
+        """The network around any cells, called with images and whatever the cells want besides.
+
+        Args:
+            cell: Builds a cell by kind and channels; it is called with its inputs, and then with
+                what the network was called with besides images.
+        """
+
     def network(self, genotype: Genotype, *, seed: int | None = None) -> nn.Module:
-        """The network, freshly initialised: by its own seed, or by PyTorch's global state."""
+        """The network, freshly initialised: by its own seed, or by PyTorch's global state.
+
+        Raises:
+            ValueError: If the genotype is of another space or not connected.
+        """
+        self.check(genotype)
+        cells, choices = self.spec.by_name, genotype.by_name
+        with torch.random.fork_rng(devices=[], enabled=seed is not None):
+            if seed is not None:
+                torch.manual_seed(seed)
+            return self.skeleton(
+                lambda name, channels: DiscreteCell(cells[name], choices[name], channels=channels)
+            )
 
     @abstractmethod
     def placements(self) -> Mapping[str, Sequence[Placement]]:
@@ -236,12 +257,13 @@ class SearchSpace(ABC):
         """Expected number of parameters if edges draw their operations independently.
 
         Exact and differentiable: an edge costs only when it is alive, which depends on all others.
+        Where nodes keep some of their edges, any of these are kept with equal probability.
 
         Args:
             probabilities: For each kind of cell ``(edges, ops)`` in the order of its `CellSpec`.
 
         Raises:
-            ValueError: If a shape is wrong, or the space chooses among edges.
+            ValueError: If a shape is wrong.
         """
         return self.fixed().parameters + self._expected(probabilities, self._parameter_table)
 

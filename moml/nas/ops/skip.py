@@ -25,7 +25,9 @@ class Skip(OpSpec):
 
     def build(self, channels: int, *, stride: int = 1, affine: bool = True) -> nn.Module:
         """`nn.Identity` at stride 1."""
-        return nn.Identity() if stride == 1 else _FactorizedReduction(channels, affine)
+        return (
+            nn.Identity() if stride == 1 else FactorizedReduction(channels, channels, affine=affine)
+        )
 
     def parameters(self, channels: int, *, stride: int = 1, affine: bool = True) -> int:
         """None at stride 1, otherwise ``C² + 2C``."""
@@ -40,17 +42,29 @@ class Skip(OpSpec):
         )
 
 
-class _FactorizedReduction(nn.Module):
-    def __init__(self, channels: int, affine: bool) -> None:
+class FactorizedReduction(nn.Module):
+    """Two interleaved 1×1 convolutions of stride 2, side by side.
+
+    Args:
+        in_channels: Channels of the input.
+        channels: Channels of the output.
+        affine: Whether the batch normalisation has a scale and a shift.
+    """
+
+    def __init__(self, in_channels: int, channels: int, *, affine: bool = True) -> None:
         super().__init__()
-        self.even = nn.Conv2d(channels, channels // 2, 1, stride=2, bias=False)
-        self.odd = nn.Conv2d(channels, channels - channels // 2, 1, stride=2, bias=False)
+        self.even = nn.Conv2d(in_channels, channels // 2, 1, bias=False)
+        self.odd = nn.Conv2d(in_channels, channels - channels // 2, 1, bias=False)
         self.norm = nn.BatchNorm2d(channels, affine=affine)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Half the resolution, rounded up."""
         x = functional.relu(x)
-        shifted = functional.pad(x, (0, 1, 0, 1))[..., 1:, 1:]  # same size for odd inputs too
-        out: Tensor = self.norm(torch.cat([self.even(x), self.odd(shifted)], dim=1))
+        shifted = functional.pad(x, (0, 1, 0, 1))[..., 1::2, 1::2]  # for odd sizes too
+        # Slices instead of strides: PyTorch 2.13 corrupts memory on a CPU in strided 1×1 ones
+        # of fewer than eight channels in the layout channels_last.
+        parts = [self.even(x[..., ::2, ::2]), self.odd(shifted)]
+        out: Tensor = self.norm(torch.cat(parts, dim=1))
         return out
 
 
