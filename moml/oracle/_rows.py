@@ -13,7 +13,7 @@ from torch import Tensor
 
 Row = list[Tensor | None]
 """One task's gradient, a tensor per parameter; ``None`` where it does not reach."""
-Strategy = Literal["auto", "loop", "vmap", "chunk", "ghost"]
+Strategy = Literal["auto", "loop", "vmap", "chunk", "ghost", "layers"]
 
 # Operations whose backward passes are batched matrix products or element-wise, hence worth
 # vectorising over tasks. Convolutions and norms are not: on a CPU a loop is faster and smaller.
@@ -63,7 +63,7 @@ def plan_rows(
         sizes: Number of parameters in a row.
         num_tasks: Number of rows.
     """
-    if strategy == "loop" or num_tasks == 1:
+    if strategy in ("loop", "layers") or num_tasks == 1:
         return Plan(1)
     chunk = max(1, min(num_tasks, _CHUNK_NUMBERS // max(sizes, 1)))
     if strategy == "vmap":

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from moml.oracle._backpropagation import Backpropagation
 from moml.oracle._ghost import GhostRows
+from moml.oracle._layer_rows import LayerRows
 from moml.oracle._layout import Features, Layout
 from moml.oracle._live import ParameterRows
 from moml.problem import Losses
@@ -26,10 +27,15 @@ class Direct(Backpropagation):
             tasks in one vectorised pass (``"vmap"``), some at a time (``"chunk"``), not at all on
             linear layers, whose inner products and combined gradient follow from the gradients on
             their outputs (``"ghost"``), or whichever counting operations suggests (``"auto"``).
+            ``"layers"`` saves memory, not time: rows of one layer at a time (of what lies between
+            two places where the graph is one tensor wide), inner products of these added up, and
+            one more backward pass for the combined gradient.
     """
 
     def _evaluation(
         self, losses: Losses, features: Features, layout: Layout, tasks: Tensor
     ) -> ParameterRows:
-        kind = GhostRows if layout.plan.ghost else ParameterRows
+        kind: type[ParameterRows] = GhostRows if layout.plan.ghost else ParameterRows
+        if self.rows == "layers" and features.detached:
+            kind = LayerRows
         return kind(losses, features, layout, tasks, heads=self.heads)

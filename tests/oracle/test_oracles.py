@@ -21,7 +21,7 @@ def rows_by_autograd(task_problem, data):
 
 
 @pytest.mark.parametrize("multi_input", [False, True])
-@pytest.mark.parametrize("rows", ["auto", "loop", "vmap", "chunk", "ghost"])
+@pytest.mark.parametrize("rows", ["auto", "loop", "vmap", "chunk", "ghost", "layers"])
 def test_rows_gramian_and_direction_equal_plain_autograd(rows, multi_input):
     task_problem, data = problem(network()), batch(multi_input=multi_input)
     expected, _ = rows_by_autograd(task_problem, data)
