@@ -19,6 +19,7 @@ from tasks.office31 import Office31
 from tasks.office_digits import OfficeDigits
 from tasks.office_home import OfficeHome
 from tasks.omniglot import Omniglot
+from tasks.qm9 import QM9
 from tasks.quadratic_bilevel import QuadraticBilevel
 from tasks.rooms import Rooms
 from tasks.sinusoid import Sinusoid
@@ -28,6 +29,7 @@ __all__ = [
     "CIFAR10",
     "CIFAR100",
     "CIFARFS",
+    "QM9",
     "CelebA",
     "Cityscapes",
     "DebSinha",

@@ -252,9 +252,49 @@ def mnist(root):
     return root
 
 
+# Molecules --------------------------------------------------------------------------------------
+
+HEADER = (
+    "mol_id,A,B,C,mu,alpha,homo,lumo,gap,r2,zpve,u0,u298,h298,g298,cv,"
+    "u0_atom,u298_atom,h298_atom,g298_atom"
+)
+UNCHARACTERIZED = """\
+================================================================================
+
+Some molecules failed a consistency check
+of 3 lines.
+
+================================================================================
+
+     3  C1=CC=C1  CCO  0.1 2
+    12  N#CC  CC#N  0.2 3
+"""
+
+
+def block(draw, i):
+    """Molecule ``i``: a chain of 2 + i % 3 atoms along x, 1.5 Å apart, a double bond first."""
+    symbols = draw.choice(list("HCNOF"), 2 + i % 3)
+    atoms = [f"{1.5 * k:10.4f}{0.1 * i:10.4f}{0:10.4f} {s:3s} 0  0" for k, s in enumerate(symbols)]
+    bonds = [f"{k:3d}{k + 1:3d}{2 if k == 1 else 1:3d}  0  0" for k in range(1, len(symbols))]
+    counts = f"{len(atoms):3d}{len(bonds):3d}  0  0  0  0  0  0  0  0999 V2000"
+    return "\n".join([f"gdb_{i + 1}", " test", "", counts, *atoms, *bonds, "M  END", "$$$$", ""])
+
+
+def qm9(root, *, count=22):
+    draw = rng()
+    (root / "raw").mkdir(parents=True)
+    (root / "raw/gdb9.sdf").write_text("".join(block(draw, i) for i in range(count)))
+    rows = [[f"gdb_{i + 1}", *(f"{x:.6f}" for x in draw.random(19))] for i in range(count)]
+    table = [HEADER, *(",".join(row) for row in rows)]
+    (root / "raw/gdb9.sdf.csv").write_text("\n".join(table) + "\n")
+    (root / "raw/uncharacterized.txt").write_text(UNCHARACTERIZED)
+    return root
+
+
 # What the tests of all of them need: how to write one, and options that make it small -----------
 
 TREES = {
+    "QM9": (qm9, {}),
     "CelebA": (celeba, {"size": 16, "attributes": ["Attribute_03", "Attribute_11"]}),
     "MultiMNIST": (mnist, {}),
     "CIFARFS": (cifar_fs, {"queries": 2}),

@@ -5,6 +5,7 @@ from moml.backbone.dense_encoder import DenseEncoder
 from moml.backbone.heads import DenseHead, LinearHead, MLPHead
 from moml.backbone.message_passing import MessagePassing
 from moml.backbone.mlp import MLP
+from moml.backbone.molecule_net import MoleculeNet
 from moml.backbone.norms import BatchNorm, GroupNorm, InstanceNorm, LayerNorm
 from moml.backbone.resnet8 import ResNet8
 from moml.backbone.seeded_dropout import SeededDropout
@@ -22,6 +23,7 @@ __all__ = [
     "LinearHead",
     "MLPHead",
     "MessagePassing",
+    "MoleculeNet",
     "ResNet8",
     "SeededDropout",
     "SmallCNN",
