@@ -18,7 +18,7 @@ from torch import Tensor
 
 import moml.front
 from moml.front import hypervolume, igd_plus, refine, solver, spread
-from moml.weighting import COSMOS, EPO, PBI, PMTL, STCH, Constant, Tchebycheff
+from moml.weighting import COSMOS, EPO, PBI, PMGDA, PMTL, STCH, Constant, Tchebycheff
 
 NUMBER = 10
 FACTORS = (1.1, 2.0, 3.0)  # of the nadir, for the reference point
@@ -27,6 +27,7 @@ METHODS = {
     "Tchebycheff": lambda p: Tchebycheff(preference=p),
     "EPO": lambda p: EPO(preference=p),
     "PBI": lambda p: PBI(preference=p),
+    "PMGDA": lambda p: PMGDA(preference=p),
     "PMTL": lambda p: PMTL(preference=p, others=spread(2, NUMBER).tolist()),
     "COSMOS, pull 4": lambda p: COSMOS(preference=p, pull=4.0),
     "Constant": lambda p: Constant(preference=p),

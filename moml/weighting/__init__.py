@@ -35,6 +35,7 @@ from moml.weighting.nash_mtl import NashMTL
 from moml.weighting.pbi import PBI
 from moml.weighting.pcd import PCD
 from moml.weighting.pcgrad import PCGrad
+from moml.weighting.pmgda import PMGDA
 from moml.weighting.pmtl import PMTL
 from moml.weighting.rlw import RLW
 from moml.weighting.rruw import RRUW
@@ -70,6 +71,7 @@ __all__ = [
     "MGDA",
     "PBI",
     "PCD",
+    "PMGDA",
     "PMTL",
     "RLW",
     "RRUW",

@@ -20,7 +20,7 @@ from moml.front import (
     spread,
     trace,
 )
-from moml.weighting import COSMOS, EPO, MGDA, PBI, PMTL, STCH, Constant, Tchebycheff
+from moml.weighting import COSMOS, EPO, MGDA, PBI, PMGDA, PMTL, STCH, Constant, Tchebycheff
 
 PROBLEMS = (VLMOP1, VLMOP2, ZDT1, ZDT2)
 
@@ -143,9 +143,11 @@ def test_weighted_losses_become_equal(method, weights, make):
 @pytest.mark.parametrize("make", (VLMOP1, VLMOP2))
 @pytest.mark.parametrize("ray", ([0.3, 0.7], [0.6, 0.4]))
 def test_losses_lie_along_the_ray(ray, make):
-    (point,) = trace(solver(make, lambda p: PBI(preference=p), steps=600), torch.tensor([ray]))
-    found = point / point.sum()
-    assert found.tolist() == pytest.approx(ray, abs=0.02)
+    for kind in (PBI, PMGDA):
+        method = solver(make, lambda p, kind=kind: kind(preference=p), steps=600)
+        (point,) = trace(method, torch.tensor([ray]))
+        assert (point / point.sum()).tolist() == pytest.approx(ray, abs=0.02)
+        assert (make().front(4001) - point).norm(dim=1).min() < 0.02 * max(make().nadir)
     others = spread(2, 9).tolist()
     method = solver(make, lambda p: PMTL(preference=p, others=others), steps=600)
     (point,) = trace(method, torch.tensor([ray]))
@@ -157,8 +159,9 @@ def test_losses_lie_along_the_ray(ray, make):
 
 
 def test_every_preference_argument_says_what_it_means():
-    kinds = {cls: cls.preference_is for cls in (STCH, Tchebycheff, EPO, PBI, COSMOS, PMTL, MGDA)}
-    assert list(kinds.values()) == ["importance"] * 3 + ["ray"] * 3 + ["no argument"]
+    every = (STCH, Tchebycheff, EPO, PBI, COSMOS, PMTL, PMGDA, MGDA)
+    kinds = {cls: cls.preference_is for cls in every}
+    assert list(kinds.values()) == ["importance"] * 3 + ["ray"] * 4 + ["no argument"]
 
 
 # ------------------------------------------------------------------------------------ command line
@@ -176,7 +179,7 @@ def test_front_of_a_problem(tmp_path, capsys):
     assert main(["front", "--problem", "VLMOP1", *options]) == 2  # in use
 
 
-@pytest.mark.parametrize("method", ("PMTL", "EPO", "COSMOS"))
+@pytest.mark.parametrize("method", ("PMTL", "PMGDA", "EPO", "COSMOS"))
 def test_front_by_other_methods(method, tmp_path):
     options = ["--preferences", "3", "--steps", "20", "--output", str(tmp_path)]
     assert main(["front", "--problem", "ZDT2", "--weighting", method, "--adaptive", "false",

@@ -189,7 +189,8 @@ def test_every_method_of_the_issue_is_found():
     names = """
         EW GradNorm UW MGDA DWA GLS PCGrad GradDrop IMTL GradVac CAGrad NashMTL RLW MoCo AlignedMTL
         FAMO SDMGrad MoDo STCH ExcessMTL FairGrad DBMTL UPGrad ConFIG DualProj PCD CRMOGM Krum
-        TrimmedMean Constant COSMOS PBI Tchebycheff GALW DRUW RRUW SI EPO PMTL Scaled Grouped
+        TrimmedMean Constant COSMOS PBI Tchebycheff GALW DRUW RRUW SI EPO PMTL PMGDA Scaled
+        Grouped
     """
     assert set(names.split()) <= {cls.__name__ for cls in WEIGHTINGS}
 

@@ -6,7 +6,19 @@ import torch
 from scipy.optimize import brentq, minimize
 
 from moml import Evaluation
-from moml.weighting import EPO, IMTL, PCD, PMTL, ConFIG, DualProj, FairGrad, GradVac, UPGrad
+from moml.weighting import (
+    EPO,
+    IMTL,
+    MGDA,
+    PCD,
+    PMGDA,
+    PMTL,
+    ConFIG,
+    DualProj,
+    FairGrad,
+    GradVac,
+    UPGrad,
+)
 from tests.weighting.test_oracles import project_onto_dual_cone, rows_of, weights_of
 
 SEEDS = range(4)
@@ -178,6 +190,54 @@ def test_pmtl_reduces_the_violated_constraints():
     violated = (cone - ray) @ losses > 0
     assert violated.any()
     assert (((cone - ray) @ rows @ direction)[violated] > 0).all()
+
+
+def away_from(ray, losses):
+    """h = 1 - cos and its derivative by the losses, by central differences."""
+
+    def value(at):
+        return 1 - at @ ray / np.linalg.norm(at) / np.linalg.norm(ray)
+
+    steps = 1e-6 * np.eye(len(losses))
+    return value(losses), np.array([(value(losses + e) - value(losses - e)) / 2e-6 for e in steps])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_pmgda_corrects_as_the_best_point_of_a_grid(seed):
+    rows = rows_of(2, seed, spread=0.3, n=4)
+    losses, ray = np.array([1.0, 0.4]), np.array([0.3, 0.7])
+    value, slope = away_from(ray, losses)
+    assert value > 1e-4
+    steepest = slope @ rows
+    units = np.vstack([rows, steepest])
+    units /= np.linalg.norm(units, axis=1, keepdims=True)
+    a, b = np.meshgrid(np.linspace(0, 1, 401), np.linspace(0, 1, 401))
+    mu = np.stack([a, b, 1 - a - b], -1)[a + b <= 1]
+    directions = -mu @ units
+    allowed = directions @ steepest <= -0.95 * np.linalg.norm(steepest)
+    best = (directions @ rows.T).max(1)[allowed].min()
+    found = -bound_weights(PMGDA(preference=ray), rows, losses) @ rows
+    found /= np.linalg.norm(rows, axis=1).min()  # units shrink to the smallest gradient
+    assert found @ steepest <= -0.95 * np.linalg.norm(steepest) * (1 - 1e-7)
+    assert (rows @ found).max() <= best + 1e-9
+    assert (rows @ found).max() >= best - 0.02 * np.abs(rows).max()
+
+
+@pytest.mark.parametrize("m", (2, 3, 5))
+def test_pmgda_predicts_in_the_tangent_space(m):
+    for seed in range(3):
+        rows = rows_of(m, seed, n=2 * m)
+        ray = np.arange(1.0, m + 1)
+        losses = ray + 0.005 * np.random.default_rng(seed).standard_normal(m)
+        value, slope = away_from(ray, losses)
+        assert value <= 1e-4
+        direction = bound_weights(PMGDA(preference=ray), rows, losses) @ rows
+        normal = slope @ rows / np.linalg.norm(slope @ rows)
+        flat = rows - np.outer(rows @ normal, normal)
+        size = np.linalg.norm(rows, axis=1).max()
+        assert abs(direction @ normal) <= 1e-4 * size  # h's derivative here is numerical
+        expected = weights_of(MGDA(), flat) @ flat
+        np.testing.assert_allclose(direction, expected, atol=1e-3 * size)
 
 
 @pytest.mark.parametrize("method", (UPGrad, DualProj))

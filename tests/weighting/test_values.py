@@ -20,6 +20,7 @@ from moml.weighting import (
     MGDA,
     PBI,
     PCD,
+    PMGDA,
     PMTL,
     RLW,
     RRUW,
@@ -195,6 +196,8 @@ VALUES = [
     # inside the cone: MGDA; outside: the violated constraint's gradient g1 - g2 alone
     ("PMTL inside", PMTL(), CONFLICT, [3 / 5, 2 / 5]),
     ("PMTL outside", PMTL(preference=[0, 1]), CONFLICT, [S2 / S2, -S2 / S2]),
+    # losses on the ray, where h has no gradient: MGDA
+    ("PMGDA on the ray", PMGDA(preference=[2, 1]), CONFLICT, [3 / 5, 2 / 5]),
     # heights (1, 1/2), mu = (2/3) ln(4/3) + (1/3) ln(2/3); (G w)_2 = 2 - 3x stays at (G a)_2
     ("EPO", EPO(), CONFLICT, [2 * _epo_share(), 2 * (1 - _epo_share())]),
     # balanced: w'G 1 with G w >= 0: x in [1/2, 2/3], value (1 - x), so x = 1/2
