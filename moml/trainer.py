@@ -209,8 +209,9 @@ class Trainer:
         return Composition(self.problem, self.oracle, self.weighting, self.updater(), stream)
 
     def loader(self, split: Split) -> BatchLoader:
-        """Batches of a split."""
-        return self.suite.loader(split, batch_size=self.batch_size, seed=self.seed)
+        """Batches of a split; larger ones where nothing is kept for a backward pass."""
+        size = self.batch_size if split == "train" else 4 * self.batch_size
+        return self.suite.loader(split, batch_size=size, seed=self.seed)
 
     def evaluate(self, split: Split) -> Scores:
         """Losses and metrics on a split."""
