@@ -102,7 +102,10 @@ def _step(training: Training, callbacks: Sequence[Callback], checkpoint: Checkpo
         for callback in callbacks:
             callback.before_update(training)
         training.updater.prepare(evaluation)
-        penalty = training.weighting.penalty(evaluation.losses, tasks=evaluation.tasks)
+        penalties = (
+            training.weighting.penalty(evaluation.losses, tasks=evaluation.tasks),
+            training.problem.penalty(),
+        )
         training.weights = training.weighting.update(evaluation)
     except NonFiniteError as error:
         message = f"Step {training.step + 1}: {error}"
@@ -111,14 +114,16 @@ def _step(training: Training, callbacks: Sequence[Callback], checkpoint: Checkpo
             _save(training, callbacks, checkpoint)
             message += f" The state before this step is in '{checkpoint.last}'."
         raise error.with_message(message) from error
-    if penalty is not None:
-        penalty.backward()
+    for penalty in penalties:
+        if penalty is not None:
+            penalty.backward()
     training.updater.step(evaluation, training.weights)
     try:
         training.oracle.advance(training.problem)
     except NonFiniteError as error:  # in a lower level's own move, on data of its own
         raise error.with_message(f"Step {training.step + 1}: {error}") from error
     training.step += 1
+    training.problem.after_step(training.step, training.steps)
     training.record = _record(training, evaluation)
     training.history.records.append(training.record)
     for callback in callbacks:

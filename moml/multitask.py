@@ -42,6 +42,14 @@ class MultiTask(FactoredProblem):
         """The architecture."""
         return self.architecture
 
+    def penalty(self) -> Tensor | None:
+        """The architecture's regulariser."""
+        return self.architecture.penalty()
+
+    def after_step(self, step: int, steps: int) -> None:
+        """The architecture's schedules."""
+        self.architecture.after_step(step, steps)
+
     def shared_parameters(self) -> Iterable[Parameter]:
         """As the architecture says."""
         return self.architecture.shared_parameters()

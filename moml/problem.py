@@ -34,6 +34,14 @@ class Objectives(ABC):
         """Numbers worth a chart after every step, by chart and line: learnt weights, say."""
         return {}
 
+    def penalty(self) -> Tensor | None:
+        """What is minimised besides the objectives, by no weighting scaled; ``None`` if nothing."""
+        return None
+
+    def after_step(self, step: int, steps: int) -> None:
+        """Called after each of ``steps`` optimizer steps, for schedules of what is trained."""
+        return
+
 
 class Problem(Objectives):
     """Several losses of one batch, sharing parameters.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -20,6 +20,9 @@ class Architecture(nn.Module, ABC):
     """
 
     paper: ClassVar[str] = ""
+    """Authors, title, venue and year."""
+    traits: ClassVar[frozenset[str]] = frozenset()
+    """What it asks of an encoder and of a training loop: see ``docs/architectures.md``."""
     tasks: tuple[str, ...]
 
     @abstractmethod
@@ -35,6 +38,21 @@ class Architecture(nn.Module, ABC):
     @abstractmethod
     def private_modules(self, task: str) -> Iterable[nn.Module]:
         """Submodules that only the prediction of ``task`` uses."""
+
+    def penalty(self) -> Tensor | None:
+        """Regulariser on the architecture's own parameters, a scalar; ``None`` without any.
+
+        Called once a step after the losses of the step are known. It is minimised as it is: no
+        weighting scales it, and it is no task's loss. It must not hold on to the losses' graph.
+        """
+        return None
+
+    def after_step(self, step: int, steps: int) -> None:
+        """Called after each of ``steps`` optimizer steps: the place of schedules.
+
+        What changes here lives in buffers, so that a resumed run goes on with the same numbers.
+        """
+        return
 
     def forward(self, inputs: Inputs, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Prediction per task."""
@@ -75,3 +93,57 @@ class Architecture(nn.Module, ABC):
             if not found:
                 place.add(None)
         return owners
+
+
+class PerInput(Architecture, ABC):
+    """An architecture defined on one input tensor; with an input per task it runs once for each."""
+
+    @abstractmethod
+    def represent(self, x: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
+        """What these tasks' predictions for ``x`` need of the shared computation, by any name."""
+
+    @abstractmethod
+    def predict(self, features: dict[str, Tensor], tasks: Sequence[str]) -> dict[str, Tensor]:
+        """Predictions of these tasks from what `represent` gave for them."""
+
+    def features(self, inputs: Inputs, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """What `represent` gives; per task and by its name for multi-input batches."""
+        names = self.select(tasks)
+        if isinstance(inputs, Tensor):
+            return self.represent(inputs, names)
+        return {
+            _own(task) + name: feature
+            for task in names
+            if task in inputs
+            for name, feature in self.represent(inputs[task], [task]).items()
+        }
+
+    def decode(
+        self, features: dict[str, Tensor], tasks: Sequence[str] | None = None
+    ) -> dict[str, Tensor]:
+        """Prediction per task."""
+        names = self.select(tasks)
+        if not any(name.startswith(_own(task)) for task in self.tasks for name in features):
+            return self.predict(features, names)
+        predictions: dict[str, Tensor] = {}
+        for task in names:
+            prefix = _own(task)
+            mine = {n.removeprefix(prefix): f for n, f in features.items() if n.startswith(prefix)}
+            if mine:
+                predictions |= self.predict(mine, [task])
+        return predictions
+
+
+def head_dict(heads: Mapping[str, nn.Module]) -> nn.ModuleDict:
+    """The heads as a module.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    if not heads:
+        raise ValueError("`heads` should hold at least one task, found none.")
+    return nn.ModuleDict(heads)
+
+
+def _own(task: str) -> str:
+    return f"on the input of {task}: "

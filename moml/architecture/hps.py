@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor, nn
 
-from moml.architecture._base import Architecture
+from moml.architecture._base import Architecture, head_dict
 from moml.data.batch import Inputs
 
 
@@ -25,10 +25,8 @@ class HPS(Architecture):
 
     def __init__(self, encoder: nn.Module, heads: Mapping[str, nn.Module]) -> None:
         super().__init__()
-        if not heads:
-            raise ValueError("`heads` should hold at least one task, found none.")
         self.encoder = encoder
-        self.heads = nn.ModuleDict(heads)
+        self.heads = head_dict(heads)
         self.tasks = tuple(heads)
 
     def features(self, inputs: Inputs, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
+import torch
 from torch import Tensor, nn
 
 from moml.backbone.norms import BatchNorm, GroupNorm, InstanceNorm
@@ -43,6 +44,7 @@ class Conv4(nn.Module):
             raise ValueError(f"`image_size` should be 16 or more a side, found {image_size}.")
         if norm not in get_args(Norm):
             raise ValueError(f"`norm` should be one of {get_args(Norm)}, found {norm!r}.")
+        self.example_input = torch.zeros(1, in_channels, *image_size)
         self.out_features = width * (image_size[0] // 16) * (image_size[1] // 16)
         widths = (in_channels, width, width, width)
         self.blocks = nn.Sequential(*(_block(channels, width, norm) for channels in widths))

@@ -14,8 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from moml.backbone.staged import Leveled
 
-class DenseEncoder(nn.Module):
+
+class DenseEncoder(Leveled):
     """A small encoder-decoder that works at half the image's resolution and below.
 
     Args:
@@ -33,6 +35,7 @@ class DenseEncoder(nn.Module):
         if len(widths) < 2:
             raise ValueError(f"`widths` should name at least two levels, found {widths}.")
         self.out_features = widths[0]
+        self.example_input = torch.zeros(1, in_channels, *[2 ** len(widths)] * 2)
         self.down = nn.ModuleList([_conv(in_channels, widths[0], stride=2)])
         self.up = nn.ModuleList()  # coarse to fine
         for narrow, wide in pairwise(widths):
@@ -41,18 +44,24 @@ class DenseEncoder(nn.Module):
             self.up.append(_conv(narrow + wide, narrow))
         self.project = nn.Conv2d(widths[1], widths[0], 1)
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Feature map ``(B, out_features, H/2, W/2)`` of images ``(B, in_channels, H, W)``."""
+    def levels(self, inputs: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Maps down and up again, the last one ``(B, out_features, H/2, W/2)``."""
         # Channels last is the faster order for convolutions on CPUs, and all that follows keeps it.
-        maps = [inputs.contiguous(memory_format=torch.channels_last)]
-        for down in self.down:
-            maps.append(down(maps[-1]))
+        finest = self.down[0](inputs.contiguous(memory_format=torch.channels_last))
+        found, maps = [(finest, finest)], [finest]
+        for down in self.down[1:]:
+            first, second = down.children()
+            before = first(maps[-1])
+            maps.append(second(before))
+            found.append((before, maps[-1]))
         features = maps.pop()
         for up in self.up:
             finer = maps.pop()
-            features = up(torch.cat([finer, _upsample(features, finer)], dim=1))
-        finest = maps.pop()
-        return finest + _upsample(self.project(features), finest)
+            joined = torch.cat([finer, _upsample(features, finer)], dim=1)
+            features = up(joined)
+            found.append((joined, features))
+        found.append((finest, finest + _upsample(self.project(features), finest)))
+        return found
 
 
 def _upsample(coarse: Tensor, finer: Tensor) -> Tensor:

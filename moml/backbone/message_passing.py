@@ -28,6 +28,7 @@ class MessagePassing(nn.Module):
     ) -> None:
         super().__init__()
         self.max_nodes, self.out_features = max_nodes, out_features
+        self.example_input = 1 - torch.eye(max_nodes)[None]
         self.start = nn.Linear(max_nodes, width)
         self.rounds = nn.ModuleList(_Round(width) for _ in range(layers))
         self.readout = nn.Sequential(nn.Linear(3 * width, out_features), nn.ReLU())

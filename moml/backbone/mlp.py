@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 
@@ -20,6 +21,7 @@ class MLP(nn.Module):
         if not hidden:
             raise ValueError("`hidden` should name at least one width, found none.")
         self.out_features = hidden[-1]
+        self.example_input = torch.zeros(1, in_features)
         layers: list[nn.Module] = []
         for width_in, width_out in zip((in_features, *hidden), hidden, strict=False):
             layers += [nn.Linear(width_in, width_out), nn.ReLU()]

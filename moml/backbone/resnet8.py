@@ -6,6 +6,7 @@ block a stage.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -21,6 +22,7 @@ class ResNet8(nn.Module):
 
     def __init__(self, in_channels: int = 3) -> None:
         super().__init__()
+        self.example_input = torch.zeros(1, in_channels, 32, 32)
         self.stem = nn.Sequential(
             nn.Conv2d(in_channels, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()
         )

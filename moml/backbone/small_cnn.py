@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 
@@ -28,6 +29,7 @@ class SmallCNN(nn.Module):
     ) -> None:
         super().__init__()
         self.out_features = out_features
+        self.example_input = torch.zeros(1, in_channels, *image_size)
         height, width = image_size
         wide = 2 * channels
         self.layers = nn.Sequential(

@@ -57,6 +57,7 @@ class Layout:
         below: Positions in ``shared`` of parameters reached through the representation.
         beside: Positions in ``shared`` of parameters reached without it.
         plan: How many tasks a backward pass of the encoder serves.
+        aside: Tasks that see shared parameters, but none through the representation.
     """
 
     shared: tuple[Parameter, ...]
@@ -64,6 +65,7 @@ class Layout:
     below: tuple[int, ...]
     beside: tuple[int, ...]
     plan: Plan
+    aside: tuple[str, ...] = ()
 
 
 def trainable(parameters: Iterable[Parameter]) -> tuple[Parameter, ...]:
@@ -103,7 +105,13 @@ def lay_out(
         leaves = linear_leaves(features.outputs, inputs, elsewhere=heads.leaves)
         if strategy == "ghost" or worth_it(leaves, inputs, len(losses)):
             plan = replace(plan, ghost=True)
-    return Layout(common, own, below, beside, plan)
+    around = 0
+    for i in beside:
+        around |= heads.leaves[common[i]]
+    for mask in seen:
+        around &= ~mask
+    aside = tuple(name for i, name in enumerate(losses) if around >> i & 1)
+    return Layout(common, own, below, beside, plan, aside)
 
 
 def _verify(

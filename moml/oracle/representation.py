@@ -47,4 +47,10 @@ class Representation(Backpropagation):
                 "`features` should depend on a trainable parameter, found none that does. "
                 "Unfreeze the encoder, or use `Direct`."
             )
+        if layout.aside:
+            raise ValueError(
+                "`features` should hold something that every task sees, found nothing for "
+                f"{', '.join(layout.aside)}: shared layers follow layers of the task's own. Its "
+                "gradient would count as zero; use `Direct`."
+            )
         return RepresentationRows(losses, features, layout, tasks, heads=self.heads)

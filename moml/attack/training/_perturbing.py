@@ -44,6 +44,14 @@ class Perturbing(FactoredProblem):
         """The network."""
         return self.clean.architecture
 
+    def penalty(self) -> Tensor | None:
+        """The network's regulariser."""
+        return self.clean.penalty()
+
+    def after_step(self, step: int, steps: int) -> None:
+        """The network's schedules."""
+        self.clean.after_step(step, steps)
+
     def perturbed(
         self, batch: Batch, losses: Mapping[str, Compare], targets: Mapping[str, Tensor]
     ) -> Batch:

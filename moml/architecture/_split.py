@@ -1,0 +1,181 @@
+"""Cutting any traceable encoder into stages.
+
+The data-flow graph is traced by `torch.fx` and read with networkx. An encoder can be cut where one
+tensor carries everything: at the nodes that all paths from the input to the output pass, the
+dominators of the output. What is computed from the raw input without parameters (a mask, a degree)
+is free to be computed again, so a stage may also read the encoder's inputs; else no graph network
+could be cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import torch
+from torch import fx, nn
+
+_INPUT = "input"
+
+
+class _Tracer(fx.Tracer):
+    """Layers that own their parameters are units, whoever wrote them."""
+
+    def is_leaf_module(self, m: nn.Module, qualified_name: str) -> bool:
+        own = next(m.parameters(recurse=False), None) is not None
+        below = any(next(child.parameters(), None) is not None for child in m.children())
+        return super().is_leaf_module(m, qualified_name) or (own and not below)
+
+
+def split(encoder: nn.Module, at_most: int) -> list[nn.Module]:
+    """Consecutive pieces ``(x, inputs) -> x`` with about the same number of weight layers each.
+
+    Pieces share the encoder's submodules; one after the other they compute what the encoder does,
+    to the bit. A piece ends just before a layer with a weight matrix, hence after activations and
+    pooling. There are fewer pieces than asked for where there are fewer places to cut.
+
+    Args:
+        encoder: One input, one output.
+        at_most: Number of pieces.
+
+    Raises:
+        ValueError: If it cannot be traced, or does not take one input to one tensor.
+    """
+    graph = _trace(encoder)
+    ambient, places = _places(encoder, graph)
+    cuts = [places[i][0] for i in balanced([count for _, count in places], at_most)]
+    ends = [*cuts, _returned(graph)]
+    starts = [None, *cuts]
+    return [_piece(encoder, graph, a, b, ambient) for a, b in zip(starts, ends, strict=True)]
+
+
+def balanced(counts: Sequence[int], at_most: int) -> list[int]:
+    """Which boundaries to keep, given the number of layers before each; the last is the total."""
+    *inner, total = counts
+    pieces = min(at_most, len(inner) + 1)
+    kept: list[int] = []
+    for k in range(1, pieces):
+        first = kept[-1] + 1 if kept else 0
+        last = len(inner) - (pieces - 1 - k)  # leaves a boundary for each of the others
+        kept.append(min(range(first, last), key=lambda i: abs(inner[i] - k * total / pieces)))
+    return kept
+
+
+def weight_layers(module: nn.Module) -> int:
+    """Modules that hold a weight of two or more dimensions: linear, convolution, attention."""
+    return sum(any(p.dim() > 1 for p in m.parameters(recurse=False)) for m in module.modules())
+
+
+def _trace(encoder: nn.Module) -> fx.Graph:
+    name = type(encoder).__name__
+    try:
+        graph = _Tracer().trace(encoder)
+    except Exception as error:  # whatever the encoder's own code raises on a stand-in
+        raise ValueError(
+            f"`encoder` should be traceable by torch.fx or list its stages (`moml.backbone.Staged`)"
+            f", found that {name} is not: {str(error).splitlines()[0]}"
+        ) from error
+    inputs = [n for n in graph.nodes if n.op == "placeholder" and n.users]
+    if len(inputs) != 1 or not isinstance(_returned(graph), fx.Node):
+        raise ValueError(
+            f"`encoder` should take one input to one tensor, found {len(inputs)} inputs to "
+            f"{type(_returned(graph)).__name__} in {name}."
+        )
+    frozen = [
+        n
+        for n in graph.nodes
+        if n.op == "call_function" and "dropout" in getattr(n.target, "__name__", "")
+    ]
+    if frozen:
+        raise ValueError(
+            f"`encoder` should use modules for dropout, found a function in {name}. Tracing would "
+            "freeze whether it is on; use `torch.nn.Dropout`."
+        )
+    return graph
+
+
+def _returned(graph: fx.Graph) -> fx.Node:
+    return next(n for n in graph.nodes if n.op == "output").args[0]
+
+
+def _places(encoder: nn.Module, graph: fx.Graph) -> tuple[set[fx.Node], list[tuple[fx.Node, int]]]:
+    """Nodes that are free to repeat; where to cut, with the weight layers up to there."""
+    import networkx as nx
+
+    flow = nx.DiGraph((node, user) for node in graph.nodes for user in node.users)
+    source = next(n for n in graph.nodes if n.op == "placeholder" and n.users)
+    reached = nx.descendants(flow, source) | {source}
+    ambient: set[fx.Node] = {source}
+    for node in graph.nodes:
+        free = all(n in ambient or n not in reached for n in node.all_input_nodes)
+        if node in reached and free and _repeatable(encoder, node):
+            ambient.add(node)
+    end = _returned(graph)
+    ambient.discard(end)
+    kept = (nx.ancestors(flow, end) | {end}) & reached
+    contracted = nx.DiGraph()
+    for node in kept - ambient:
+        before = [n for n in node.all_input_nodes if n in reached and n not in ambient]
+        contracted.add_edges_from((n, node) for n in before or [_INPUT])
+    above = nx.immediate_dominators(contracted, _INPUT)
+    chain = [end]
+    while (node := above[chain[-1]]) != _INPUT:
+        chain.append(node)
+    heavy = {n for n in kept if _is_heavy(encoder, n)}
+    counts = {n: len(heavy & (nx.ancestors(contracted, n) | {n})) for n in chain}
+    chain.reverse()
+    places = []
+    for _, run in groupby(chain[:-1], key=counts.__getitem__):
+        nodes = list(run)
+        flat = (k for k, node in enumerate(nodes) if k and _flattens(encoder, node))
+        node = nodes[next(flat, len(nodes)) - 1]  # maps rather than the vectors made of them
+        if 0 < counts[node] < counts[end]:
+            places.append((node, counts[node]))
+    return ambient, [*places, (end, counts[end])]
+
+
+def _flattens(encoder: nn.Module, node: fx.Node) -> bool:
+    if node.op == "call_module":
+        return isinstance(encoder.get_submodule(str(node.target)), nn.Flatten)
+    return node.target in (torch.flatten, "flatten", "reshape", "view")
+
+
+def _repeatable(encoder: nn.Module, node: fx.Node) -> bool:
+    """Whether computing it twice changes nothing: no state, nothing drawn."""
+    if node.op != "call_module":
+        return node.op in ("call_function", "call_method")
+    module = encoder.get_submodule(str(node.target))
+    return not module.state_dict() and not isinstance(module, nn.modules.dropout._DropoutNd)
+
+
+def _is_heavy(encoder: nn.Module, node: fx.Node) -> bool:
+    return node.op == "call_module" and bool(weight_layers(encoder.get_submodule(str(node.target))))
+
+
+def _piece(
+    encoder: nn.Module,
+    graph: fx.Graph,
+    start: fx.Node | None,
+    end: fx.Node,
+    ambient: set[fx.Node],
+) -> nn.Module:
+    """The part of the graph from one cut to the next, as a module of ``(x, inputs)``."""
+    part = fx.Graph()
+    x, inputs = part.placeholder("x"), part.placeholder("inputs")
+    made: dict[fx.Node, fx.Node] = {} if start is None else {start: x}
+    wanted, stack = set(made), [end]
+    while stack:
+        node = stack.pop()
+        if node not in wanted:
+            wanted.add(node)
+            stack.extend(node.all_input_nodes)
+    for node in graph.nodes:
+        if node not in wanted or node in made:
+            continue
+        if node.op == "placeholder":
+            made[node] = inputs
+        else:
+            made[node] = part.node_copy(node, lambda n: made[n])
+    part.output(made[end])
+    part.lint()
+    return fx.GraphModule(encoder, part, class_name="Stage")

@@ -1,0 +1,151 @@
+"""Exchange between the tasks' decoders: cross-task attention, or attention-guided distillation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from moml.architecture._base import PerInput, head_dict
+from moml.architecture._layers import local
+from moml.architecture._stages import Stages
+
+
+class DenseExchange(PerInput):
+    r"""Tasks' decoder features exchanged between all pairs before the heads read them.
+
+    Lopes, Vu, de Charette, `Cross-task Attention Mechanism for Dense Multi-task Learning
+    <https://arxiv.org/abs/2206.08927>`_ (DenseMTL), WACV 2023: task :math:`i` reads from task
+    :math:`j` what its own features, as queries, find in the other's (attention across positions at
+    ``1/scale`` of the resolution, faded in from zero) beside what the other's own spatial attention
+    lets through, and adds what it makes of all other tasks to its features. With
+    ``attention=False`` only the latter is left: the distillation of Xu et al., `PAD-Net
+    <https://arxiv.org/abs/1805.04409>`_, CVPR 2018.
+
+    Attention costs the square of the number of positions over ``scale**4``; pairs, the square of
+    the number of tasks. Tokens are maps of one column; vectors have one position and nothing to
+    attend to, so that they are distilled only.
+
+    Args:
+        encoder: Any encoder with an ``example_input``.
+        heads: Module from features to prediction, per task.
+        scale: Pooling before attention.
+        attention: Whether positions of different tasks attend to each other.
+    """
+
+    paper = "Lopes et al., Cross-task Attention Mechanism for Dense Multi-task Learning, WACV 2023"
+    traits = frozenset({"example_input"})
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        heads: Mapping[str, nn.Module],
+        *,
+        scale: int = 4,
+        attention: bool = True,
+    ) -> None:
+        super().__init__()
+        if scale < 1:
+            raise ValueError(f"`scale` should be at least 1, found {scale}.")
+        self.heads, self.tasks = head_dict(heads), tuple(heads)
+        self.encoder = Stages.of(encoder, at_most=1)
+        width, dims = self.encoder.width(-1), len(self.encoder.shape(-1))
+        attention = attention and dims > 1  # over one position a softmax is one, whatever it reads
+        self.decoders = nn.ModuleDict({task: local(dims, width, width) for task in self.tasks})
+        self.exchange = nn.ModuleDict(
+            {
+                target: _Reader(
+                    width, [s for s in self.tasks if s != target], scale=scale, attention=attention
+                )
+                for target in self.tasks
+            }
+        )
+
+    def represent(self, x: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
+        """Decoder features of every task: all tasks read them all."""
+        features = self.encoder(x)
+        return {task: decoder(features) for task, decoder in self.decoders.items()}
+
+    def predict(self, features: dict[str, Tensor], tasks: Sequence[str]) -> dict[str, Tensor]:
+        """Each head on its task's features and what it reads from the others'."""
+        maps = {task: _as_map(feature) for task, feature in features.items()}
+        return {
+            task: self.heads[task](self.exchange[task](task, maps).view_as(features[task]))
+            if features[task].dim() != 3
+            else self.heads[task](self.exchange[task](task, maps).squeeze(-1).mT)
+            for task in tasks
+        }
+
+    def private_modules(self, task: str) -> Iterable[nn.Module]:
+        """What reads for the task, and its head; its decoder is read by all."""
+        return [self.exchange[task], self.heads[task]]
+
+
+class _Reader(nn.Module):
+    """What one task reads from the others (mTEB, with addition)."""
+
+    def __init__(self, width: int, sources: Sequence[str], *, scale: int, attention: bool) -> None:
+        super().__init__()
+        self.pairs = nn.ModuleDict(
+            {s: CrossTask(width, scale=scale, attention=attention) for s in sources}
+        )
+        self.blend = _projection(len(sources) * width, width) if sources else None
+
+    def forward(self, target: str, maps: Mapping[str, Tensor]) -> Tensor:
+        own = maps[target]
+        if self.blend is None:
+            return own
+        read = [pair(own, maps[source]) for source, pair in self.pairs.items()]
+        return own + self.blend(torch.cat(read, 1))
+
+
+class CrossTask(nn.Module):
+    """What one task reads from another (xTAM).
+
+    Args:
+        width: Channels of both.
+        scale: Pooling before attention.
+        attention: Whether with attention across positions, or the source's own alone.
+    """
+
+    def __init__(self, width: int, *, scale: int = 4, attention: bool = True) -> None:
+        super().__init__()
+        self.scale, half = scale, max(width // 2, 1)
+        self.extract = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU(inplace=True))
+        self.value, self.mask = (nn.Conv2d(width, half, 3, padding=1) for _ in range(2))
+        self.maps = nn.ModuleList(
+            _projection(width, width) for _ in range(3 if attention else 0)
+        )  # to queries, keys, values
+        self.fade = nn.Parameter(torch.zeros(width)) if attention else None
+        self.join = _projection(half + (width if attention else 0), width)
+
+    def forward(self, target: Tensor, source: Tensor) -> Tensor:
+        """Maps ``(B, C, H, W)`` of two tasks to what the target makes of the source."""
+        source = self.extract(source)
+        parts = [self.mask(source).sigmoid() * self.value(source)]
+        if self.fade is not None:
+            parts.append(self.fade[:, None, None] * self._attended(target, source))
+        return self.join(torch.cat(parts, 1))
+
+    def _attended(self, target: Tensor, source: Tensor) -> Tensor:
+        size = target.shape[2:]
+        small = functional.max_pool2d(source, [min(self.scale, side) for side in size])
+        asked = functional.interpolate(target, size=small.shape[2:], mode="nearest")
+        to_query, to_key, to_value = self.maps
+        q, k, v = (m.flatten(2).mT for m in (to_query(asked), to_key(small), to_value(small)))
+        found = functional.scaled_dot_product_attention(q, k, v).mT.unflatten(2, small.shape[2:])
+        return functional.interpolate(found, size=size, mode="nearest")
+
+
+def _projection(inputs: int, outputs: int) -> nn.Sequential:
+    convolution = nn.Conv2d(inputs, outputs, 1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+
+
+def _as_map(features: Tensor) -> Tensor:
+    """``(B, C, H, W)``, whatever there was."""
+    if features.dim() == 4:
+        return features
+    return features.mT[..., None] if features.dim() == 3 else features[..., None, None]

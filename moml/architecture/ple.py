@@ -1,0 +1,90 @@
+"""Progressive layered extraction: levels of common and own experts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from torch import Tensor, nn
+
+from moml.architecture._base import PerInput, head_dict
+from moml.architecture._experts import ExpertLevel
+from moml.architecture._stages import Encoder, towers
+
+
+class PLE(PerInput):
+    """Progressive layered extraction: levels of common and own experts, with a shared gate.
+
+    Tang et al., `Progressive Layered Extraction (PLE): A Novel Multi-Task Learning (MTL) Model for
+    Personalized Recommendations <https://doi.org/10.1145/3383313.3412236>`_, RecSys 2020. A level's
+    gates read what the level reads. Below the last level there is a shared gate, too, that mixes
+    the experts of all tasks for the common experts above; thus only the last level's own experts
+    belong to a task alone.
+
+    Args:
+        encoder: Any encoder with an ``example_input``, or a function that makes one.
+        heads: Module from features to prediction, per task.
+        shared: Number of common experts per level.
+        own: Number of each task's experts per level.
+        levels: Levels of experts, at most: one per stage of the encoder after the first, which is
+            the stem.
+    """
+
+    paper = "Tang et al., Progressive Layered Extraction (PLE), RecSys 2020"
+    traits = frozenset({"staged", "gated", "example_input"})
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        heads: Mapping[str, nn.Module],
+        *,
+        shared: int = 1,
+        own: int = 1,
+        levels: int = 2,
+    ) -> None:
+        super().__init__()
+        self.heads, self.tasks = head_dict(heads), tuple(heads)
+        if min(shared, own, levels) < 1:
+            raise ValueError(
+                f"`shared`, `own` and `levels` should be at least 1, found {shared}, {own} and "
+                f"{levels}."
+            )
+        made = towers(encoder, shared + own * len(heads), at_most=levels + 1)
+        found = len(made[0])
+        if found < 2:
+            raise ValueError(
+                "`encoder` should have two stages or more, a stem and experts, found one."
+            )
+        self.stem = made[0].part(0, 1)
+        levels_made: list[ExpertLevel] = []
+        for k in range(1, found):
+            experts = [one.part(k, k + 1) for one in made]
+            mine = {t: experts[shared + own * i :][:own] for i, t in enumerate(self.tasks)}
+            width = made[0].width(k - 1)
+            last = k == found - 1
+            levels_made.append(ExpertLevel(experts[:shared], mine, width, pass_on=not last))
+        self.levels: Sequence[ExpertLevel] = nn.ModuleList(levels_made)  # type: ignore[assignment]
+
+    def represent(self, x: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
+        """What every task's last experts read, and what the last common experts say."""
+        common = self.stem(x)
+        states = dict.fromkeys(self.tasks, common)
+        *before, last = self.levels
+        for level in before:
+            states, common = level(states, common, x)
+        commons = {f"expert {k}": e for k, e in enumerate(last.commons(common, x))}
+        return {"inputs": x, **commons, **{f"state of {t}": states[t] for t in tasks}}
+
+    def predict(self, features: dict[str, Tensor], tasks: Sequence[str]) -> dict[str, Tensor]:
+        """Each head on the last level's mixture."""
+        last = self.levels[-1]
+        commons = [features[f"expert {k}"] for k in range(len(last.shared))]
+        predictions = {}
+        for task in tasks:
+            state = features[f"state of {task}"]
+            experts = [*commons, *last.privates(task, state, features["inputs"])]
+            predictions[task] = self.heads[task](last.mixed(task, state, experts))
+        return predictions
+
+    def private_modules(self, task: str) -> Iterable[nn.Module]:
+        """The task's last experts and gate, and its head."""
+        return [*self.levels[-1].private_modules(task), self.heads[task]]

@@ -1,0 +1,152 @@
+"""Sharing by a table: which copy of each stage each task passes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from torch import Tensor, nn
+
+from moml.architecture._base import PerInput, head_dict
+from moml.architecture._stages import Encoder, towers
+
+
+class SharingTable(PerInput):
+    """A table of tasks and stages says which copy of a stage a task passes.
+
+    Hard sharing, separate networks, branches, early exits and progressive decoder fusion are all
+    tables. With three stages and task ``a`` on ``[0, 0, 0]``, task ``b`` shares everything on ``[0,
+    0, 0]``, branches before the last stage on ``[0, 0, 1]``, shares nothing on ``[1, 1, 1]``, and
+    leaves after the first stage on ``[0]`` (a multi-exit network; its head must take that stage's
+    width). What two tasks share from the input on is computed once.
+
+    Args:
+        encoder: Any encoder, or a function that makes one.
+        heads: Module from features to prediction, per task.
+        table: Per task, the number of the copy it passes at each stage, counted from 0. Unless
+            given, all stages but the last are shared.
+        stages: Stages the encoder is cut into, at most; as many as the table's longest row if
+            there is a table.
+    """
+
+    paper = "Gurulingan et al., Curbing Task Interference using Representation Similarity, 2022"
+    traits = frozenset({"staged"})
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        heads: Mapping[str, nn.Module],
+        *,
+        table: Mapping[str, Sequence[int]] | None = None,
+        stages: int = 4,
+    ) -> None:
+        super().__init__()
+        longest = max((len(row) for row in (table or {}).values()), default=stages)
+        copies = len(heads) if table is None else 1 + max(max(row) for row in table.values())
+        made = towers(encoder, copies, at_most=longest)
+        if table is None:
+            shared = [0] * (len(made[0]) - 1)
+            table = {task: [*shared, i] for i, task in enumerate(heads)}
+        columns = [dict(enumerate(one.pieces[k] for one in made)) for k in range(len(made[0]))]
+        self._fill(columns, heads, table)
+
+    @classmethod
+    def of(
+        cls,
+        stages: Sequence[Mapping[int, nn.Module]],
+        heads: Mapping[str, nn.Module],
+        table: Mapping[str, Sequence[int]],
+    ) -> SharingTable:
+        """A table over stages there are already.
+
+        Args:
+            stages: Per stage, its copies ``(x, inputs) -> x`` by number.
+            heads: Module from features to prediction, per task.
+            table: Per task, the number of the copy it passes at each stage.
+        """
+        made = cls.__new__(cls)
+        PerInput.__init__(made)
+        made._fill(stages, heads, table)
+        return made
+
+    def _fill(
+        self,
+        stages: Sequence[Mapping[int, nn.Module]],
+        heads: Mapping[str, nn.Module],
+        table: Mapping[str, Sequence[int]],
+    ) -> None:
+        self.heads, self.tasks = head_dict(heads), tuple(heads)
+        _check(table, self.tasks, stages)
+        self.table = {task: tuple(table[task]) for task in self.tasks}
+        used = [{row[k] for row in self.table.values() if k < len(row)} for k in range(len(stages))]
+        self.stages: Sequence[nn.ModuleDict] = nn.ModuleList(  # type: ignore[assignment]
+            nn.ModuleDict({str(i): copies[i] for i in sorted(some)})
+            for copies, some in zip(stages, used, strict=True)
+        )
+
+    def represent(self, x: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
+        """Where tasks' ways part: the states before each task's first stage of its own."""
+        states: dict[tuple[int, ...], Tensor] = {(): x}
+        features = {"inputs": x}
+        for task in tasks:
+            way = self.table[task][: self._common(task)]
+            for k in range(len(way)):
+                here = way[: k + 1]
+                if here not in states:
+                    states[here] = self._stage(k, here[-1])(states[way[:k]], x)
+            features[_name(way)] = states[way]
+        return features
+
+    def predict(self, features: dict[str, Tensor], tasks: Sequence[str]) -> dict[str, Tensor]:
+        """What is left of each task's way, and its head."""
+        predictions, inputs = {}, features["inputs"]
+        for task in tasks:
+            row, common = self.table[task], self._common(task)
+            state = features[_name(row[:common])]
+            for k in range(common, len(row)):
+                state = self._stage(k, row[k])(state, inputs)
+            predictions[task] = self.heads[task](state)
+        return predictions
+
+    def private_modules(self, task: str) -> Iterable[nn.Module]:
+        """The stages that no other task passes, and the head."""
+        row = self.table[task]
+        alone = [self._stage(k, i) for k, i in enumerate(row) if len(self._users(k, i)) == 1]
+        return [*alone, self.heads[task]]
+
+    def _common(self, task: str) -> int:
+        """Stages before the first that the task has for itself."""
+        row = self.table[task]
+        own = (k for k, i in enumerate(row) if len(self._users(k, i)) == 1)
+        return next(own, len(row))
+
+    def _users(self, stage: int, number: int) -> list[str]:
+        return [t for t, row in self.table.items() if stage < len(row) and row[stage] == number]
+
+    def _stage(self, stage: int, number: int) -> nn.Module:
+        copies = self.stages[stage]
+        return copies[str(number)]
+
+
+def _name(way: Sequence[int]) -> str:
+    return "after " + "-".join(map(str, way)) if way else "inputs"
+
+
+def _check(
+    table: Mapping[str, Sequence[int]],
+    tasks: Sequence[str],
+    stages: Sequence[Mapping[int, nn.Module]],
+) -> None:
+    if set(table) != set(tasks):
+        raise ValueError(f"`table` should have the tasks {list(tasks)}, found {list(table)}.")
+    for task, row in table.items():
+        if not 1 <= len(row) <= len(stages):
+            raise ValueError(
+                f"`table` should have 1 to {len(stages)} stages per task, as many as the encoder "
+                f"can be cut into, found {len(row)} for '{task}'."
+            )
+        if unknown := [i for i, copies in zip(row, stages, strict=False) if i not in copies]:
+            raise ValueError(f"`table` should number copies from 0, found {unknown} for '{task}'.")
+    if max(map(len, table.values())) < len(stages):
+        raise ValueError(
+            f"`table` should lead one task at least through all {len(stages)} stages, found none."
+        )
