@@ -9,6 +9,7 @@ could be cut.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -126,12 +127,21 @@ def _places(encoder: nn.Module, graph: fx.Graph) -> tuple[set[fx.Node], list[tup
     chain.reverse()
     places = []
     for _, run in groupby(chain[:-1], key=counts.__getitem__):
-        nodes = list(run)
+        nodes = [node for node in run if not _unpacked(node)]
+        if not nodes:
+            continue
         flat = (k for k, node in enumerate(nodes) if k and _flattens(encoder, node))
         node = nodes[next(flat, len(nodes)) - 1]  # maps rather than the vectors made of them
         if 0 < counts[node] < counts[end]:
             places.append((node, counts[node]))
     return ambient, [*places, (end, counts[end])]
+
+
+def _unpacked(node: fx.Node) -> bool:
+    """Whether it may be a tuple: an entry of it is taken by number."""
+    return any(
+        user.target is operator.getitem and isinstance(user.args[1], int) for user in node.users
+    )
 
 
 def _flattens(encoder: nn.Module, node: fx.Node) -> bool:

@@ -138,7 +138,9 @@ class _Selectors(nn.Module):
     def entropy(self, read: Tensor) -> Tensor:
         """Entropy of the selections, averaged over samples and summed over selectors."""
         selections = self._selections(self._codes_of(read)[0])
-        return torch.special.entr(selections).sum((-2, -1)).mean()
+        # Not `entr`: its slope at an exact 0 is infinite, and that times the step's 0 is not a number.
+        logarithms = selections.clamp_min(1e-12).log()
+        return -(selections * logarithms).sum((-2, -1)).mean()
 
     def _codes_of(self, read: Tensor) -> tuple[Tensor, Tensor]:
         """Codes ``(B, selected, bits)`` and logits ``(B, selected)``."""

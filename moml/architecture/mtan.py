@@ -85,7 +85,7 @@ class MTAN(PerInput):
             seen = _fit(u, p)
             if attended is not None:
                 seen = torch.cat([seen, self._carried(j, attended, p)], channel_dim(p))
-            attended = attend(seen) * p
+            attended = p * attend(seen)  # in the trunk's memory format
         assert attended is not None
         return attended
 

@@ -101,7 +101,7 @@ class SafeMTL(PerInput):
 
     def private_shares(self) -> dict[str, float]:
         """Per task, the weight of its private encoder (the probability, of a hard gate)."""
-        return {task: float(gate.share()) for task, gate in self.gates.items()}  # type: ignore[operator]
+        return {task: gate.share().detach().item() for task, gate in self.gates.items()}  # type: ignore[operator]
 
     def export(self) -> SharingTable:
         """The network with one encoder per task, the likelier one; parameters are shared.
