@@ -27,6 +27,19 @@ def width_of(encoder: nn.Module) -> int:
     return width
 
 
+def with_example(encoder: nn.Module, suite: Suite) -> nn.Module:
+    """The encoder itself, showing one of the suite's inputs if it shows none of its own.
+
+    Architectures size the layers they put on its features by what it makes of the example.
+    """
+    if getattr(encoder, "example_input", None) is None:
+        sources = suite.sources("val")
+        source = sources if isinstance(sources, Source) else next(iter(sources.values()))
+        inputs = source.batch(torch.tensor([0])).inputs
+        encoder.example_input = inputs if isinstance(inputs, torch.Tensor) else None  # type: ignore[assignment]
+    return encoder
+
+
 def usable_device(name: str) -> torch.device:
     """The device of this name.
 

@@ -21,6 +21,7 @@ from moml._preflight import (
     read_reference,
     usable_device,
     width_of,
+    with_example,
 )
 from moml._run_records import RunRecords
 from moml.architecture import Architecture
@@ -161,6 +162,7 @@ class Trainer:
         )
         torch.manual_seed(seed)
         network = self.suite.encoder() if encoder is None else encoder
+        network = with_example(network, self.suite)
         self.architecture = architecture(network, self.suite.heads(width_of(network)))
         self.architecture.to(self.device)
 

@@ -138,7 +138,7 @@ class _Selectors(nn.Module):
     def entropy(self, read: Tensor) -> Tensor:
         """Entropy of the selections, averaged over samples and summed over selectors."""
         selections = self._selections(self._codes_of(read)[0])
-        # Not `entr`: its slope at an exact 0 is infinite, and that times the step's 0 is not a number.
+        # Not `entr`: its slope at an exact 0 is infinite, and times the step's slope, 0, it is NaN.
         logarithms = selections.clamp_min(1e-12).log()
         return -(selections * logarithms).sum((-2, -1)).mean()
 
