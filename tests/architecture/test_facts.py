@@ -21,8 +21,8 @@ from moml.architecture import (
     SafeMTL,
     SharingTable,
 )
+from moml.architecture._cross_task import CrossTask
 from moml.architecture._stages import Stages
-from moml.architecture.dense_exchange import CrossTask
 from moml.architecture.dselect_k import smooth_step
 from moml.backbone import DenseEncoder, DenseHead, SegNet, SegNetHead, SmallCNN
 
