@@ -14,6 +14,7 @@ from tasks.graph_atlas import GraphAtlas
 from tasks.linear_maml import LinearMAML
 from tasks.mini_imagenet import MiniImageNet
 from tasks.multi_mnist import MultiMNIST
+from tasks.nb_digits import NBDigits
 from tasks.nyuv2 import NYUv2
 from tasks.office31 import Office31
 from tasks.office_digits import OfficeDigits
@@ -41,6 +42,7 @@ __all__ = [
     "LinearMAML",
     "MiniImageNet",
     "MultiMNIST",
+    "NBDigits",
     "NYUv2",
     "Office31",
     "OfficeDigits",

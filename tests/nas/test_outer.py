@@ -1,0 +1,153 @@
+"""Outer loops: exact improvement, the small Gaussian process, and searches that resume."""
+
+import moocore
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import check_grad
+
+from moml.nas.outer import (
+    NSGA2,
+    ParetoSearch,
+    RandomSearch,
+    RegularizedEvolution,
+    StratifiedSearch,
+)
+from moml.nas.outer._expected_improvement import expected_improvement
+from moml.nas.outer._gaussian_process import GaussianProcess
+from search_spaces import NBDigits
+
+SPACE = NBDigits(3, ("none", "skip", "conv1", "conv3", "avg3"))
+SEARCHES = [NSGA2, ParetoSearch, RandomSearch, RegularizedEvolution, StratifiedSearch]
+
+
+def errors(genotype, space=SPACE):
+    """Errors that fall with the size and with 3×3 convolutions, as in the tables."""
+    live = dict(space.cell.live(genotype.by_name["cell"]))
+    size = np.log(space.num_parameters(genotype)) / 20
+    clean = 0.8 - size - 0.05 * sum(op == "conv3" for op in live.values())
+    return clean, clean + 0.1 + 0.05 * len(live)
+
+
+@pytest.mark.parametrize("known", [0, 1, 2])
+def test_expected_improvement_is_the_mean_of_improvements(known):
+    random = np.random.default_rng(0)
+    dimension = 2 + known
+    front, reference = random.random((6, dimension)), np.full(dimension, 0.9)
+    mean, deviation = random.random((3, dimension)) * 0.8, random.random((3, dimension)) * 0.3
+    deviation[:, 2:] = 0
+    exact = expected_improvement(mean, deviation, front, reference)
+    volume = moocore.Hypervolume(ref=reference)
+    before = volume(front)
+    for i in range(len(mean)):
+        drawn = mean[i] + deviation[i] * random.standard_normal((1000, dimension))
+        gains = np.array([volume(np.vstack([front, point])) - before for point in drawn])
+        assert exact[i] == pytest.approx(gains.mean(), abs=5 * gains.std() / 1000**0.5 + 1e-5)
+
+
+def test_improvement_of_what_is_known_is_the_volume():
+    random = np.random.default_rng(1)
+    front, points, reference = random.random((8, 3)), random.random((20, 3)), np.ones(3)
+    exact = expected_improvement(points, np.zeros((20, 3)), front, reference)
+    volume = moocore.Hypervolume(ref=reference)
+    expected = [volume(np.vstack([front, point])) - volume(front) for point in points]
+    np.testing.assert_allclose(exact, expected, atol=1e-14)
+
+
+def test_gaussian_process():
+    random = np.random.default_rng(0)
+    x = np.sort(random.uniform(-3, 3, 25))
+    near = np.exp(-0.5 * (x[:, None] - x[None]) ** 2)
+    values = 5 + 2 * np.sin(x) + 0.05 * random.standard_normal(25)
+    process = GaussianProcess(np.stack([near, np.outer(x, x)]), values)
+    loss, gradient = (lambda w: process._loss(w)[0]), (lambda w: process._loss(w)[1])
+    assert check_grad(loss, gradient, np.array([-1.0, 0.3, -0.5])) < 1e-4
+    new = np.linspace(-2.5, 2.5, 20)
+    cross = np.stack([np.exp(-0.5 * (new[:, None] - x[None]) ** 2), np.outer(new, x)])
+    mean, deviation = process.predict(cross, np.stack([np.ones(20), new**2]))
+    truth = 5 + 2 * np.sin(new)
+    assert np.abs(mean - truth).max() < 0.2
+    assert np.mean(np.abs(mean - truth) < 2.5 * deviation) > 0.9
+
+
+@pytest.mark.parametrize("kind", SEARCHES)
+def test_searches_resume_and_never_ask_twice(kind):
+    whole, first = kind(SPACE, seed=3), kind(SPACE, seed=3)
+    asked = []
+    for _ in range(16):
+        genotype = whole.ask()
+        asked.append(SPACE.canonical(genotype))
+        whole.tell(genotype, errors(genotype))
+    assert len(set(asked)) == 16
+    first.run(errors, budget=9)
+    second = kind(SPACE, seed=3)
+    second.load_state_dict(first.state_dict())
+    second.run(errors, budget=16)
+    assert second.history == whole.history
+
+
+@pytest.mark.parametrize("kind", SEARCHES)
+def test_searches_end_when_all_is_trained(kind):
+    candidates = list(SPACE.enumerate())[::3]
+    search = kind(SPACE, candidates=candidates, known=("parameters", "flops"))
+    front = search.run(errors, budget=100)
+    assert {SPACE.canonical(t.genotype) for t in search.history} == set(candidates)
+    assert len(search.history) == len(candidates)
+    points = np.array([t.objectives for t in search.history])
+    assert len(front) == len(moocore.filter_dominated(points))
+    with pytest.raises(ValueError, match="all 20 architectures"):
+        search.ask()
+
+
+def test_pareto_search_needs_fewer_trainings_than_random_search():
+    unit = np.array([1.0, 1.0, 1.1e4])
+    points = np.array([(*errors(g), SPACE.num_parameters(g)) for g in SPACE.enumerate()]) / unit
+    volume = moocore.Hypervolume(ref=[1.0, 1.0, 1.0])
+
+    def reached(kind, seed):
+        front = kind(SPACE, seed=seed).run(errors, budget=20)
+        return volume(np.array([t.objectives for t in front]) / unit) / volume(points)
+
+    ours = np.mean([reached(ParetoSearch, seed) for seed in range(3)])
+    theirs = np.mean([reached(RandomSearch, seed) for seed in range(6)])
+    assert ours > 0.97 and theirs < 0.95
+
+
+def test_pareto_search_in_a_space_too_large_to_list():
+    space = NBDigits(5)
+    search = ParetoSearch(space, proposals=40, prior=lambda g: [len(g.by_name)], prior_cost=2.0)
+    front = search.run(lambda g: errors(g, space), budget=10)
+    assert len(search.history) == 8 and len(front) >= 3
+    assert len({space.key(t.genotype) for t in search.history}) == 8
+
+
+def test_strata_hold_one_size_each():
+    sizes = sorted(SPACE.num_parameters(g) for g in SPACE.enumerate())
+    bounds = np.quantile(sizes, [0.2, 0.4, 0.6, 0.8])
+    for seed in range(5):
+        search = StratifiedSearch(SPACE, seed=seed)
+        search.run(errors, budget=5)
+        found = [SPACE.num_parameters(t.genotype) for t in search.history]
+        assert sorted(np.searchsorted(bounds, found)) == [0, 1, 2, 3, 4]
+
+
+def test_what_makes_no_sense():
+    genotype = SPACE.sample(torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match="2 finite numbers"):
+        RandomSearch(SPACE).tell(genotype, [0.1])
+    with pytest.raises(ValueError, match="2 finite numbers"):
+        RandomSearch(SPACE).tell(genotype, [0.1, float("nan")])
+    with pytest.raises(ValueError, match="`known` should be among"):
+        RandomSearch(SPACE, known=("latency",))
+    with pytest.raises(ValueError, match="`measured`"):
+        RandomSearch(SPACE, measured=0)
+    with pytest.raises(ValueError, match="`reference` should have 3 numbers"):
+        ParetoSearch(SPACE, reference=(1.0, 1.0))
+    with pytest.raises(ValueError, match="`start`"):
+        ParetoSearch(SPACE, start=1)
+    with pytest.raises(ValueError, match="`sample`"):
+        RegularizedEvolution(SPACE, population=2)
+    with pytest.raises(ValueError, match="`strata`"):
+        StratifiedSearch(SPACE, strata=1)
+    with pytest.raises(ValueError, match="`population`"):
+        NSGA2(SPACE, population=1)
