@@ -20,6 +20,7 @@ from tasks.office31 import Office31
 from tasks.office_digits import OfficeDigits
 from tasks.office_home import OfficeHome
 from tasks.omniglot import Omniglot
+from tasks.pawsx import PAWSX
 from tasks.qm9 import QM9
 from tasks.quadratic_bilevel import QuadraticBilevel
 from tasks.rooms import Rooms
@@ -30,6 +31,7 @@ __all__ = [
     "CIFAR10",
     "CIFAR100",
     "CIFARFS",
+    "PAWSX",
     "QM9",
     "CelebA",
     "Cityscapes",

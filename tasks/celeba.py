@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from moml.backbone import LinearHead, ResNet8
+from moml.backbone import LinearHead, ResNet
 from moml.data import Defaults, Source, Suite, TaskSpec
 from moml.data.suite import Split
 from moml.losses import BinaryCrossEntropy
@@ -89,7 +89,7 @@ class CelebA(Suite):
 
     def encoder(self) -> nn.Module:
         """A ResNet-18."""
-        return ResNet8(3)
+        return ResNet(18)
 
     def head(self, task: str, in_features: int) -> nn.Module:
         """A linear layer to one logit."""

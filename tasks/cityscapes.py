@@ -15,7 +15,6 @@ from typing import Literal
 import torch
 from torch import nn
 
-from moml.backbone import DenseEncoder, DenseHead
 from moml.data import Defaults, Source, Suite, TaskSpec
 from moml.data.suite import Split
 from moml.losses import CrossEntropy, MaskedL1
@@ -27,6 +26,7 @@ from tasks._dense_files import (
     stems,
 )
 from tasks._dense_metrics import depth_metrics, segmentation_metrics
+from tasks._dense_networks import Network, check_network, dense_encoder, dense_head
 from tasks._dense_views import zoomed_or_mirrored
 from tasks._files.layout import Found, Layout, find
 from tasks._files.source import FileSource, Sample
@@ -53,6 +53,8 @@ class Cityscapes(Suite):
 
     Args:
         root: Folder with the data.
+        network: ``unet`` (small), ``segnet`` (MTAN's) or ``deeplab`` (a dilated ResNet-50 with
+            atrous pyramids; `encoder` takes one with pretrained weights).
         classes: 2 (background and foreground), 7 (categories) or 19.
         size: Height and width that published pictures are resized to; numpy files have their own.
         held_out: Share of the published training split for validation. The literature trains on
@@ -74,6 +76,7 @@ class Cityscapes(Suite):
         self,
         root: Path,
         *,
+        network: Network = "unet",
         classes: Literal[2, 7, 19] = 7,
         size: tuple[int, int] = (128, 256),
         held_out: float = 0.2,
@@ -86,6 +89,7 @@ class Cityscapes(Suite):
             raise ValueError(f"`size` should be two even numbers of at least 16, found {size}.")
         self.found, self.classes = self.discover(root, classes=classes), classes
         self.size, self.augment, self.seed = (size[0], size[1]), augment, seed
+        self.network = check_network(network)
         self.held_out = check_held_out(held_out)
         self._names = {split: self._scenes(split) for split in ("train", "val")}
 
@@ -130,14 +134,16 @@ class Cityscapes(Suite):
         return source if split == "test" else train_or_val(source, split, self.held_out, self.seed)
 
     def encoder(self) -> nn.Module:
-        """A small U-Net; published results come from SegNet or dilated ResNets."""
-        return DenseEncoder(3)
+        """The encoder of the chosen network."""
+        return dense_encoder(self.network)
 
     def head(self, task: str, in_features: int) -> nn.Module:
-        """Two convolutions and upsampling; inverse depth is positive."""
+        """The head of the chosen network."""
         if task == "segmentation":
-            return DenseHead(in_features, self.classes)
-        return DenseHead(in_features, 1, output="positive", typical=TYPICAL_INVERSE_DEPTH)
+            return dense_head(self.network, in_features, self.classes)
+        return dense_head(
+            self.network, in_features, 1, output="positive", typical=TYPICAL_INVERSE_DEPTH
+        )
 
     @property
     def _raw(self) -> bool:

@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from moml.backbone import DenseEncoder, DenseHead
 from moml.backbone.heads import Output
 from moml.data import Defaults, Source, Suite, TaskSpec
 from moml.data.suite import Split
@@ -26,6 +25,7 @@ from tasks._dense_files import (
     stems,
 )
 from tasks._dense_metrics import depth_metrics, normal_metrics, segmentation_metrics
+from tasks._dense_networks import Network, check_network, dense_encoder, dense_head
 from tasks._dense_views import zoomed_or_mirrored
 from tasks._files.layout import Found, Layout, find
 from tasks._files.source import FileSource, Sample
@@ -61,6 +61,9 @@ class NYUv2(Suite):
 
     Args:
         root: Folder with the data.
+        network: ``unet`` (small: half a minute per hundred steps on one core), ``segnet`` (MTAN's)
+            or ``deeplab`` (a dilated ResNet-50 with atrous pyramids, LibMTL's; `encoder` takes one
+            with pretrained weights).
         held_out: Share of the published training split for validation. The literature trains on
             all of it: 0 does that too, and then validation scores are of training data.
         augment: Random zoom and mirror images in training, as in MTAN.
@@ -77,9 +80,15 @@ class NYUv2(Suite):
     references = references("nyuv2")
 
     def __init__(
-        self, root: Path, *, held_out: float = 0.2, augment: bool = True, seed: int = 688
+        self,
+        root: Path,
+        *,
+        network: Network = "unet",
+        held_out: float = 0.2,
+        augment: bool = True,
+        seed: int = 688,
     ) -> None:
-        self.found = self.discover(root)
+        self.found, self.network = self.discover(root), check_network(network)
         self.held_out, self.augment, self.seed = check_held_out(held_out), augment, seed
         self._stems = {
             split: stems("NYUv2", self.found.folder / split, KINDS) for split in ("train", "val")
@@ -116,13 +125,14 @@ class NYUv2(Suite):
         return source if split == "test" else train_or_val(source, split, self.held_out, self.seed)
 
     def encoder(self) -> nn.Module:
-        """A small U-Net; published results come from SegNet or dilated ResNets."""
-        return DenseEncoder(3)
+        """The encoder of the chosen network."""
+        return dense_encoder(self.network)
 
     def head(self, task: str, in_features: int) -> nn.Module:
-        """Two convolutions and upsampling; depth is positive, normals have length one."""
-        output = OUTPUTS[task]
-        return DenseHead(in_features, CHANNELS[task], output=output, typical=TYPICAL_DEPTH)
+        """The head of the chosen network."""
+        return dense_head(
+            self.network, in_features, CHANNELS[task], output=OUTPUTS[task], typical=TYPICAL_DEPTH
+        )
 
     @staticmethod
     def _read(folder: Path, names: list[str], i: int) -> Sample:

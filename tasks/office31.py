@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import nn
 
-from moml.backbone import LinearHead, ResNet8
+from moml.backbone import LinearHead, ResNet
 from moml.data import Defaults, Source, Suite, TaskSpec
 from moml.data.suite import Split
 from tasks._accuracy import classification
@@ -83,7 +83,7 @@ class Office31(Suite):
 
     def encoder(self) -> nn.Module:
         """A ResNet-18 from scratch; published results start from ImageNet's weights."""
-        return ResNet8(3)
+        return ResNet(18)
 
     def head(self, task: str, in_features: int) -> nn.Module:
         """A linear classifier."""

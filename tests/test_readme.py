@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from moml.__main__ import main
-from moml.cli.parser import train_parser
+from moml.cli.parser import build_trainer, train_parser
+from tests.trees import TREES, write
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -78,7 +79,43 @@ RECIPES = sorted((ROOT / "moml/recipes").glob("*.yaml"))
 TINY_ROOMS = "--suite.size [16,24] --suite.train 8 --suite.val 2 --suite.test 2"
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda p: p.stem)
+def suite_of(recipe):
+    suite = yaml.safe_load(recipe.read_text())["suite"]
+    return suite["class_path"] if isinstance(suite, dict) else suite
+
+
+def smallest(recipe, folder):
+    """Options for the smallest size: tiny rooms, or a tiny tree of the suite's files."""
+    suite = suite_of(recipe)
+    if suite == "Rooms":
+        return TINY_ROOMS.split()
+    if suite not in TREES:
+        return []
+    root, options = write(suite, folder)
+    options = {"root": root, **options}
+    return [word for key, value in options.items() for word in (f"--suite.{key}", str(value))]
+
+
+# Networks of ten million parameters and more: building them is quick, checkpoints of them are not.
+LARGE = (
+    "cityscapes_segnet", "moml_nyuv2", "moml_office31", "moml_office_home", "mta_nyuv2",
+    "mta_office31", "nyuv2_deeplab", "nyuv2_segnet", "office_home",
+)  # fmt: skip
+RUNS = [
+    pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in LARGE else [])
+    for path in RECIPES
+]
+
+
+@pytest.mark.parametrize("recipe", LARGE)
+def test_recipes_of_large_networks_load_and_build(recipe, tmp_path):
+    parser = train_parser()
+    options = smallest(ROOT / f"moml/recipes/{recipe}.yaml", tmp_path / "data")
+    trainer = build_trainer(parser, parser.parse(["--config", recipe, *options]))
+    assert sum(p.numel() for p in trainer.architecture.parameters()) > 10_000_000
+
+
+@pytest.mark.parametrize("recipe", RUNS)
 def test_every_recipe_loads_and_its_smallest_size_runs(recipe, tmp_path):
     if recipe.stem.startswith("compare_"):
         from moml.cli._sweep_options import sweep_parser
@@ -86,17 +123,16 @@ def test_every_recipe_loads_and_its_smallest_size_runs(recipe, tmp_path):
         config = sweep_parser("moml", "").parse(["--config", recipe.stem])
         assert len(config.weightings) >= 2
         return
+    options = smallest(recipe, tmp_path / "data")
+    folder = str(tmp_path / "run")
     if recipe.stem.startswith("meta_"):
-        sizes = ("steps", "meta_batch_size", "val_episodes", "test_episodes")
-        small = [word for size in sizes for word in (f"--{size}", "2")]
-        folder = str(tmp_path / "run")
-        assert main(["meta", "--config", recipe.stem, *small, "--run_dir", folder]) == 0
+        sizes = {"steps": 2, "meta_batch_size": 2, "val_episodes": 2, "test_episodes": 2}
+        sizes |= {"inner_steps": 1, "eval_inner_steps": 1}
+        options += [word for key, value in sizes.items() for word in (f"--{key}", str(value))]
+        assert main(["meta", "--config", recipe.stem, *options, "--run_dir", folder]) == 0
         return
-    assert train_parser().parse(["--config", recipe.stem]).suite
-    suite = yaml.safe_load(recipe.read_text())["suite"]
-    small = TINY_ROOMS.split() if suite == "Rooms" else []
-    arguments = ["--config", recipe.stem, *small, "--steps", "2", "--batch_size", "4"]
-    assert main(["train", *arguments, "--run_dir", str(tmp_path / "run")]) == 0
+    options += ["--steps", "2", "--batch_size", "4", "--run_dir", folder]
+    assert main(["train", "--config", recipe.stem, *options]) == 0
 
 
 def test_docstring_examples():

@@ -291,9 +291,47 @@ def qm9(root, *, count=22):
     return root
 
 
+# Sentences --------------------------------------------------------------------------------------
+
+SENTENCES = {
+    "en": ("The cat sat on the mat.", "On the mat, the cat sat."),
+    "zh": ("猫坐在垫子上。", "垫子上坐着猫。"),
+    "de": ("Die Katze sitzt auf der Matte.", "Auf der Matte sitzt die Katze."),
+    "es": ("El gato está en la alfombra.", "En la alfombra está el gato."),
+}
+
+
+def pawsx(root):
+    for lang, (one, other) in SENTENCES.items():
+        folder = root / "x-final" / lang
+        folder.mkdir(parents=True)
+        parts = (
+            ("train" if lang == "en" else "translated_train", 6),
+            ("dev_2k", 3),
+            ("test_2k", 3),
+        )
+        for part, count in parts:
+            lines = ["id\tsentence1\tsentence2\tlabel"]
+            lines += [f"{i}\t{one} {part} {i}\t{other}\t{i % 2}" for i in range(count)]
+            (folder / f"{part}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return root
+
+
+def pawsx_xtreme(root):
+    """Without a header."""
+    (root / "pawsx").mkdir(parents=True)
+    for lang, (one, other) in SENTENCES.items():
+        for part, count in (("train", 6), ("dev", 3), ("test", 3)):
+            lines = [f"{one} {part} {i}\t{other}\t{i % 2}" for i in range(count)]
+            text = "\n".join(lines)
+            (root / "pawsx" / f"{part}-{lang}.tsv").write_text(text, encoding="utf-8")
+    return root
+
+
 # What the tests of all of them need: how to write one, and options that make it small -----------
 
 TREES = {
+    "PAWSX": (pawsx, {"length": 12}),
     "QM9": (qm9, {}),
     "CelebA": (celeba, {"size": 16, "attributes": ["Attribute_03", "Attribute_11"]}),
     "MultiMNIST": (mnist, {}),
@@ -304,8 +342,8 @@ TREES = {
     "CIFAR100": (cifar100, {}),
     "NYUv2": (nyuv2, {}),
     "Cityscapes": (cityscapes, {}),
-    "Office31": (office31, {"size": 32}),
-    "OfficeHome": (office_home, {"size": 32}),
+    "Office31": (office31, {"size": 32, "domains": ["amazon", "webcam"]}),
+    "OfficeHome": (office_home, {"size": 32, "domains": ["Art", "Real_World"]}),
 }
 
 

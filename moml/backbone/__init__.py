@@ -13,6 +13,7 @@ from moml.backbone.resnet8 import ResNet8
 from moml.backbone.seeded_dropout import SeededDropout
 from moml.backbone.segnet import SegNet
 from moml.backbone.segnet_heads import SegNetDecoder, SegNetHead
+from moml.backbone.sentence_pair import SentencePair
 from moml.backbone.small_cnn import SmallCNN
 from moml.backbone.staged import Leveled, Staged
 from moml.backbone.text_cnn import TextCNN, hash_tokens
@@ -39,6 +40,7 @@ __all__ = [
     "SegNet",
     "SegNetDecoder",
     "SegNetHead",
+    "SentencePair",
     "SmallCNN",
     "Staged",
     "TextCNN",

@@ -91,7 +91,7 @@ def test_no_sample_is_in_two_splits(name, trees):
 def test_two_steps_of_training(name, trees, tmp_path):
     root, small = trees[name]
     options = [w for k, v in small.items() for w in (f"--suite.{k}", str(v))]
-    arguments = ["--suite", name, "--suite.root", str(root), *options, "--batch_size", "4"]
+    arguments = ["--suite", name, "--suite.root", str(root), *options, "--batch_size", "8"]
     folder = tmp_path / "run"
     assert main(["train", *arguments, "--steps", "2", "--run_dir", str(folder)]) == 0
     assert (folder / "report.html").exists()
