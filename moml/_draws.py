@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from torch import nn
-
+from moml._replay import buffers_kept
 from moml.data.stream import Stream
 from moml.errors import NonFiniteError
 from moml.evaluation import Evaluation
@@ -55,12 +52,3 @@ def finite_losses(evaluation: Evaluation) -> None:
     pairs = zip(evaluation.names, evaluation.losses.tolist(), strict=True)
     if bad := [name for name, loss in pairs if not math.isfinite(loss)]:
         raise NonFiniteError("loss", bad)
-
-
-@contextmanager
-def buffers_kept(module: nn.Module) -> Iterator[None]:
-    """Undo what forward passes inside do to the module's buffers."""
-    before = [(buffer, buffer.clone()) for buffer in module.buffers()]
-    yield
-    for buffer, value in before:
-        buffer.data.copy_(value)  # not `copy_`: autograd may hold the buffer, as batch norm does

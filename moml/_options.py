@@ -6,9 +6,14 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from moml._preflight import positive
+from moml.evaluation import Heads
 from moml.method import Method
+from moml.oracle import Accumulated, Direct, Oracle, Representation
+from moml.oracle._rows import Strategy
 from moml.weighting import Every, GradientNormalization, Weighting, WeightSum
 from moml.weighting._normalization import Normalization
+
+Gradients = Literal["parameters", "representation"]
 
 
 def check_method(
@@ -24,7 +29,10 @@ def check_method(
         ValueError: If one was not.
     """
     name = type(method).__name__
-    usual = {"gradients": "parameters", "heads": "weighted", "rows": "auto"}
+    usual = {
+        "gradients": "parameters", "heads": "weighted", "rows": "auto", "accumulate": 1,
+        "precision": "float32",
+    }  # fmt: skip
     usual_wrappers = {"normalize": "none", "weight_sum": "as_is", "update_every": 1}
     for key, value in ordinary.items():
         if value != usual[key]:
@@ -54,3 +62,20 @@ def wrap(
     if update_every != 1:
         weighting = Every(weighting, n=positive("update_every", update_every))
     return weighting
+
+
+def oracle_of(gradients: Gradients, heads: Heads, rows: Strategy, accumulate: int) -> Oracle:
+    """The oracle asked for.
+
+    Raises:
+        ValueError: If representation gradients are to be accumulated over parts of a batch.
+    """
+    if gradients == "representation":
+        if accumulate > 1:
+            raise ValueError(
+                f"`accumulate` should be 1 with gradients='representation', found {accumulate}. "
+                "A representation's gradient is as long as the batch: there is nothing to add."
+            )
+        return Representation(heads=heads)
+    direct = Direct(heads=heads, rows=rows)
+    return direct if accumulate == 1 else Accumulated(direct, parts=accumulate)

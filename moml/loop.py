@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
 from torch.optim import Optimizer
 
 from moml._draws import Draws, finite_losses
 from moml._random import random_state, restore_random_state
+from moml._replay import draws_of, restore_draws
 from moml._signals import StopSignals
 from moml.callback import Callback, History, StepRecord, Training
 from moml.checkpoint import Checkpoint
@@ -202,16 +202,11 @@ def _restore(training: Training, callbacks: Sequence[Callback], state: dict[str,
 def _snapshot(training: Training) -> dict[str, Any]:
     """What computing an evaluation may change, besides gradients."""
     module = training.problem.module
-    buffers = {n: b.clone() for n, b in module.named_buffers()}
-    extra = {n: copy.deepcopy(m.get_extra_state()) for n, m in _with_extra_state(module).items()}
-    weighting = copy.deepcopy(training.weighting.state_dict())
-    stream = training.stream.state_dict()
     return {
-        "buffers": buffers,
-        "extra": extra,
-        "weighting": weighting,
-        "stream": stream,
-        "random": random_state(),
+        "buffers": {n: b.clone() for n, b in module.named_buffers()},
+        "draws": draws_of(module),
+        "weighting": copy.deepcopy(training.weighting.state_dict()),
+        "stream": training.stream.state_dict(),
     }
 
 
@@ -219,14 +214,6 @@ def _undo(training: Training, before: dict[str, Any]) -> None:
     """Return to the state before the step, none of whose updates was applied."""
     for name, buffer in training.problem.module.named_buffers():
         buffer.copy_(before["buffers"][name])
-    for name, module in _with_extra_state(training.problem.module).items():
-        module.set_extra_state(before["extra"][name])
     training.weighting.load_state_dict(before["weighting"])
     training.stream.load_state_dict(before["stream"])
-    restore_random_state(before["random"])
-
-
-def _with_extra_state(module: nn.Module) -> dict[str, nn.Module]:
-    """Modules with state besides tensors: random generators, counters."""
-    plain = nn.Module.get_extra_state
-    return {n: m for n, m in module.named_modules() if type(m).get_extra_state is not plain}
+    restore_draws(training.problem.module, before["draws"])

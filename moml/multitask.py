@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal, get_args
 
+import torch
 from torch import Tensor
 from torch.nn import Parameter
 
@@ -11,6 +14,8 @@ from moml.architecture._base import Architecture
 from moml.data.batch import Batch
 from moml.losses import Loss
 from moml.problem import FactoredProblem, Losses
+
+Precision = Literal["float32", "bfloat16"]
 
 
 class MultiTask(FactoredProblem):
@@ -22,15 +27,28 @@ class MultiTask(FactoredProblem):
     Args:
         architecture: The network.
         losses: Loss per task, one for each of the architecture's tasks.
+        precision: What the network computes in where that is safe (`torch.autocast`); losses,
+            parameters and gradients stay in float32. ``"bfloat16"`` has the range of float32, so
+            that nothing needs to be scaled: Gramians and weights are those of the gradients.
     """
 
-    def __init__(self, architecture: Architecture, losses: Mapping[str, Loss]) -> None:
+    def __init__(
+        self,
+        architecture: Architecture,
+        losses: Mapping[str, Loss],
+        *,
+        precision: Precision = "float32",
+    ) -> None:
+        if precision not in get_args(Precision):
+            known = " or ".join(map(repr, get_args(Precision)))
+            raise ValueError(f"`precision` should be {known}, found {precision!r}.")
         if set(losses) != set(architecture.tasks):
             raise ValueError(
                 f"`losses` should have the architecture's tasks {sorted(architecture.tasks)}, "
                 f"found {sorted(losses)}."
             )
         self.architecture, self.task_losses = architecture, dict(losses)
+        self.precision = precision
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -60,12 +78,17 @@ class MultiTask(FactoredProblem):
 
     def features(self, batch: Batch) -> dict[str, Tensor]:
         """The architecture's representation of the inputs, for the tasks that have labels."""
-        return self.architecture.features(batch.inputs, self.present(batch))
+        with self._autocast(batch):
+            return self.architecture.features(batch.inputs, self.present(batch))
 
     def losses_from(self, features: dict[str, Tensor], batch: Batch) -> Losses:
         """Loss per task that has at least one label in the batch."""
         present = self.present(batch)
-        return self.losses_of(self.architecture.decode(features, present), batch, present)
+        with self._autocast(batch):
+            predictions = self.architecture.decode(features, present)
+        if self.precision != "float32":
+            predictions = {task: prediction.float() for task, prediction in predictions.items()}
+        return self.losses_of(predictions, batch, present)
 
     def losses_of(
         self, predictions: Mapping[str, Tensor], batch: Batch, tasks: Iterable[str]
@@ -81,6 +104,13 @@ class MultiTask(FactoredProblem):
                     f"`batch.targets` should name tasks among {list(self.tasks)}, found '{task}'."
                 )
         return [task for task in self.tasks if batch.has_labels(task)]
+
+    def _autocast(self, batch: Batch) -> AbstractContextManager[Any]:
+        if self.precision == "float32":
+            return nullcontext()
+        inputs = batch.inputs
+        some = inputs if isinstance(inputs, Tensor) else next(iter(inputs.values()))
+        return torch.autocast(some.device.type, dtype=torch.bfloat16)
 
     def _loss(self, task: str, prediction: Tensor, batch: Batch) -> Tensor:
         prediction, target = batch.labelled(task, prediction)

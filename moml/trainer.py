@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from moml._files import write_json
-from moml._options import check_method, wrap
+from moml._options import Gradients, check_method, oracle_of, wrap
 from moml._preflight import (
     check_labels,
     positive,
@@ -32,9 +32,8 @@ from moml.data.suite import Schedule, Split
 from moml.evaluation import Heads
 from moml.loop import fit
 from moml.method import Composition, Method, Setting
-from moml.multitask import MultiTask
+from moml.multitask import MultiTask, Precision
 from moml.optim import GradientStep
-from moml.oracle import Direct, Oracle, Representation
 from moml.oracle._rows import Strategy
 from moml.validation import (
     Scores,
@@ -70,6 +69,9 @@ class Trainer:
         batch_size: The suite's unless given.
         gradients: What gradient-based weightings look at: shared parameters, or the representation
             (one encoder pass however many tasks, an upper bound).
+        accumulate: Parts a batch is evaluated in, one after the other: the same step in less memory
+            (`moml.oracle.Accumulated`).
+        precision: What the network computes in while training (`moml.MultiTask`).
         heads: Whether heads' gradients are scaled by their task's weight, or not at all.
         rows: How gradient rows are formed.
         normalize: Gradients are scaled before the weighting sees them.
@@ -105,9 +107,11 @@ class Trainer:
         steps: int | None = None,
         epochs: int | None = None,
         batch_size: int | None = None,
-        gradients: Literal["parameters", "representation"] = "parameters",
+        gradients: Gradients = "parameters",
         heads: Heads = "weighted",
         rows: Strategy = "auto",
+        accumulate: int = 1,
+        precision: Precision = "float32",
         normalize: Normalization = "none",
         weight_sum: Literal["as_is", "one", "tasks"] = "as_is",
         update_every: int = 1,
@@ -148,18 +152,18 @@ class Trainer:
             check_method(
                 method,
                 weighting,
-                ordinary={"gradients": gradients, "heads": heads, "rows": rows},
+                ordinary={
+                    "gradients": gradients, "heads": heads, "rows": rows,
+                    "accumulate": accumulate, "precision": precision,
+                },
                 wrappers={
                     "normalize": normalize, "weight_sum": weight_sum, "update_every": update_every
                 },
             )  # fmt: skip
         self.weighting_name = None if weighting is None else type(weighting).__name__
         self.weighting = weighting and wrap(weighting, normalize, weight_sum, update_every)
-        self.oracle: Oracle = (
-            Direct(heads=heads, rows=rows)
-            if gradients == "parameters"
-            else Representation(heads=heads)
-        )
+        self.oracle = oracle_of(gradients, heads, rows, positive("accumulate", accumulate))
+        self.precision = precision
         torch.manual_seed(seed)
         network = self.suite.encoder() if encoder is None else encoder
         network = with_example(network, self.suite)
@@ -171,9 +175,8 @@ class Trainer:
     @property
     def problem(self) -> MultiTask:
         """The architecture with the suite's losses."""
-        return MultiTask(
-            self.architecture, {task: spec.loss for task, spec in self.suite.tasks.items()}
-        )
+        losses = {task: spec.loss for task, spec in self.suite.tasks.items()}
+        return MultiTask(self.architecture, losses, precision=self.precision)
 
     def optimizer(self, parameters: Iterable[Any]) -> Optimizer:
         """The optimizer asked for, at the learning rate asked for."""

@@ -60,3 +60,27 @@ class Batch:
         if self.present is None or task not in self.present:
             return True
         return bool(self.present[task].any())
+
+    def count(self, task: str) -> int:
+        """Samples that carry a label for ``task``."""
+        if self.present is None or task not in self.present:
+            return len(self.targets[task])
+        return int(self.present[task].sum())
+
+    def split(self, parts: int) -> list[Batch]:
+        """The batch cut into at most ``parts`` parts of about equal size, in order."""
+        inputs = self.inputs if isinstance(self.inputs, dict) else {"": self.inputs}
+        pieces = {task: x.chunk(parts) for task, x in inputs.items()}
+        targets = {task: y.chunk(parts) for task, y in self.targets.items()}
+        present = {task: p.chunk(parts) for task, p in (self.present or {}).items()}
+        found = []
+        for i in range(max(map(len, pieces.values()))):
+            own = {task: x[i] for task, x in pieces.items() if i < len(x)}
+            found.append(
+                Batch(
+                    own if self.multi_input else own[""],
+                    {task: y[i] for task, y in targets.items() if i < len(y)},
+                    {task: p[i] for task, p in present.items() if i < len(p)} or None,
+                )
+            )
+        return found

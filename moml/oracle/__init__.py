@@ -1,7 +1,8 @@
 """Oracles: how a problem is differentiated."""
 
 from moml.oracle._base import Oracle
+from moml.oracle.accumulated import Accumulated
 from moml.oracle.direct import Direct
 from moml.oracle.representation import Representation
 
-__all__ = ["Direct", "Oracle", "Representation"]
+__all__ = ["Accumulated", "Direct", "Oracle", "Representation"]

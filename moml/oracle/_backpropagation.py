@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import weakref
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from moml.evaluation import Heads
 from moml.oracle._base import Oracle, positions
@@ -30,6 +31,7 @@ class Backpropagation(Oracle):
         self.heads, self.rows = heads, rows
         self._layouts: dict[tuple[str, ...], Layout] = {}
         self._plans: dict[str, tuple[int, bool]] = {}
+        self._module: weakref.ref[nn.Module] | None = None
 
     @abstractmethod
     def _evaluation(
@@ -51,6 +53,10 @@ class Backpropagation(Oracle):
     def _layout(self, problem: Problem, losses: Losses, features: Features) -> Layout:
         """The layout for this set of present tasks, found the first time it occurs."""
         key = tuple(losses)
+        if self._module is None or self._module() is not problem.module:
+            if self._module is not None:  # the oracle moves on to another network
+                self._layouts, self._plans = {}, {}
+            self._module = weakref.ref(problem.module)
         if key not in self._layouts:
             private = {task: problem.private_parameters(task) for task in problem.tasks}
             found = lay_out(losses, features, problem.shared_parameters(), private, self.rows)

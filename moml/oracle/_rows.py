@@ -65,6 +65,11 @@ def plan_rows(
     """
     if strategy in ("loop", "layers") or num_tasks == 1:
         return Plan(1)
+    if strategy in ("vmap", "chunk") and any(name.startswith("CompiledFunction") for name in nodes):
+        raise ValueError(
+            f"`rows` should be 'loop' or 'auto' with a compiled encoder, found '{strategy}'. "
+            "Its backward pass cannot be vectorised once more."
+        )
     chunk = max(1, min(num_tasks, _CHUNK_NUMBERS // max(sizes, 1)))
     if strategy == "vmap":
         return Plan(num_tasks)

@@ -347,3 +347,11 @@ def test_only_what_is_asked_for_is_differentiated(monkeypatch):
     assert calls == {"grad": 6, "backward": 2}
     moml.weighting.MGDA().update(Representation()(task_problem, data))
     assert calls == {"grad": 6 + 4, "backward": 2}
+
+
+def test_an_oracle_may_move_on_to_another_network():
+    oracle = Direct()
+    for width in (8, 5):
+        model, data = network(width=width), batch()
+        expected, _ = rows_by_autograd(problem(model), data)
+        torch.testing.assert_close(oracle(problem(model), data).jacobian, expected)
