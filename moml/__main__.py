@@ -19,6 +19,7 @@ _COMMANDS = {
     "report": "write the page of one or several runs",
     "attack": "attack every task of a finished run: MTA, GAP, UAP, PGD, …",
     "robustness": "attack every task of a finished run: its robustness card",
+    "data": "look at a suite's data: layout, samples, shapes, labels",
     "list": "list weightings, methods, architectures, suites, …",
 }
 

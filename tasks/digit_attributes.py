@@ -6,9 +6,8 @@ background): attacks on several tasks at once are easier on the former.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -16,11 +15,8 @@ from torch import nn
 from moml.backbone import LinearHead, SmallCNN
 from moml.data import Defaults, Source, Suite, TaskSpec, TensorSource
 from moml.data.suite import Split
-from moml.losses import CrossEntropy
+from tasks._accuracy import classification
 from tasks._digit_images import digits, enlarged, items, patches
-
-if TYPE_CHECKING:
-    from torchmetrics import Metric
 
 SIZE, STROKES = 16, 12  # pixels of a picture's side, and of the digit's
 COPIES: dict[Split, int] = {"train": 4, "val": 4, "test": 2}
@@ -50,10 +46,7 @@ class DigitAttributes(Suite):
     @property
     def tasks(self) -> Mapping[str, TaskSpec]:
         """Six classification tasks."""
-        return {
-            task: TaskSpec(CrossEntropy(number), _metrics(number), main="accuracy")
-            for task, number in CLASSES.items()
-        }
+        return {task: classification(number) for task, number in CLASSES.items()}
 
     def sources(self, split: Split) -> Source:
         """The pictures of this split, rendered once per process."""
@@ -93,12 +86,3 @@ def _rendered(split: Split, seed: int) -> TensorSource:
         "background": background,
     }
     return TensorSource(pictures[:, None], targets)
-
-
-def _metrics(number: int) -> Callable[[], dict[str, Metric]]:
-    def fresh() -> dict[str, Metric]:
-        from torchmetrics.classification import MulticlassAccuracy
-
-        return {"accuracy": MulticlassAccuracy(number, average="micro", validate_args=False)}
-
-    return fresh

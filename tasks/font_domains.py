@@ -8,18 +8,14 @@ that need no download. It is a small stand-in, not Office-31.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from torch import nn
 
 from moml.backbone import Conv4, LinearHead
 from moml.data import Defaults, Source, Suite, TaskSpec, TensorSource
 from moml.data.suite import Split
-from moml.losses import CrossEntropy
+from tasks._accuracy import classification
 from tasks._font_images import CHARACTERS, check_domains, views
-
-if TYPE_CHECKING:
-    from torchmetrics import Metric
 
 
 class FontDomains(Suite):
@@ -51,8 +47,7 @@ class FontDomains(Suite):
     @property
     def tasks(self) -> Mapping[str, TaskSpec]:
         """One classification task per domain."""
-        spec = TaskSpec(CrossEntropy(len(CHARACTERS)), _metrics, main="accuracy")
-        return dict.fromkeys(self.domains, spec)
+        return dict.fromkeys(self.domains, classification(len(CHARACTERS)))
 
     def sources(self, split: Split) -> Mapping[str, Source]:
         """A source per domain, drawn once per process."""
@@ -69,9 +64,3 @@ class FontDomains(Suite):
     def head(self, task: str, in_features: int) -> nn.Module:
         """A linear classifier."""
         return LinearHead(in_features, len(CHARACTERS))
-
-
-def _metrics() -> dict[str, Metric]:
-    from torchmetrics.classification import MulticlassAccuracy
-
-    return {"accuracy": MulticlassAccuracy(len(CHARACTERS), average="micro", validate_args=False)}

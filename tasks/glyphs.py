@@ -9,8 +9,6 @@ J. Tenenbaum, "Human-level concept learning through probabilistic program induct
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -18,13 +16,11 @@ from torch import nn
 from moml.backbone import Conv4, LinearHead
 from moml.data import ClassEpisodes, EpisodeSource, FewShotDefaults, FewShotSuite, TaskSpec
 from moml.data.suite import Split
-from moml.losses import CrossEntropy
+from tasks._accuracy import classification
 from tasks._distortion import Distortion
+from tasks._episodes import check_episode
 from tasks._glyph_classes import CHARACTERS
 from tasks._glyph_images import SIDE, STYLES, stacked
-
-if TYPE_CHECKING:
-    from torchmetrics import Metric
 
 VIEWS = Distortion(angle=10, scale=0.15, shear=0.15, shift=2, warp=0.5, noise=0.1)
 
@@ -70,18 +66,13 @@ class Glyphs(FewShotSuite):
         distortion: float = 1.0,
         seed: int = 0,
     ) -> None:
-        for name, value in (("ways", ways), ("shots", shots), ("queries", queries)):
-            if value < 1:
-                raise ValueError(f"`{name}` should be at least 1, found {value}.")
+        check_episode(
+            ways=ways, shots=shots, queries=queries, classes={"val": len(CHARACTERS["val"])}
+        )
         if shots + queries > len(STYLES):
             raise ValueError(
                 f"`shots` + `queries` should be at most {len(STYLES)}, the images there are of a "
                 f"character, found {shots} + {queries}. Support and query share no image."
-            )
-        if ways > len(CHARACTERS["val"]):
-            raise ValueError(
-                f"`ways` should be at most {len(CHARACTERS['val'])}, the characters there are for "
-                f"validation, found {ways}."
             )
         if not distortion >= 0:
             raise ValueError(f"`distortion` should be at least 0, found {distortion}.")
@@ -91,8 +82,7 @@ class Glyphs(FewShotSuite):
     @property
     def tasks(self) -> Mapping[str, TaskSpec]:
         """One task: which of the episode's characters it is."""
-        metrics = partial(_metrics, self.ways)
-        return {"class": TaskSpec(CrossEntropy(self.ways), metrics, main="accuracy")}
+        return {"class": classification(self.ways)}
 
     def source(self, split: Split) -> EpisodeSource:
         """Episodes of the split's characters, drawn once per process (about a second in all)."""
@@ -114,9 +104,3 @@ class Glyphs(FewShotSuite):
     def head(self, in_features: int) -> nn.Module:
         """A linear classifier of the episode's classes."""
         return LinearHead(in_features, self.ways)
-
-
-def _metrics(ways: int) -> dict[str, Metric]:
-    from torchmetrics.classification import MulticlassAccuracy
-
-    return {"accuracy": MulticlassAccuracy(ways, average="micro", validate_args=False)}

@@ -61,9 +61,8 @@ class NYUv2(Suite):
 
     Args:
         root: Folder with the data.
-        network: ``unet`` (small: half a minute per hundred steps on one core), ``segnet`` (MTAN's)
-            or ``deeplab`` (a dilated ResNet-50 with atrous pyramids, LibMTL's; `encoder` takes one
-            with pretrained weights).
+        network: ``unet`` (small), ``segnet`` (MTAN's) or ``deeplab`` (a dilated ResNet-50 with
+            atrous pyramids, LibMTL's; `encoder` takes one with pretrained weights).
         held_out: Share of the published training split for validation. The literature trains on
             all of it: 0 does that too, and then validation scores are of training data.
         augment: Random zoom and mirror images in training, as in MTAN.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +17,8 @@ from torch.nn import functional
 from moml.backbone import LinearHead, SmallCNN
 from moml.data import Defaults, Source, Suite, TaskSpec, TensorSource
 from moml.data.suite import Split
-from moml.losses import CrossEntropy
+from tasks._accuracy import classification
 from tasks._digit_images import digits, enlarged, items, patches
-
-if TYPE_CHECKING:
-    from torchmetrics import Metric
 
 # Renderings of each training digit: domains are of unequal size, as in Office-31.
 COPIES = {"plain": 1, "photo": 3, "turned": 2, "noisy": 2, "edges": 1}
@@ -69,9 +65,7 @@ class OfficeDigits(Suite):
     @property
     def tasks(self) -> Mapping[str, TaskSpec]:
         """One classification task per domain."""
-        return {
-            domain: TaskSpec(CrossEntropy(10), _metrics, main="accuracy") for domain in self.domains
-        }
+        return dict.fromkeys(self.domains, classification(10))
 
     def sources(self, split: Split) -> Mapping[str, Source]:
         """A source per domain, rendered once per process."""
@@ -123,9 +117,3 @@ def _outlines(images: Tensor) -> Tensor:
     across = padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]
     down = padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]
     return (across**2 + down**2).sqrt()
-
-
-def _metrics() -> dict[str, Metric]:
-    from torchmetrics.classification import MulticlassAccuracy
-
-    return {"accuracy": MulticlassAccuracy(10, average="micro", validate_args=False)}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -17,12 +16,9 @@ from torch import Tensor, nn
 from moml.backbone import LinearHead, SmallCNN
 from moml.data import Defaults, Source, Suite, TaskSpec
 from moml.data.suite import Split
-from moml.losses import CrossEntropy
+from tasks._accuracy import classification
 from tasks._labels import check_share, present_labels
 from tasks._overlay import OverlaySource
-
-if TYPE_CHECKING:
-    from torchmetrics import Metric
 
 SIZE, OFFSET = 8, 2
 ITEMS: dict[Split, slice] = {
@@ -56,10 +52,7 @@ class TwoDigits(Suite):
     @property
     def tasks(self) -> Mapping[str, TaskSpec]:
         """Left and right digit."""
-        return {
-            task: TaskSpec(CrossEntropy(10), _metrics, main="accuracy")
-            for task in ("left", "right")
-        }
+        return {task: classification(10) for task in ("left", "right")}
 
     def sources(self, split: Split) -> Source | Mapping[str, Source]:
         """Pairs of digits of this split only."""
@@ -100,9 +93,3 @@ def _digits() -> tuple[Tensor, Tensor]:
     bunch = load_digits()
     images = torch.tensor(bunch.images, dtype=torch.float32) / 16
     return images, torch.tensor(bunch.target, dtype=torch.long)
-
-
-def _metrics() -> dict[str, Metric]:
-    from torchmetrics.classification import MulticlassAccuracy
-
-    return {"accuracy": MulticlassAccuracy(10, average="micro", validate_args=False)}

@@ -3,8 +3,16 @@
 import pytest
 import torch
 
-from moml.data import Batch, DatasetSource, Loader, MultiLoader, Stream, TensorSource
-from moml.data.subset import TaskSubset
+from moml.data import (
+    Batch,
+    DatasetSource,
+    Loader,
+    MultiLoader,
+    Stream,
+    TensorSource,
+    hold_out,
+)
+from moml.data.subset import TaskSubset, _FewerTargets
 
 
 def source(n=10):
@@ -109,3 +117,34 @@ def test_fewer_tasks():
 def test_bad_data(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+class Jittered(TensorSource):
+    """Views are samples plus noise."""
+
+    def view(self, indices, generator):
+        batch = self.batch(indices)
+        noise = torch.rand(len(indices), generator=generator)
+        return Batch(batch.inputs + noise, batch.targets)
+
+
+def test_views_are_for_training_only_and_a_function_of_seed_and_number():
+    data = Jittered(torch.arange(10.0), {"a": torch.arange(10), "b": torch.arange(10)})
+    train = Loader(data, 5, shuffle=True, seed=1)
+    first = train.batch(0)
+    assert torch.equal(first.inputs.floor(), first.targets["a"].float())
+    assert (first.inputs != first.targets["a"]).all()
+    assert torch.equal(first.inputs, Loader(data, 5, shuffle=True, seed=1).batch(0).inputs)
+    fractions = [train.batch(i).inputs.frac() for i in range(4)]
+    assert len({tuple(f.tolist()) for f in fractions}) == 4
+    assert torch.equal(Loader(data, 10).batch(0).inputs, torch.arange(10.0))
+
+
+def test_parts_and_subsets_pass_views_on():
+    data = Jittered(torch.arange(10.0), {"a": torch.arange(10), "b": torch.arange(10)})
+    generator = torch.Generator().manual_seed(0)
+    rest, held = hold_out(data, 0.3)
+    for source in (rest, held, _FewerTargets(data, ["b"])):
+        batch = source.view(torch.arange(2), generator)
+        assert (batch.inputs != source.batch(torch.arange(2)).inputs).all()
+    assert list(batch.targets) == ["b"]

@@ -150,3 +150,26 @@ def test_published_references_name_tasks_and_metrics_of_the_suite(name, trees):
 def test_a_suite_without_its_folder(capsys):
     assert main(["train", "--suite", MULTI_TASK[0]]) == 2
     assert "`suite.root` should be given, with --suite.root" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_data_shows_what_is_read(name, trees, capsys):
+    root, small = trees[name]
+    options = [w for k, v in small.items() for w in (f"--suite.{k}", str(v))]
+    assert main(["data", "--suite", name, "--suite.root", str(root), *options]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"{name}: {getattr(tasks, name).discover(root)}")
+    assert out.count("\n  ") >= 6
+    assert "not finite" not in out
+
+
+def test_data_of_suites_that_bring_their_own(capsys):
+    assert main(["data", "--suite", "TwoDigits"]) == 0
+    out = capsys.readouterr().out
+    assert "made here" in out
+    assert "samples: 20000\n  inputs: 1x10x10 float32 0..1\n  left: targets one number" in out
+
+
+def test_data_that_are_not_there(tmp_path, capsys):
+    assert main(["data", "--suite", "CelebA", "--suite.root", str(tmp_path)]) == 2
+    assert "moml data: `root` should hold CelebA, found" in capsys.readouterr().err
