@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from moml.callback import Training
+from moml.logging._diagnostics import diagnostics
 
 
 class Means:
@@ -27,6 +28,7 @@ class Means:
         self.weights: dict[str, list[float]] = {}
         self.curves: dict[str, dict[str, list[float]]] = {}
         self.gramian: Tensor | None = None
+        self.applied: Tensor | None = None  # weights of the same step
         self.names: tuple[str, ...] = ()
 
     def add(self, training: Training) -> None:
@@ -40,6 +42,7 @@ class Means:
             _accumulate(self.curves.setdefault(chart, {}), lines)
         if evaluation is not None and (gramian := evaluation.known_gramian) is not None:
             self.gramian, self.names = gramian, evaluation.names
+            self.applied = training.weights
 
     def take(self, training: Training) -> dict[str, Any]:
         """The train record of the interval, which ends here."""
@@ -60,6 +63,7 @@ class Means:
         record["learning_rate"] = training.updater.learning_rate()
         if self.gramian is not None:
             record["cosines"], record["tasks"] = cosines(self.gramian), list(self.names)
+            record["diagnostics"] = diagnostics(self.gramian, self.applied)
         self._clear()
         return record
 
@@ -71,6 +75,7 @@ class Means:
             "weights": {task: list(pair) for task, pair in self.weights.items()},
             "curves": {c: {k: list(v) for k, v in s.items()} for c, s in self.curves.items()},
             "gramian": None if self.gramian is None else self.gramian.tolist(),
+            "applied": None if self.applied is None else self.applied.tolist(),
             "names": list(self.names),
         }
 
@@ -83,6 +88,8 @@ class Means:
         self.curves = {c: {k: list(v) for k, v in sums.items()} for c, sums in curves.items()}
         gramian = state["gramian"]
         self.gramian = None if gramian is None else torch.tensor(gramian, dtype=torch.float64)
+        applied = state.get("applied")
+        self.applied = None if applied is None else torch.tensor(applied, dtype=torch.float64)
 
 
 def cosines(gramian: Tensor) -> list[list[float | None]]:

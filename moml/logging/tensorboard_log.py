@@ -74,6 +74,8 @@ def _train_scalars(record: Mapping[str, Any]) -> Iterator[tuple[str, float | Non
     for i, first in enumerate(tasks):
         for j in range(i + 1, len(tasks)):
             yield f"cosine/{first}_{tasks[j]}", record["cosines"][i][j]
+    for name, value in record.get("diagnostics", {}).items():
+        yield f"gradients/{name}", value
 
 
 def _eval_scalars(record: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import networkx as nx
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, Node
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 _LEAF = "torch::autograd::AccumulateGrad"
 _TOP = "outputs"
@@ -54,6 +56,8 @@ def segments(outputs: Sequence[Tensor], parameters: Sequence[Tensor]) -> list[Se
 
 def _graph(outputs: Sequence[Tensor]) -> tuple[nx.DiGraph, dict[Node, set[int]]]:
     """Operations and leaves below the outputs, and which outputs of each are used."""
+    import networkx as nx
+
     graph = nx.DiGraph()
     slots: dict[Node, set[int]] = {}
     graph.add_node(_TOP)
@@ -80,6 +84,8 @@ def _spine(
     graph: nx.DiGraph, leaves: set[Node], slots: dict[Node, set[int]]
 ) -> list[tuple[GradientEdge, set[Node]]]:
     """From the top down, always to the operation that dominates most; and what it dominates."""
+    import networkx as nx
+
     tree = nx.DiGraph()
     for child, parent in nx.immediate_dominators(graph, _TOP).items():
         if child != _TOP:

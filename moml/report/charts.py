@@ -105,6 +105,30 @@ def conflict_section(run: Run) -> str:
     )
 
 
+GRADIENTS = {
+    "direction": "length of the combined gradient, weights summing to 1",
+    "stationarity": "least length of any such combination, 0 at a Pareto-stationary point",
+    "worst cosine": "between the step and the task it serves least",
+    "condition": "largest over smallest singular value of the unit gradients",
+}
+
+
+def gradient_section(run: Run) -> str:
+    """What the Gramian says about the steps; empty where none was known."""
+    charts = []
+    for name, meaning in GRADIENTS.items():
+        points = run.curve(run.train, "diagnostics", name)
+        if len(points) > 1:
+            charts.append(_figure(run, f"{name}: {meaning}", "", [Series(name, points)]))
+    if not charts:
+        return ""
+    note = (
+        "At the last step of each line of the log where the gradients of all tasks were known. "
+        "Lengths are relative to the longest of them."
+    )
+    return section("Gradients", _grid(charts), note=note)
+
+
 def _figure(run: Run, title: str, corner: str, series: Sequence[Series]) -> str:
     chart = line_chart(series, title=title, last_step=run.last_step, best_step=run.best_step)
     return _card(title, corner, chart)

@@ -10,6 +10,7 @@ from pathlib import Path
 from moml.report.charts import (
     conflict_section,
     curve_sections,
+    gradient_section,
     loss_section,
     metric_section,
     weight_section,
@@ -85,6 +86,7 @@ def report_page(run: Run) -> str:
         curve_sections(run),
         weight_section(run),
         conflict_section(run),
+        gradient_section(run),
         _configuration(run),
     ]
     title = " with ".join(names) or run.folder.name
