@@ -56,6 +56,7 @@ METHODS: dict[str, Factory] = {
 }
 SPACES = {
     "digits": NBDigits,
+    "glyphs": NBDigits,
     "digits3": lambda: NBDigits(3, ("none", "skip", "conv1", "conv3", "avg3")),
 }
 

@@ -28,13 +28,13 @@ import torch
 
 from moml._files import versions
 from search_spaces import NBDigits
-from tasks.nb_digits._data import Images, digit_images
+from tasks.nb_digits._data import Images, digit_images, glyph_images
 from tasks.nb_digits._protocol import MEASURES, Protocol, measure
 from tasks.nb_digits._table import MISSING, SPLITS, Table
 
 FOLDER = Path(__file__).parent.parent / "tasks" / "nb_digits"
 MOST_SEEDS = 3
-SAVE_EVERY = 20
+SAVE_EVERY = 10
 Job = tuple[str, int, int]  # table, cell, seed
 
 
@@ -48,7 +48,7 @@ def space_of(table: str) -> NBDigits:
 @cache
 def images_of(table: str) -> Images:
     """The images of a table, once per process."""
-    return digit_images()
+    return glyph_images() if table == "glyphs" else digit_images()
 
 
 @cache
@@ -160,7 +160,7 @@ def build(path: Path, table: Table, jobs: list[Job], processes: int) -> None:
 def main() -> None:
     """Build, or report on, one table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--table", choices=["digits", "digits3"], default="digits")
+    parser.add_argument("--table", choices=["digits", "digits3", "glyphs"], default="digits")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--cells", default="all", help="all, a number, or front:N")
     parser.add_argument("--processes", type=int, default=1)

@@ -8,11 +8,21 @@ from moml.nas.expectation import expected_cost
 from moml.nas.genotype import Genotype
 from moml.nas.nb201_string import from_nb201, to_nb201
 from moml.nas.ops import OpSpec, get_op, op_names, register
+from moml.nas.outer import (
+    NSGA2,
+    OuterSearch,
+    ParetoSearch,
+    RandomSearch,
+    RegularizedEvolution,
+    StratifiedSearch,
+    Trained,
+)
 from moml.nas.search_space import Cost, Placement, SearchSpace
 from moml.nas.space_spec import SpaceSpec
 from moml.nas.supernet import SuperNet
 
 __all__ = [
+    "NSGA2",
     "BatchedCell",
     "CellSpec",
     "Choice",
@@ -23,11 +33,17 @@ __all__ = [
     "MergedCell",
     "MixedCell",
     "OpSpec",
+    "OuterSearch",
+    "ParetoSearch",
     "PartialCell",
     "Placement",
+    "RandomSearch",
+    "RegularizedEvolution",
     "SearchSpace",
     "SpaceSpec",
+    "StratifiedSearch",
     "SuperNet",
+    "Trained",
     "cell_key",
     "expected_cost",
     "from_nb201",

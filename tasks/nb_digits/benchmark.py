@@ -75,13 +75,14 @@ class NBDigits:
 
     Args:
         table: ``"digits"``, four nodes and ``none, skip, conv1, conv3``; ``"digits3"``, three nodes
-            and ``avg3`` as well: all 59 cells.
+            and ``avg3`` as well: all 59 cells; ``"glyphs"``, cells like those of ``"digits"`` on
+            views of ten printed letters, in fonts that training did not see.
 
     Raises:
         ValueError: If there is no such table.
     """
 
-    def __init__(self, table: Literal["digits", "digits3"] = "digits") -> None:
+    def __init__(self, table: Literal["digits", "digits3", "glyphs"] = "digits") -> None:
         path = FOLDER / f"{table}.npz"
         if not path.exists():
             known = sorted(file.stem for file in FOLDER.glob("*.npz"))

@@ -1,73 +1,190 @@
-"""What a Gaussian process sees of an architecture, as kernels."""
+r"""What a Gaussian process sees of an architecture: kernels of its aspects.
+
+* *Size*: linear in the logarithm of the number of parameters.
+* *Edges*: linear in the one-hot code of the live edges, so that effects of edges add up.
+* *Paths*: :math:`\lvert A \cap B\rvert / \lvert A \cup B\rvert` of the sets of operation sequences
+  along paths from an input to the output, identities left out (the path encoding of White,
+  Neiswanger, Savani, `BANANAS <https://arxiv.org/abs/1910.11858>`_, AAAI 2021).
+* *Shape*: linear, and squared exponential, in how far, how deep, how heavy and how many paths are.
+
+A prior's numbers, if there are any, come last, linear.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
+import torch
 
+from moml.nas.cell import CellSpec, Choice
 from moml.nas.genotype import Genotype
+from moml.nas.ops import get_op
 from moml.nas.search_space import SearchSpace
+
+Prior = Callable[[Genotype], Sequence[float]]
+Path = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Aspects of some architectures, one row each."""
+
+    size: np.ndarray
+    edges: np.ndarray
+    shape: np.ndarray
+    prior: np.ndarray
+    paths: tuple[frozenset[tuple[str, Path]], ...]
 
 
 class Features:
-    """One-hot live edges and the logarithm of the size, for many architectures.
+    """Kernels between architectures of a space.
 
     Args:
-        space: The space of the architectures.
+        space: The space.
+        sample: Architectures from which scales are learnt.
+        prior: What is known of an architecture beyond its graph.
     """
 
-    def __init__(self, space: SearchSpace) -> None:
-        self.space = space
-        self.columns = {
-            (name, edge, op): i
-            for i, (name, edge, op) in enumerate(
+    def __init__(
+        self, space: SearchSpace, sample: Sequence[Genotype], *, prior: Prior | None = None
+    ) -> None:
+        self.space, self.prior = space, prior
+        self._columns = {
+            entry: i
+            for i, entry in enumerate(
                 (name, edge, op)
                 for name, cell in space.spec.cells
                 for edge in cell.edges
                 for op in cell.ops
             )
         }
-        self.edges = sum(len(cell.edges) for _, cell in space.spec.cells)
+        self._number = sum(len(cell.edges) for _, cell in space.spec.cells)
+        self._known: dict[Genotype, tuple[list[float], list[int], frozenset[tuple[str, Path]]]] = {}
+        raw = np.array([self._look(genotype)[0] for genotype in sample])
+        self._center, self._scale = raw.mean(0), np.maximum(raw.std(0), 1e-9)
 
-    def of(self, genotypes: Sequence[Genotype]) -> np.ndarray:
-        """One row each: live edges by operation, then the size's logarithm."""
-        rows = np.zeros((len(genotypes), len(self.columns) + 1))
-        cells = self.space.spec.by_name
-        for row, genotype in zip(rows, genotypes, strict=True):
-            for name, choice in genotype.cells:
-                for edge, op in cells[name].live(choice):
-                    row[self.columns[name, edge, op]] = 1.0
-            row[-1] = np.log(self.space.num_parameters(genotype))
-        return rows
-
-    def kernels(
-        self, a: np.ndarray, b: np.ndarray, *, center: np.ndarray, scale: np.ndarray
-    ) -> np.ndarray:
-        """Kernels between two sets of rows, ``(components, len(a), len(b))``.
-
-        Linear and squared exponential in the size (and in what stands behind it), linear in the
-        edges, and two exponentials of how many edges differ: near and far.
-        """
-        edges = len(self.columns)
-        left, right = (a[:, edges:] - center) / scale, (b[:, edges:] - center) / scale
-        counts = a[:, :edges].sum(1)[:, None] + b[:, :edges].sum(1)[None]
-        common = a[:, :edges] @ b[:, :edges].T
-        differing = counts - 2 * common
-        far = ((left[:, None] - right[None]) ** 2).sum(2)
-        return np.stack(
-            [
-                left @ right.T,
-                np.exp(-0.5 * far),
-                common / self.edges,
-                np.exp(-differing / 2),
-                np.exp(-differing / self.edges),
-            ]
+    def of(self, genotypes: Sequence[Genotype]) -> Rows:
+        """What these architectures look like."""
+        looks = [self._look(genotype) for genotype in genotypes]
+        scaled = (np.array([numbers for numbers, _, _ in looks]) - self._center) / self._scale
+        edges = np.zeros((len(looks), len(self._columns)))
+        for row, (_, columns, _) in zip(edges, looks, strict=True):
+            row[columns] = 1.0
+        return Rows(
+            size=scaled[:, :1],
+            edges=edges / np.sqrt(self._number),
+            shape=scaled[:, 1 : 1 + SHAPE * len(self.space.spec.cells)],
+            prior=scaled[:, 1 + SHAPE * len(self.space.spec.cells) :],
+            paths=tuple(paths for _, _, paths in looks),
         )
 
-    def own(self, a: np.ndarray, *, center: np.ndarray, scale: np.ndarray) -> np.ndarray:
-        """Diagonal of `kernels` of rows with themselves, ``(components, len(a))``."""
-        edges = len(self.columns)
-        left = (a[:, edges:] - center) / scale
-        ones = np.ones(len(a))
-        return np.stack([(left**2).sum(1), ones, a[:, :edges].sum(1) / self.edges, ones, ones])
+    def kernels(self, a: Rows, b: Rows) -> np.ndarray:
+        """Between two sets of architectures, ``(aspects, len(a), len(b))``."""
+        apart = ((a.shape[:, None] - b.shape[None]) ** 2).mean(2)
+        aspects = [
+            a.size @ b.size.T,
+            a.edges @ b.edges.T,
+            _jaccard(a, b),
+            a.shape @ b.shape.T / a.shape.shape[1],
+            np.exp(-0.5 * apart),
+        ]
+        return np.stack([*aspects, a.prior @ b.prior.T] if self.prior else aspects)
+
+    def own(self, a: Rows) -> np.ndarray:
+        """Of every architecture with itself, ``(aspects, len(a))``."""
+        ones = np.ones(len(a.size))
+        aspects = [
+            (a.size**2).sum(1),
+            (a.edges**2).sum(1),
+            ones,
+            (a.shape**2).mean(1),
+            ones,
+        ]
+        return np.stack([*aspects, (a.prior**2).sum(1)] if self.prior else aspects)
+
+    def _look(
+        self, genotype: Genotype
+    ) -> tuple[list[float], list[int], frozenset[tuple[str, Path]]]:
+        if genotype not in self._known:
+            numbers, columns = [float(np.log(self.space.num_parameters(genotype)))], []
+            everything: set[tuple[str, Path]] = set()
+            for name, choice in genotype.cells:
+                cell = self.space.spec.by_name[name]
+                live = cell.live(choice)
+                columns += [self._columns[name, edge, op] for edge, op in live]
+                paths = _paths(cell, live)
+                numbers += _shape(paths)
+                everything |= {(name, path) for path in paths}
+            if self.prior is not None:
+                numbers += list(self.prior(genotype))
+            self._known[genotype] = (numbers, columns, frozenset(everything))
+        return self._known[genotype]
+
+
+def _paths(cell: CellSpec, live: Choice) -> list[Path]:
+    """Operations along every path from an input to a node of the output, identities left out."""
+    ending: dict[int, list[Path]] = {node: [()] for node in range(cell.inputs)}
+    for node in range(cell.inputs, cell.size):
+        ending[node] = [
+            path if get_op(op).is_identity and cell.stride(edge) == 1 else (*path, op)
+            for edge, op in live
+            if edge[1] == node
+            for path in ending[edge[0]]
+        ]
+    return [path for node in cell.outputs for path in ending[node]]
+
+
+def _weight(op: str) -> float:
+    return float(np.log1p(get_op(op).parameters(4)))
+
+
+@cache
+def _reach(op: str) -> int:
+    """How many pixels to each side an output depends on: looked up in the gradient."""
+    side, middle = 31, 15
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(0)
+        module = get_op(op).build(4).eval()
+        x = torch.randn(16, 4, side, side, requires_grad=True)
+        y = module(x)
+        if not y.requires_grad:
+            return 0
+        (gradient,) = torch.autograd.grad(y[..., middle, middle].sum(), x)
+    rows = gradient.abs().sum((0, 1, 3)).nonzero()[:, 0]
+    return int((rows - middle).abs().max()) if len(rows) else 0
+
+
+SHAPE = 7
+
+
+def _shape(paths: Sequence[Path]) -> list[float]:
+    """How far, long and heavy paths are at most, their operations with weights, their number."""
+    weighted = [sum(_weight(op) > 0 for op in path) for path in paths]
+    return [
+        float(max(sum(map(_reach, path)) for path in paths)),
+        float(max(map(len, paths))),
+        float(max(weighted)),
+        float(min(weighted)),
+        max(sum(map(_weight, path)) for path in paths),
+        float(len(paths)),
+        float(len(set(paths))),
+    ]
+
+
+def _jaccard(a: Rows, b: Rows) -> np.ndarray:
+    every = sorted(set().union(*a.paths, *b.paths))
+    place = {path: i for i, path in enumerate(every)}
+
+    def coded(rows: Rows) -> np.ndarray:
+        code = np.zeros((len(rows.paths), len(every)))
+        for row, paths in zip(code, rows.paths, strict=True):
+            row[[place[path] for path in paths]] = 1.0
+        return code
+
+    left, right = coded(a), coded(b)
+    common = left @ right.T
+    union = left.sum(1)[:, None] + right.sum(1)[None] - common
+    return np.where(union > 0, common / np.maximum(union, 1), 1.0)

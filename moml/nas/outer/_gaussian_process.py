@@ -15,7 +15,7 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 
 TYPICAL, DEVIATION = 0.3, 1.5  # of the weights' prior: median, and deviation of the logarithm
-NOISE = 0.05  # median of the noise's share of the variance
+NOISE = 0.1  # median of the noise's share of the variance
 JITTER = 1e-6
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,33 +11,34 @@ import torch
 from moml.nas.genotype import Genotype
 from moml.nas.outer._base import SIZES_FROM, OuterSearch
 from moml.nas.outer._expected_improvement import expected_improvement
-from moml.nas.outer._features import Features
-from moml.nas.outer._gaussian_process import GaussianProcess
+from moml.nas.outer._features import Features, Prior
+from moml.nas.outer._gaussian_process import NOISE, GaussianProcess
 from moml.nas.outer.stratified_search import Strata
 
-Prior = Callable[[Genotype], Sequence[float]]
+OPTIONS = 30  # compared for each place in the start where the space cannot be listed
 
 
 class ParetoSearch(OuterSearch):
     """Asks for the architecture that is expected to add most to the hypervolume.
 
-    A Gaussian process for every measured objective sees which operation each live edge carries and
-    the logarithm of the size. Expected hypervolume improvement is exact, and known objectives are
-    no Gaussians but numbers (Emmerich, Deutz, Klinkenberg, "Hypervolume-based expected improvement:
-    monotonicity properties and exact computation", CEC 2011, for the uncertain part). The search
-    starts with one architecture of each of five ranges of size. It needs two to three times fewer
-    trainings than random search in the tables of `tasks.NBDigits` (`docs/nas.md`).
+    A Gaussian process for every measured objective sees size, edges, paths and shape of an
+    architecture, and learns how much each of them matters. Expected hypervolume improvement is
+    exact, and known objectives are no Gaussians but numbers (Emmerich, Deutz, Klinkenberg,
+    "Hypervolume-based expected improvement: monotonicity properties and exact computation", CEC
+    2011, for the uncertain part). It starts with one architecture of each of a few ranges of size,
+    those that tell most about all others. How many trainings that saves is in ``docs/nas.md``.
 
-    Fails to help where size says nothing and the effects of edges do not add up, and before about
-    eight trainings, when it knows no more than `StratifiedSearch`.
+    Fails to help before about eight trainings, and where neither size nor single edges nor paths
+    say anything about the errors. A question takes time cubic in the trainings told, and linear in
+    the architectures that can be listed.
 
     Args:
         space: As in `OuterSearch`, as are all others.
         reference: Reference point of the hypervolume, measured objectives first: 1 for these, and
             1.05 times the largest for those that are known, unless given.
         start: Architectures before the first model, one of each range of size.
-        prior: Numbers a gate or a proxy says about an architecture; the kernels of the size see
-            them as well, and the marginal likelihood decides whether they count.
+        prior: Numbers that a gate or a proxy gives an architecture; the marginal likelihood decides
+            how much they matter.
         prior_cost: What the prior cost, in trainings; `run` charges it.
         proposals: Architectures compared at each question where the space cannot be listed; half
             are drawn at random, half are mutants of the front.
@@ -52,7 +53,7 @@ class ParetoSearch(OuterSearch):
         space: Any,
         *,
         reference: Sequence[float] | None = None,
-        start: int = 5,
+        start: int = 2,
         prior: Prior | None = None,
         prior_cost: float = 0.0,
         proposals: int = 500,
@@ -66,15 +67,12 @@ class ParetoSearch(OuterSearch):
                 "`prior_cost` should be at least 0 and `proposals` at least 2, "
                 f"found {prior_cost} and {proposals}."
             )
-        self.start, self.prior, self.cost, self.proposals = start, prior, prior_cost, proposals
-        self._features = Features(space)
+        self.start, self.cost, self.proposals = start, prior_cost, proposals
+        self._sample = self._all_or_some()
+        self._features = Features(space, self._sample, prior=prior)
         self._strata = Strata(self, start)
-        some = self.pool if self.pool is not None else self._some()
-        self._rows_of: dict[Genotype, np.ndarray] = {}
-        rows = self._rows(some)[:, len(self._features.columns) :]
-        self._center, self._scale = rows.mean(0), np.maximum(rows.std(0), 1e-9)
         if reference is None:
-            known = np.array([self.known_of(g) for g in some]).reshape(len(some), -1)
+            known = np.array([self.known_of(g) for g in self._sample])
             reference = [1.0] * self.measured + (1.05 * known.max(0)).tolist()
         if len(reference) != self.measured + len(self.known):
             raise ValueError(
@@ -85,20 +83,18 @@ class ParetoSearch(OuterSearch):
 
     def _propose(self) -> Genotype:
         if len(self.history) < self.start:
-            return self._strata.draw(len(self.history))
+            return self._telling(self._strata.options(len(self.history), most=OPTIONS))
         candidates = self.new_pool() if self.pool is not None else self._proposals()
         gains = self._gains(candidates)
         best = np.flatnonzero(gains >= gains.max())
         return candidates[int(best[self.below(len(best))])]
 
     def _gains(self, candidates: Sequence[Genotype]) -> np.ndarray:
-        """Expected hypervolume improvement of every candidate, in units of the reference box."""
-        told = self._rows([trained.genotype for trained in self.history])
-        rows = self._rows(candidates)
-        scaling = {"center": self._center, "scale": self._scale}
-        inner = self._features.kernels(told, told, **scaling)
-        cross = self._features.kernels(rows, told, **scaling)
-        own = self._features.own(rows, **scaling)
+        """Expected hypervolume improvement of every candidate, as a share of the reference box."""
+        told = self._features.of([trained.genotype for trained in self.history])
+        new = self._features.of(candidates)
+        inner, cross = self._features.kernels(told, told), self._features.kernels(new, told)
+        own = self._features.own(new)
         points = np.array([trained.objectives for trained in self.history])
         mean = np.empty((len(candidates), points.shape[1]))
         deviation = np.zeros_like(mean)
@@ -107,21 +103,34 @@ class ParetoSearch(OuterSearch):
             mean[:, m], deviation[:, m] = process.predict(cross, own)
         mean[:, self.measured :] = [self.known_of(genotype) for genotype in candidates]
         unit = self.reference
-        return expected_improvement(mean / unit, deviation / unit, points / unit, unit / unit)
+        return expected_improvement(
+            mean / unit, deviation / unit, points / unit, np.ones(len(unit))
+        )
 
-    def _rows(self, genotypes: Sequence[Genotype]) -> np.ndarray:
-        new = [g for g in genotypes if g not in self._rows_of]
-        if new:
-            rows = self._features.of(new)
-            if self.prior is not None:
-                rows = np.column_stack([rows, [list(self.prior(g)) for g in new]])
-            self._rows_of.update(zip(new, rows, strict=True))
-        return np.stack([self._rows_of[g] for g in genotypes])
+    def _telling(self, options: Sequence[Genotype]) -> Genotype:
+        """Of these the one that leaves the least variance in all, by the plain mean of kernels.
 
-    def _some(self) -> list[Genotype]:
+        The very first is drawn at random, so that searches with different seeds differ.
+        """
+        if not self.history:
+            return options[self.below(len(options))]
+        rows = self._features.of([*(trained.genotype for trained in self.history), *options])
+        inner = self._features.kernels(rows, rows).mean(0)
+        between = self._features.kernels(self._features.of(self._sample), rows).mean(0)
+        told, explained = list(range(len(self.history))), []
+        for option in range(len(told), len(inner)):
+            these = [*told, option]
+            covariance = inner[np.ix_(these, these)] + NOISE * np.eye(len(these))
+            part = between[:, these]
+            explained.append((part * np.linalg.solve(covariance, part.T).T).sum())
+        return options[int(np.argmax(explained))]
+
+    def _all_or_some(self) -> tuple[Genotype, ...]:
         """Architectures to learn scales from, the same for every seed of the search."""
+        if self.pool is not None:
+            return self.pool
         own = torch.Generator().manual_seed(0)
-        return [self.space.sample(own) for _ in range(SIZES_FROM)]
+        return tuple(self.space.sample(own) for _ in range(SIZES_FROM))
 
     def _proposals(self) -> list[Genotype]:
         """New architectures at random, and mutants of the front, mutants of those included."""

@@ -34,10 +34,11 @@ class StratifiedSearch(OuterSearch):
         if strata < 2:
             raise ValueError(f"`strata` should be at least 2, found {strata}.")
         self.strata = strata
-        self.strata_of = Strata(self, strata)
+        self._strata = Strata(self, strata)
 
     def _propose(self) -> Genotype:
-        return self.strata_of.draw(len(self.history))
+        options = self._strata.options(len(self.history), most=1)
+        return options[self.below(len(options))]
 
 
 class Strata:
@@ -58,21 +59,29 @@ class Strata:
         self.bounds = np.quantile(sizes, np.arange(1, number) / number)
         self._ranges = {g: self._of(size) for g, size in zip(pool, sizes, strict=True)}
 
-    def draw(self, turn: int) -> Genotype:
-        """A new architecture of this turn's range, or any other if the range is exhausted."""
+    def options(self, turn: int, *, most: int) -> list[Genotype]:
+        """New architectures of this turn's range, or of any if that is exhausted; at least one.
+
+        Args:
+            turn: How many were asked for before.
+            most: How many to draw where the space cannot be listed.
+        """
         round_, place = divmod(turn, self.number)
         order = torch.randperm(
             self.number, generator=torch.Generator().manual_seed(self._round_seed(round_))
         )
         wanted, search = int(order[place]), self.search
         if search.pool is not None:
-            inside = [g for g in search.new_pool() if self._range(g) == wanted]
-            return inside[search.below(len(inside))] if inside else search.any_new()
+            left = search.new_pool()
+            return [g for g in left if self._range(g) == wanted] or left
+        inside: dict[str, Genotype] = {}
         for _ in range(MOST_DRAWS):
             genotype = search.any_new()
             if self._range(genotype) == wanted:
-                return genotype
-        return search.any_new()
+                inside.setdefault(search.space.key(genotype), genotype)
+            if len(inside) == most:
+                break
+        return list(inside.values()) or [search.any_new()]
 
     def _range(self, genotype: Genotype) -> int:
         if genotype in self._ranges:
