@@ -81,6 +81,10 @@ class MultiTask(FactoredProblem):
         with self._autocast(batch):
             return self.architecture.features(batch.inputs, self.present(batch))
 
+    def fan_out(self, features: dict[str, Tensor], batch: Batch) -> dict[str, Tensor] | None:
+        """As the architecture says."""
+        return self.architecture.fan_out(features, self.present(batch))
+
     def losses_from(self, features: dict[str, Tensor], batch: Batch) -> Losses:
         """Loss per task that has at least one label in the batch."""
         present = self.present(batch)

@@ -75,6 +75,14 @@ class FactoredProblem(Problem):
     def features(self, batch: Any) -> dict[str, Tensor]:
         """The representation: named tensors through which the losses see the shared parameters."""
 
+    def fan_out(self, features: dict[str, Tensor], batch: Any) -> dict[str, Tensor] | None:
+        """The representation by task, where each loss reads one tensor of it and nothing else.
+
+        `losses_from` must take it in place of ``features``. All heads' gradients then come from
+        one backward pass. ``None``, the default, where it is not so.
+        """
+        return None
+
     @abstractmethod
     def losses_from(self, features: dict[str, Tensor], batch: Any) -> Losses:
         """The losses, given the representation."""

@@ -5,8 +5,11 @@ take turns, one step each, in one process on one thread; a ratio is the median o
 times of the same round. Run it on a quiet machine:
 
     python scripts/bench_step.py [--peers] [--settings mlp8 resnet8] [--rounds 30] [--all]
+    python scripts/bench_step.py --rows --settings mlp8 mlp32 mlp32s linear32s transformer8
 
-With ``--all`` every weighting takes part; MoDo and SDMGrad draw two further batches a step.
+With ``--all`` every weighting takes part; MoDo and SDMGrad draw two further batches a step. With
+``--rows`` the optimizer's step is left out on both sides, and MGDA's gradients are formed in every
+way there is.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ from moml.data.stream import IterableStream
 from moml.losses import CrossEntropy
 from moml.optim import GradientStep
 from moml.oracle import Direct, Oracle, Representation
+from moml.oracle._rows import Strategy
 from moml.weighting import (
     CAGrad, DWA, EW, GLS, MGDA, NashMTL, PCGrad, RLW, UPGrad, UW, Every, Weighting,
 )  # fmt: skip
@@ -73,14 +77,38 @@ class Setting:
         return network, Batch(inputs, targets)
 
 
-def _mlp(tasks: int, *, multi_input: bool = False) -> Setting:
+def _mlp(
+    tasks: int, *, multi_input: bool = False, batch: int = 128, linear: bool = False
+) -> Setting:
+    def head(width: int) -> nn.Module:
+        deep = nn.Sequential(nn.Linear(width, 128), nn.ReLU(), nn.Linear(128, 10))
+        return nn.Linear(width, 10) if linear else deep
+
     return Setting(
-        lambda: MLP(256, hidden=(512, 512, 512)),
-        lambda width: nn.Sequential(nn.Linear(width, 128), nn.ReLU(), nn.Linear(128, 10)),
-        lambda: torch.randn(128, 256),
-        tasks,
+        lambda: MLP(256, hidden=(512, 512, 512)), head, lambda: torch.randn(batch, 256), tasks,
         multi_input,
-    )
+    )  # fmt: skip
+
+
+class Transformer(nn.Module):
+    """Two small layers on 32 tokens, averaged."""
+
+    out_features = 64
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(64, 4, 128, dropout=0.0, batch_first=True)
+        self.layers = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, 32, 64)`` to ``(B, 64)``."""
+        return self.layers(x).mean(1)
+
+
+def _transformer(tasks: int) -> Setting:
+    return Setting(
+        Transformer, lambda w: nn.Linear(w, 10), lambda: torch.randn(16, 32, 64), tasks
+    )  # fmt: skip
 
 
 SETTINGS = {
@@ -89,6 +117,13 @@ SETTINGS = {
     "mlp32": _mlp(32),
     "resnet8": Setting(ResNet8, lambda w: nn.Linear(w, 10), lambda: torch.randn(32, 3, 32, 32), 3),
     "multi8": _mlp(8, multi_input=True),
+}
+TABLE = list(SETTINGS)  # of docs/benchmarks.md; the others are for --rows
+SETTINGS |= {
+    "mlp32s": _mlp(32, batch=32),
+    "linear32s": _mlp(32, batch=32, linear=True),
+    "transformer3": _transformer(3),
+    "transformer8": _transformer(8),
 }
 METHODS: dict[str, Callable[[], Weighting]] = {
     "EW": EW, "RLW": RLW, "UW": UW, "DWA": lambda: DWA(window=10), "GLS": GLS, "MGDA": MGDA,
@@ -114,7 +149,7 @@ def every_weighting() -> dict[str, Callable[[], Weighting]]:
     return found
 
 
-def lean(setting: Setting) -> Callable[[], None]:
+def lean(setting: Setting, *, optimize: bool = True) -> Callable[[], None]:
     """Plain PyTorch: the leanest equal-weighting step."""
     network, batch = setting.build()
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
@@ -124,12 +159,15 @@ def lean(setting: Setting) -> Callable[[], None]:
         optimizer.zero_grad()
         predictions = network(batch.inputs)
         sum(loss(predictions[task], y) for task, y in batch.targets.items()).backward()
-        optimizer.step()
+        if optimize:
+            optimizer.step()
 
     return step
 
 
-def ours(setting: Setting, make: Callable[[], Weighting], oracle: Oracle) -> Callable[[], None]:
+def ours(
+    setting: Setting, make: Callable[[], Weighting], oracle: Oracle, *, optimize: bool = True
+) -> Callable[[], None]:
     """A step of `moml.fit`, without logging."""
     network, batch = setting.build()
     problem = moml.MultiTask(network, {task: CrossEntropy(10) for task in network.tasks})
@@ -147,7 +185,8 @@ def ours(setting: Setting, make: Callable[[], Weighting], oracle: Oracle) -> Cal
         weights = weighting.update(evaluation)
         if penalty is not None:
             penalty.backward()
-        updater.step(evaluation, weights)
+        if optimize:
+            updater.step(evaluation, weights)
 
     return step
 
@@ -204,28 +243,42 @@ def contenders(
     return steps
 
 
+def ways(setting: Setting) -> dict[str, Callable[[], None]]:
+    """Gradients alone: of the sum, and MGDA's by every way to form rows."""
+    steps = {"plain PyTorch": lean(setting, optimize=False)}
+    steps["plain PyTorch again"] = lean(setting, optimize=False)
+    kinds: tuple[Strategy, ...] = ("auto", "ghost", "loop", "vmap", "layers")
+    for rows in kinds:
+        steps[f"MGDA, {rows}"] = ours(setting, MGDA, Direct(rows=rows), optimize=False)
+    return steps
+
+
 def main() -> None:
     """Measure and print one Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--settings", nargs="+", default=list(SETTINGS), choices=list(SETTINGS))
+    parser.add_argument("--settings", nargs="+", default=TABLE, choices=list(SETTINGS))
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--peers", action="store_true", help="TorchJD too, if it is installed")
     parser.add_argument("--all", action="store_true", help="every weighting there is")
+    parser.add_argument("--rows", action="store_true", help="MGDA's gradients, in every way")
     options = parser.parse_args()
     torch.set_num_threads(1)
     methods = every_weighting() if options.all else METHODS
-    table = {
-        name: measure(
-            contenders(SETTINGS[name], peers=options.peers, methods=methods), options.rounds
+    table = {}
+    for name in options.settings:
+        setting = SETTINGS[name]
+        steps = (
+            ways(setting)
+            if options.rows
+            else contenders(setting, peers=options.peers, methods=methods)
         )
-        for name in options.settings
-    }
+        table[name] = measure(steps, options.rounds)
     rows = list(dict.fromkeys(row for column in table.values() for row in column))
     print("| step | " + " | ".join(table) + " |\n|---|" + "---|" * len(table))
     for row in rows:
         cells = [f"{column[row]:.2f}" if row in column else "–" for column in table.values()]
         print(f"| {row} | " + " | ".join(cells) + " |")
-    for method in LIBMTL["mlp8"]:
+    for method in LIBMTL["mlp8"] if set(table) <= set(LIBMTL) and not options.rows else ():
         cells = [f"{LIBMTL[name][method]:.2f}" for name in table]
         print(f"| LibMTL {method} (its own ratio) | " + " | ".join(cells) + " |")
 

@@ -35,6 +35,15 @@ class Architecture(nn.Module, ABC):
     ) -> dict[str, Tensor]:
         """Prediction per task from the representation."""
 
+    def fan_out(
+        self, features: dict[str, Tensor], tasks: Sequence[str]
+    ) -> dict[str, Tensor] | None:
+        """The representation by task, where each head reads one tensor of it and nothing else.
+
+        `decode` must take it in place of ``features``. ``None``, the default, where it is not so.
+        """
+        return None
+
     @abstractmethod
     def private_modules(self, task: str) -> Iterable[nn.Module]:
         """Submodules that only the prediction of ``task`` uses."""

@@ -44,6 +44,14 @@ class HPS(Architecture):
             return {task: self.heads[task](features["shared"]) for task in names}
         return {task: self.heads[task](features[task]) for task in names if task in features}
 
+    def fan_out(
+        self, features: dict[str, Tensor], tasks: Sequence[str]
+    ) -> dict[str, Tensor] | None:
+        """The shared features for every head, or each task's own."""
+        if "shared" in features:
+            return dict.fromkeys(tasks, features["shared"])
+        return {task: features[task] for task in tasks if task in features}
+
     def private_modules(self, task: str) -> Iterable[nn.Module]:
         """The task's head."""
         return [self.heads[task]]

@@ -44,7 +44,8 @@ class Backpropagation(Oracle):
         features = Features()
         if isinstance(problem, FactoredProblem):
             inputs, features = Features.detach(problem.features(batch))
-            losses = problem.losses_from(inputs, batch)
+            features = features.fanned(problem.fan_out(inputs, batch))
+            losses = problem.losses_from(dict(features.views) or inputs, batch)
         else:
             losses = problem.losses(batch)
         tasks = torch.tensor(positions(problem.tasks, losses))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 from torch.nn import Parameter
 
 from moml.oracle._graph import reach
 from moml.oracle._linear_leaves import linear_leaves, worth_it
-from moml.oracle._rows import Plan, Row, Strategy, form_rows, plan_rows
+from moml.oracle._rows import Plan, Row, Strategy, form_rows, plan_ghost, plan_rows
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,13 @@ class Features:
         outputs: Tensors with the encoder's graph.
         inputs: What the heads saw: detached leaves, or the outputs themselves.
         detached: Which of the two; a detached representation needs a backward pass in two stages.
+        views: What each task's loss was computed from, where that is one view of one of ``inputs``.
     """
 
     outputs: tuple[Tensor, ...] = ()
     inputs: tuple[Tensor, ...] = ()
     detached: bool = False
+    views: Mapping[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def detach(cls, features: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Features]:
@@ -36,6 +38,12 @@ class Features:
         }
         cut = [(f, inputs[name]) for name, f in features.items() if f.requires_grad]
         return inputs, cls(tuple(f for f, _ in cut), tuple(x for _, x in cut), True)
+
+    def fanned(self, by_task: Mapping[str, Tensor] | None) -> Features:
+        """With a view for every task, if its gradient can be told from the others'."""
+        if by_task is None or not all(f.requires_grad for f in by_task.values()):
+            return self
+        return replace(self, views={task: f.view_as(f) for task, f in by_task.items()})
 
     @property
     def backpropagates(self) -> bool:
@@ -104,7 +112,7 @@ def lay_out(
         inputs = [common[i] for i in below]
         leaves = linear_leaves(features.outputs, inputs, elsewhere=heads.leaves)
         if strategy == "ghost" or worth_it(leaves, inputs, len(losses)):
-            plan = replace(plan, ghost=True)
+            plan = plan_ghost(encoder.nodes, features.outputs, len(losses))
     around = 0
     for i in beside:
         around |= heads.leaves[common[i]]

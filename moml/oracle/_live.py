@@ -141,6 +141,8 @@ class Live(Evaluation):
     def _heads(self) -> list[tuple[Row, Row, Row]]:
         """Per task, its gradient on the representation, on shared parameters beside, on its own."""
         layout = self.layout
+        if self.features.views and not layout.beside:
+            return self._heads_together()
         beside = [layout.shared[i] for i in layout.beside]
         passes = []
         for name, loss in zip(self.names, self.live, strict=True):
@@ -151,6 +153,23 @@ class Live(Evaluation):
             a, b = len(self.features.inputs), len(self.features.inputs) + len(beside)
             passes.append((row[:a], row[a:b], row[b:]))
         return passes
+
+    def _heads_together(self) -> list[tuple[Row, Row, Row]]:
+        """The same in one pass: every loss has a view of the representation to itself."""
+        views = [self.features.views[name] for name in self.names]
+        own = [self.layout.private.get(name, ()) for name in self.names]
+        roots = [loss for loss in self.live if loss.requires_grad]
+        wanted = [*views, *(p for parameters in own for p in parameters)]
+        found = iter(torch.autograd.grad(roots, wanted, retain_graph=True, allow_unused=True))
+        cotangents = [next(found) for _ in views]
+        return [
+            (
+                [g if view._base is x else None for x in self.features.inputs],
+                [],
+                [next(found) for _ in p],
+            )
+            for view, g, p in zip(views, cotangents, own, strict=True)
+        ]
 
     def _accumulate_private(self, weights: Tensor | None) -> None:
         factors = [1.0] * len(self.names) if weights is None else weights.tolist()
