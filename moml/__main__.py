@@ -14,6 +14,7 @@ _COMMANDS = {
     "meta": "meta-train a few-shot learner for several objectives",
     "compare": "compare weightings over seeds at equal budget",
     "single": "train each task alone: the reference that Δ% needs",
+    "describe": "show which tasks share which parts of a network, and what it costs",
     "evaluate": "evaluate a finished run on a split",
     "front": "trace a Pareto front by a spread of preferences",
     "report": "write the page of one or several runs",

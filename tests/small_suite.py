@@ -47,3 +47,14 @@ class Small(Suite):
 
     def head(self, task, in_features):
         return torch.nn.Linear(in_features, 3)
+
+
+class Deeper(Small):
+    """The same with an encoder of two layers, which shows no example of its inputs."""
+
+    def encoder(self):
+        layers = torch.nn.Sequential(
+            torch.nn.Linear(6, 8), torch.nn.ReLU(), torch.nn.Linear(8, 8), torch.nn.ReLU()
+        )
+        layers.out_features = 8
+        return layers

@@ -68,16 +68,28 @@ class ExpertLevel(nn.Module):
         """A task's mixture, its gate reading ``x``."""
         return mixture(self.gates[task](pooled(x)), experts)
 
+    def experts(
+        self, states: Mapping[str, Tensor], common: Tensor, inputs: Tensor
+    ) -> tuple[list[Tensor], dict[str, list[Tensor]]]:
+        """What all experts say: the common ones, and those of each task."""
+        own = {task: self.privates(task, x, inputs) for task, x in states.items()}
+        return self.commons(common, inputs), own
+
+    def passed_on(
+        self, common: Tensor, commons: Sequence[Tensor], own: Mapping[str, Sequence[Tensor]]
+    ) -> Tensor:
+        """The shared gate's mixture of all experts, for the common experts of the next level."""
+        assert self.shared_gate is not None
+        everything = [*commons, *(value for some in own.values() for value in some)]
+        return mixture(self.shared_gate(pooled(common)), everything)
+
     def forward(
-        self, states: dict[str, Tensor], common: Tensor, inputs: Tensor
+        self, states: Mapping[str, Tensor], common: Tensor, inputs: Tensor
     ) -> tuple[dict[str, Tensor], Tensor]:
         """States of the tasks, and the common one, for the next level."""
-        assert self.shared_gate is not None
-        commons = self.commons(common, inputs)
-        privates = {task: self.privates(task, x, inputs) for task, x in states.items()}
-        after = {t: self.mixed(t, x, [*commons, *privates[t]]) for t, x in states.items()}
-        everything = [*commons, *(value for some in privates.values() for value in some)]
-        return after, mixture(self.shared_gate(pooled(common)), everything)
+        commons, own = self.experts(states, common, inputs)
+        after = {t: self.mixed(t, x, [*commons, *own[t]]) for t, x in states.items()}
+        return after, self.passed_on(common, commons, own)
 
     def private_modules(self, task: str) -> list[nn.Module]:
         """A task's experts and gate: nobody else's where no level follows."""

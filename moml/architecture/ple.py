@@ -18,7 +18,7 @@ class PLE(PerInput):
     Personalized Recommendations <https://doi.org/10.1145/3383313.3412236>`_, RecSys 2020. A level's
     gates read what the level reads. Below the last level there is a shared gate, too, that mixes
     the experts of all tasks for the common experts above; thus only the last level's own experts
-    belong to a task alone.
+    belong to a task alone, and the gates that lead to them.
 
     Args:
         encoder: Any encoder with an ``example_input``, or a function that makes one.
@@ -65,26 +65,45 @@ class PLE(PerInput):
         self.levels: Sequence[ExpertLevel] = nn.ModuleList(levels_made)  # type: ignore[assignment]
 
     def represent(self, x: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
-        """What every task's last experts read, and what the last common experts say."""
+        """What all experts say that some other task hears of, too."""
         common = self.stem(x)
-        states = dict.fromkeys(self.tasks, common)
+        states, features = dict.fromkeys(self.tasks, common), {"inputs": x}
         *before, last = self.levels
-        for level in before:
+        for level in before[:-1]:
             states, common = level(states, common, x)
-        commons = {f"expert {k}": e for k, e in enumerate(last.commons(common, x))}
-        return {"inputs": x, **commons, **{f"state of {t}": states[t] for t in tasks}}
+        for level in before[-1:]:  # each task's mixture of these is its own, unlike those below
+            commons, own = level.experts(states, common, x)
+            common = level.passed_on(common, commons, own)
+            features |= _named("expert below", commons)
+            for task in tasks:
+                features |= _named(f"expert below of {task}", own[task])
+        features |= _named("expert", last.commons(common, x))
+        return features | {f"state of {task}": states[task] for task in tasks}
 
     def predict(self, features: dict[str, Tensor], tasks: Sequence[str]) -> dict[str, Tensor]:
         """Each head on the last level's mixture."""
-        last = self.levels[-1]
-        commons = [features[f"expert {k}"] for k in range(len(last.shared))]
+        *before, last = self.levels
         predictions = {}
         for task in tasks:
             state = features[f"state of {task}"]
-            experts = [*commons, *last.privates(task, state, features["inputs"])]
+            for level in before[-1:]:
+                commons = _listed("expert below", len(level.shared), features)
+                own = _listed(f"expert below of {task}", len(level.own[task]), features)
+                state = level.mixed(task, state, [*commons, *own])
+            experts = _listed("expert", len(last.shared), features)
+            experts += last.privates(task, state, features["inputs"])
             predictions[task] = self.heads[task](last.mixed(task, state, experts))
         return predictions
 
     def private_modules(self, task: str) -> Iterable[nn.Module]:
-        """The task's last experts and gate, and its head."""
-        return [*self.levels[-1].private_modules(task), self.heads[task]]
+        """The task's last experts and gate, its gate below them, and its head."""
+        below = [level.gates[task] for level in self.levels[:-1][-1:]]
+        return [*below, *self.levels[-1].private_modules(task), self.heads[task]]
+
+
+def _named(name: str, values: Sequence[Tensor]) -> dict[str, Tensor]:
+    return {f"{name} {k}": value for k, value in enumerate(values)}
+
+
+def _listed(name: str, number: int, features: Mapping[str, Tensor]) -> list[Tensor]:
+    return [features[f"{name} {k}"] for k in range(number)]

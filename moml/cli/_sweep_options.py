@@ -9,8 +9,8 @@ import yaml
 from moml.cli.parser import Parser, dump, train_parser
 
 _OWN = (
-    "weightings", "methods", "seeds", "learning_rates", "tune", "jobs", "output", "references",
-    "config",
+    "weightings", "methods", "architectures", "seeds", "learning_rates", "tune", "jobs", "output",
+    "references", "config",
 )  # fmt: skip
 
 
@@ -25,6 +25,11 @@ def sweep_parser(prog: str, description: str) -> Parser:
     parser.add_argument(
         "--methods", type=list[str | dict[str, Any]], default=[],
         help="Methods that are more than a weighting (MOML, …), in the same way.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--architectures", type=list[str | dict[str, Any]], default=[],
+        help="Architectures, in the same way: each with every weighting and method. The one of "
+        "`--architecture` unless given.",
     )  # fmt: skip
     parser.add_argument("--seeds", type=list[int], default=[0, 1, 2], help="Seeds of every method.")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""``moml compare``: weightings and methods over seeds on one suite at equal budget.
+"""``moml compare``: weightings, methods and architectures over seeds on one suite, equal budgets.
 
 Budgets are equal in the number of steps of the network's parameters; what a bi-level method
 evaluates besides shows in the CPU time.
@@ -20,7 +20,8 @@ from moml.sweep import Job, run_jobs, tune
 def run(argv: Sequence[str]) -> int:
     """Tune, run every method on every seed, write one table and one picture."""
     parser = sweep_parser(
-        "moml compare", "Compare weightings and methods over seeds at equal steps of the network."
+        "moml compare",
+        "Compare weightings, methods and architectures over seeds at equal steps of the network.",
     )
     config = parser.parse(argv)
     methods = {
@@ -28,6 +29,13 @@ def run(argv: Sequence[str]) -> int:
         for key in ("weighting", "method")
         for label, chosen in (_choice(entry, f"{key}s") for entry in config[f"{key}s"])
     }
+    if config.architectures:
+        chosen = dict(_choice(entry, "architectures") for entry in config.architectures)
+        methods = {
+            f"{name} + {label}": {**settings, "architecture": made}
+            for name, made in chosen.items()
+            for label, settings in methods.items()
+        }
     common = common_settings(config)
     folder = Path(config.output or f"runs/compare-{common['suite']['class_path'].split('.')[-1]}")
     rates = config.learning_rates or list(default_rates(parser, config))

@@ -21,13 +21,19 @@ def run(argv: Sequence[str]) -> int:
     found = catalog.entries(argv[0])
     table = Table(box=None, pad_edge=False, header_style="bold")
     columns = ["name", "summary", *(["needs"] if any(e.needs for e in found) else [])]
+    columns += ["traits"] if argv[0] == "architectures" else []
     columns += ["paper"] if any(e.paper for e in found) else []
     for column in columns:
         table.add_column(column, no_wrap=column == "name", overflow="fold")
     for entry in found:
-        table.add_row(*(_plain(str(getattr(entry, column))) for column in columns))
+        table.add_row(*(_plain(_text(entry, column)) for column in columns))
     Console().print(table)
     return 0
+
+
+def _text(entry: catalog.Entry, column: str) -> str:
+    value = getattr(entry, column)
+    return ", ".join(one.replace("_", " ") for one in value) if isinstance(value, tuple) else value
 
 
 def _plain(text: str) -> str:

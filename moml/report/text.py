@@ -25,6 +25,11 @@ def number(value: float | None) -> str:
     return text.replace("-", MINUS)
 
 
+def grouped(value: int) -> str:
+    """All digits, in threes set apart by thin spaces."""
+    return f"{value:,}".replace(",", "\N{THIN SPACE}")
+
+
 def tick(value: float) -> str:
     """As short as the number allows, for axes."""
     if value != 0 and not 1e-3 <= abs(value) < 1e6:

@@ -25,6 +25,7 @@ from moml.architecture._cross_task import CrossTask
 from moml.architecture._stages import Stages
 from moml.architecture.dselect_k import smooth_step
 from moml.backbone import DenseEncoder, DenseHead, SegNet, SegNetHead, SmallCNN
+from moml.oracle._graph import reach
 
 TASKS = ("a", "b", "c")
 EVERY = (
@@ -73,6 +74,15 @@ def test_no_loss_reaches_what_belongs_to_another_task(kind):
         assert all(gradient is None for gradient in found)
     owned = [*model.shared_parameters(), *(p for t in TASKS for p in model.private_parameters(t))]
     assert len(owned) == len(set(owned)) == len(list(model.parameters()))
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_what_is_declared_private_is_what_one_loss_alone_reaches(kind):
+    model = kind(cnn(), linear_heads())
+    masks = reach([y.sum() for y in model(digits()).values()]).leaves
+    for i, task in enumerate(TASKS):
+        alone = {p for p in model.parameters() if masks[p] == 1 << i}
+        assert alone == set(model.private_parameters(task))
 
 
 @pytest.mark.parametrize("kind", EVERY)
@@ -204,7 +214,7 @@ def test_ple_shares_lower_experts_through_its_shared_gate_and_none_in_the_last_l
     below = torch.autograd.grad(loss, list(lower.own["b"].parameters()), retain_graph=True)
     assert all(gradient.abs().sum() > 0 for gradient in below)
     shared = set(model.shared_parameters())
-    assert {*lower.parameters()} <= shared
+    assert {*lower.own.parameters(), *lower.shared_gate.parameters()} <= shared
     assert not {*last.own.parameters()} & shared
 
 
