@@ -15,7 +15,7 @@ from moml._preflight import positive, usable_device, width_of
 from moml._run_records import RunRecords
 from moml._weights import save_weights
 from moml.bilevel import Bilevel, Compiled
-from moml.data import BatchLoader, EpisodeBatch, FewShotSuite, TaskSpec
+from moml.data import BatchLoader, EpisodeBatch, FewShotSuite, TaskSpec, prefetched
 from moml.data.stream import LoaderStream
 from moml.data.suite import Split
 from moml.loop import fit
@@ -68,6 +68,7 @@ class MetaTrainer:
         seed: Seed of initialisation, training episodes and attacks.
         device: Where the network lives.
         threads: Threads of PyTorch's operations.
+        workers: Threads that read batches ahead of the steps; worth it where data are on disk.
         eval_every: Meta-steps between validations; the suite's unless given.
         val_episodes: Validation episodes.
         test_episodes: Test episodes; the suite's number unless given.
@@ -105,6 +106,7 @@ class MetaTrainer:
         seed: int = 0,
         device: str = "cpu",
         threads: int = 1,
+        workers: int = 0,
         eval_every: int | None = None,
         val_episodes: int = 150,
         test_episodes: int | None = None,
@@ -130,7 +132,7 @@ class MetaTrainer:
         self.log_every = positive("log_every", log_every)
         self.checkpoint_every = positive("checkpoint_every", checkpoint_every)
         self.conflicts_every = conflicts_every
-        self.seed, self.clip_norm = seed, clip_norm
+        self.seed, self.clip_norm, self.workers = seed, clip_norm, workers
         self.learning_rate = defaults.learning_rate if learning_rate is None else learning_rate
         self.inner_learning_rate = (
             defaults.inner_learning_rate if inner_learning_rate is None else inner_learning_rate
@@ -207,12 +209,13 @@ class MetaTrainer:
 
     def loader(self, split: Split) -> BatchLoader[EpisodeBatch]:
         """Meta-batches of a split."""
-        return self.suite.episodes(
+        episodes = self.suite.episodes(
             split,
             meta_batch_size=self.meta_batch_size,
             seed=self.seed,
             count=self.episodes.get(split),
         )
+        return prefetched(episodes, self.workers)
 
     def evaluate(self, split: Literal["val", "test"]) -> Scores:
         """Losses and metrics of adapted networks, with intervals over episodes."""

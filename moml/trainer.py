@@ -83,6 +83,7 @@ class Trainer:
         seed: Seed of initialisation and data order.
         device: Where the network lives.
         threads: Threads of PyTorch's operations.
+        workers: Threads that read batches ahead of the steps; worth it where data are on disk.
         eval_every: Steps between validations; the suite's unless given.
         log_every: Steps between lines of the metrics file.
         checkpoint_every: Steps between checkpoints.
@@ -120,6 +121,7 @@ class Trainer:
         seed: int = 0,
         device: str = "cpu",
         threads: int = 1,
+        workers: int = 0,
         eval_every: int | None = None,
         log_every: int = 20,
         checkpoint_every: int = 100,
@@ -132,6 +134,7 @@ class Trainer:
         self.suite_name, defaults = type(suite).__name__, suite.defaults
         size = defaults.batch_size if batch_size is None else batch_size
         self.batch_size, self.seed = positive("batch_size", size), seed
+        self.workers = workers
         if epochs is not None and steps is None:
             steps = positive("epochs", epochs) * self.loader("train").batches_per_epoch
         self.steps = positive("steps", defaults.steps if steps is None else steps)
@@ -207,6 +210,7 @@ class Trainer:
                     batch_size=self.batch_size,
                     seed=self.seed,
                     device=self.device,
+                    workers=self.workers,
                 )
             )
         assert self.weighting is not None

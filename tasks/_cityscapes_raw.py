@@ -70,11 +70,17 @@ def read_raw(
     labels = folder / f"gtFine/{split}/{name}_gtFine_labelIds.png"
     ids = read_image(labels, size=size, mode="I", exact=True)
     stored = folder / f"disparity/{split}/{name}_disparity.png"
-    full = read_image(stored, mode="I")
-    if ids.ndim != 2 or full.ndim != 2:
-        raise ValueError(f"'{labels if ids.ndim != 2 else stored}' should have one channel.")
-    pixels = read_image(stored, size=size, mode="I", exact=True).astype(np.float32)
-    inverse = np.maximum(pixels - 1, 0) / 256 * (size[1] / full.shape[1])
+    measured = read_image(stored, mode="I")
+    for file, array in ((labels, ids), (stored, measured)):
+        if array.ndim != 2:
+            raise ValueError(f"'{file}' should have one channel, found {array.shape[-1]}.")
+    height, width = measured.shape
+    rows, columns = (
+        ((np.arange(n) + 0.5) * full / n).astype(int)  # the nearest pixels
+        for n, full in zip(size, (height, width), strict=True)
+    )
+    pixels = measured[rows[:, None], columns].astype(np.float32)
+    inverse = np.maximum(pixels - 1, 0) / 256 * (size[1] / width)
     return image, {
         "segmentation": class_of_id(classes)[torch.from_numpy(ids.astype(np.int64)).clamp(0, 255)],
         "depth": torch.from_numpy(inverse.astype(np.float32))[None],

@@ -103,18 +103,18 @@ def _listed(suite: str, root: Path, file: Path, classes: int) -> Items:
         items.append((_spelt(root, path), int(label)))
     if not items:
         raise ValueError(f"'{file}' should list at least one picture, found none.")
-    complete(suite, root, [str(path.relative_to(root)) for path, _ in items], f"'{file.name}'")
-    return items
+    complete(suite, root, [path for path, _ in items], f"'{file.name}'")
+    return [(root / path, label) for path, label in items]
 
 
-def _spelt(root: Path, path: str) -> Path:
+def _spelt(root: Path, path: str) -> str:
     """The path, with a blank or an underscore in the domain's name as the folder has it."""
     domain, slash, rest = path.partition("/")
     if not (root / domain).exists():
         for other in (domain.replace("_", " "), domain.replace(" ", "_")):
             if (root / other).exists():
                 domain = other
-    return root / (domain + slash + rest)
+    return domain + slash + rest
 
 
 def _divided(suite: str, folder: Path, classes: int, seed: int) -> dict[Split, Items]:

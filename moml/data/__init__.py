@@ -8,6 +8,7 @@ from moml.data.episodes import EpisodeList, EpisodeLoader, EpisodeSource
 from moml.data.few_shot_suite import FewShotDefaults, FewShotSuite
 from moml.data.held_out import Part, hold_out
 from moml.data.loader import BatchLoader, Loader, MultiLoader
+from moml.data.prefetched import Prefetched, prefetched
 from moml.data.source import DatasetSource, Source, TensorSource
 from moml.data.stream import Stream
 from moml.data.suite import Defaults, Suite, TaskSpec, loader_of
@@ -29,6 +30,7 @@ __all__ = [
     "Loader",
     "MultiLoader",
     "Part",
+    "Prefetched",
     "Source",
     "Stream",
     "Suite",
@@ -37,4 +39,5 @@ __all__ = [
     "TwoLevels",
     "hold_out",
     "loader_of",
+    "prefetched",
 ]

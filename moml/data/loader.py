@@ -80,15 +80,16 @@ class Loader(BatchLoader[Batch]):
     def _epoch_order(self, epoch: int) -> Tensor:
         if not self.shuffle:
             epoch = 0
-        if self._order is None or self._order[0] != epoch:
-            n = len(self.source)
-            if self.shuffle:
-                mixed = (self.seed * 1_000_003 + epoch * 7919 + 12_345) % 2**63
-                order = torch.randperm(n, generator=torch.Generator().manual_seed(mixed))
-            else:
-                order = torch.arange(n)
-            self._order = epoch, order
-        return self._order[1]
+        known = self._order  # one look: other threads may be at another epoch
+        if known is not None and known[0] == epoch:
+            return known[1]
+        n = len(self.source)
+        order = torch.arange(n)
+        if self.shuffle:
+            mixed = (self.seed * 1_000_003 + epoch * 7919 + 12_345) % 2**63
+            order = torch.randperm(n, generator=torch.Generator().manual_seed(mixed))
+        self._order = epoch, order
+        return order
 
 
 class MultiLoader(BatchLoader[Batch]):

@@ -36,6 +36,7 @@ class Setting:
         batch_size: Samples per batch.
         seed: Seed of the data's order.
         device: Where batches are put.
+        workers: Threads that read batches ahead.
     """
 
     suite: Suite
@@ -48,6 +49,7 @@ class Setting:
     batch_size: int
     seed: int
     device: torch.device | str
+    workers: int = 0
 
 
 @dataclass(frozen=True)

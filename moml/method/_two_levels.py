@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moml.data import TwoLevels, hold_out, loader_of
+from moml.data import TwoLevels, hold_out, loader_of, prefetched
 from moml.data.stream import LoaderStream
 from moml.method._base import Setting
 
@@ -24,7 +24,8 @@ def two_level_stream(setting: Setting, held_out: float, *, whole: bool = False) 
     size, seed = setting.batch_size, setting.seed
     lower = [loader_of(part, size, train=True, seed=seed) for part in parts]
     upper = loader_of(held, size, train=True, seed=seed + 1)
-    return LoaderStream(TwoLevels(lower, upper), device=setting.device)
+    batches = prefetched(TwoLevels(lower, upper), setting.workers)
+    return LoaderStream(batches, device=setting.device)
 
 
 def no_weighting(setting: Setting, method: str, why: str) -> None:
