@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -11,34 +12,37 @@ from moml.oracle._layout import Features
 from moml.oracle._rows import Plan, Row, add_rows
 
 
+@dataclass(frozen=True, kw_only=True)
 class Solved(Features):
     """Lower solutions of one step's episodes, pulled back by a hypergradient method.
 
     Objectives see the upper parameters through the lower solutions as a network's losses see its
     encoder through the representation: everything that weighs representations works here too.
 
-    Args:
+    Attributes:
         hypergradient: The method.
         solutions: One per episode.
         direct: Whether objectives also depend on the upper parameters directly.
     """
 
-    def __init__(
-        self,
-        hypergradient: Hypergradient,
-        solutions: Sequence[LowerSolution],
-        *,
-        direct: bool,
-    ) -> None:
-        leaves = tuple(t for s in solutions for point in s.points for t in point)
-        super().__init__(leaves, leaves, True)
-        object.__setattr__(self, "hypergradient", hypergradient)
-        object.__setattr__(self, "solutions", tuple(solutions))
-        object.__setattr__(self, "direct", direct)
-
     hypergradient: Hypergradient
     solutions: tuple[LowerSolution, ...]
     direct: bool
+
+    @classmethod
+    def by(
+        cls, hypergradient: Hypergradient, solutions: Sequence[LowerSolution], *, direct: bool
+    ) -> Solved:
+        """Solutions as the leaves that objectives were computed from."""
+        leaves = tuple(t for s in solutions for point in s.points for t in point)
+        return cls(
+            outputs=leaves,
+            inputs=leaves,
+            detached=True,
+            hypergradient=hypergradient,
+            solutions=tuple(solutions),
+            direct=direct,
+        )
 
     @property
     def backpropagates(self) -> bool:

@@ -116,7 +116,7 @@ class Bilevel(Oracle):
         if evaluation is not None:
             return evaluation
         layout = self._layout(losses, omega)
-        features = Solved(self.hypergradient, solutions, direct=bool(layout.beside))
+        features = Solved.by(self.hypergradient, solutions, direct=bool(layout.beside))
         kind = RepresentationRows if self.upper_bound else ParameterRows
         return kind(losses, features, layout, tasks, heads="weighted")
 
@@ -134,7 +134,9 @@ class Bilevel(Oracle):
                     tasks = torch.tensor(positions(problem.tasks, losses))
                     evaluation = OneByOne(name, self._layout(losses, omega), tasks)
                 direct = bool(evaluation.layout.beside)
-                evaluation.add(losses[name], Solved(self.hypergradient, [solution], direct=direct))
+                evaluation.add(
+                    losses[name], Solved.by(self.hypergradient, [solution], direct=direct)
+                )
             solutions.append(replace(solution, start=[], points=[], trace=None))
         self._solutions = solutions
         if evaluation is None:

@@ -12,6 +12,7 @@ from moml.bilevel.hypergradient._implicit import (
     OnInvalid,
     relative_residual,
 )
+from moml.bilevel.inner import UpdateRule
 
 
 class Neumann(Implicit):
@@ -48,7 +49,7 @@ class Neumann(Implicit):
     ) -> tuple[Tensor, Certificate]:
         rate = self.rate
         if rate is None:
-            rate = getattr(solution.trace, "lr", None)
+            rate = solution.trace.lr if isinstance(solution.trace, UpdateRule) else None
         if rate is None:
             raise ValueError(
                 "`rate` should be given to Neumann where the lower solver has no learning rate of "
