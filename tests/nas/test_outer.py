@@ -34,13 +34,14 @@ def test_expected_improvement_is_the_mean_of_improvements(known):
     random = np.random.default_rng(0)
     dimension = 2 + known
     front, reference = random.random((6, dimension)), np.full(dimension, 0.9)
-    mean, deviation = random.random((3, dimension)) * 0.8, random.random((3, dimension)) * 0.3
+    mean = np.log(0.1 + 0.7 * random.random((3, dimension)))
+    deviation = random.random((3, dimension))
     deviation[:, 2:] = 0
     exact = expected_improvement(mean, deviation, front, reference)
     volume = moocore.Hypervolume(ref=reference)
     before = volume(front)
     for i in range(len(mean)):
-        drawn = mean[i] + deviation[i] * random.standard_normal((1000, dimension))
+        drawn = np.exp(mean[i] + deviation[i] * random.standard_normal((1000, dimension)))
         gains = np.array([volume(np.vstack([front, point])) - before for point in drawn])
         assert exact[i] == pytest.approx(gains.mean(), abs=5 * gains.std() / 1000**0.5 + 1e-5)
 
@@ -48,10 +49,10 @@ def test_expected_improvement_is_the_mean_of_improvements(known):
 def test_improvement_of_what_is_known_is_the_volume():
     random = np.random.default_rng(1)
     front, points, reference = random.random((8, 3)), random.random((20, 3)), np.ones(3)
-    exact = expected_improvement(points, np.zeros((20, 3)), front, reference)
+    exact = expected_improvement(np.log(points), np.zeros((20, 3)), front, reference)
     volume = moocore.Hypervolume(ref=reference)
     expected = [volume(np.vstack([front, point])) - volume(front) for point in points]
-    np.testing.assert_allclose(exact, expected, atol=1e-14)
+    np.testing.assert_allclose(exact, expected, atol=1e-12)
 
 
 def test_gaussian_process():
@@ -143,6 +144,8 @@ def test_what_makes_no_sense():
         RandomSearch(SPACE, measured=0)
     with pytest.raises(ValueError, match="`reference` should have 3 numbers"):
         ParetoSearch(SPACE, reference=(1.0, 1.0))
+    with pytest.raises(ValueError, match="logarithms"):
+        ParetoSearch(SPACE).tell(genotype, [0.1, -0.1])
     with pytest.raises(ValueError, match="`start`"):
         ParetoSearch(SPACE, start=1)
     with pytest.raises(ValueError, match="`sample`"):

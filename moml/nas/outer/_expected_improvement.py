@@ -8,8 +8,11 @@ objectives but the last into boxes; above a box :math:`[l, h)` the front leaves 
 .. math:: \mathrm{EHVI} = \sum_{\text{boxes}} \Big( \prod_{d < D}
           \psi_d(h_d) - \psi_d(l_d) \Big)\, \psi_D(b), \qquad \psi_d(t) = \mathbb E (t - u_d)^+ ,
 
-for a Gaussian :math:`\psi(t) = (t - \mu) \Phi(z) + \sigma \varphi(z)` with
-:math:`z = (t - \mu) / \sigma`, and :math:`(t - \mu)^+` for what is known (:math:`\sigma = 0`).
+for what is known :math:`\psi(t) = (t - u)^+`, and for what is uncertain, a number whose logarithm
+is Gaussian,
+
+.. math:: \psi(t) = t\, \Phi(z) - e^{\mu + \sigma^2 / 2}\, \Phi(z - \sigma) , \qquad
+          z = (\log t - \mu) / \sigma .
 """
 
 from __future__ import annotations
@@ -26,8 +29,8 @@ def expected_improvement(
     """Expected growth of the hypervolume, ``(m,)``.
 
     Args:
-        mean: Of the objectives of each new point, lower is better, ``(m, D)``.
-        deviation: Standard deviations, zero where known, ``(m, D)``.
+        mean: Of the logarithms of each new point's objectives, lower is better, ``(m, D)``.
+        deviation: Standard deviations of the logarithms, zero where known, ``(m, D)``.
         front: Points that are there, ``(n, D)``; need not be non-dominated.
         reference: Reference point, ``(D,)``.
     """
@@ -74,9 +77,7 @@ def _improvement(
 
 def _below(mean: np.ndarray, deviation: np.ndarray, bounds: np.ndarray) -> np.ndarray:
     """How far each objective is expected to lie below each bound, ``(m, bounds)``."""
-    gap = bounds[None] - mean[:, None]
-    spread = np.maximum(deviation[:, None], 1e-300)
-    with np.errstate(over="ignore", under="ignore"):
-        z = gap / spread
-        density = np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)
-    return np.where(deviation[:, None] > 0, gap * ndtr(z) + spread * density, np.maximum(gap, 0))
+    spread = np.maximum(deviation[:, None], 1e-12)
+    z = (np.log(np.maximum(bounds, 1e-300))[None] - mean[:, None]) / spread
+    expected = np.exp(mean + 0.5 * deviation**2)[:, None]
+    return np.maximum(bounds[None] * ndtr(z) - expected * ndtr(z - spread), 0.0)

@@ -1,7 +1,6 @@
 r"""What a Gaussian process sees of an architecture: kernels of its aspects.
 
 * *Size*: linear in the logarithm of the number of parameters.
-* *Edges*: linear in the one-hot code of the live edges, so that effects of edges add up.
 * *Paths*: :math:`\lvert A \cap B\rvert / \lvert A \cup B\rvert` of the sets of operation sequences
   along paths from an input to the output, identities left out (the path encoding of White,
   Neiswanger, Savani, `BANANAS <https://arxiv.org/abs/1910.11858>`_, AAAI 2021).
@@ -26,6 +25,8 @@ from moml.nas.search_space import SearchSpace
 
 Prior = Callable[[Genotype], Sequence[float]]
 Path = tuple[str, ...]
+Paths = frozenset[tuple[str, Path]]
+"""Each with the name of its cell."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,9 @@ class Rows:
     """Aspects of some architectures, one row each."""
 
     size: np.ndarray
-    edges: np.ndarray
     shape: np.ndarray
     prior: np.ndarray
-    paths: tuple[frozenset[tuple[str, Path]], ...]
+    paths: tuple[Paths, ...]
 
 
 class Features:
@@ -52,33 +52,19 @@ class Features:
         self, space: SearchSpace, sample: Sequence[Genotype], *, prior: Prior | None = None
     ) -> None:
         self.space, self.prior = space, prior
-        self._columns = {
-            entry: i
-            for i, entry in enumerate(
-                (name, edge, op)
-                for name, cell in space.spec.cells
-                for edge in cell.edges
-                for op in cell.ops
-            )
-        }
-        self._number = sum(len(cell.edges) for _, cell in space.spec.cells)
-        self._known: dict[Genotype, tuple[list[float], list[int], frozenset[tuple[str, Path]]]] = {}
+        self._known: dict[Genotype, tuple[list[float], Paths]] = {}
         raw = np.array([self._look(genotype)[0] for genotype in sample])
         self._center, self._scale = raw.mean(0), np.maximum(raw.std(0), 1e-9)
 
     def of(self, genotypes: Sequence[Genotype]) -> Rows:
         """What these architectures look like."""
         looks = [self._look(genotype) for genotype in genotypes]
-        scaled = (np.array([numbers for numbers, _, _ in looks]) - self._center) / self._scale
-        edges = np.zeros((len(looks), len(self._columns)))
-        for row, (_, columns, _) in zip(edges, looks, strict=True):
-            row[columns] = 1.0
+        scaled = (np.array([numbers for numbers, _ in looks]) - self._center) / self._scale
         return Rows(
             size=scaled[:, :1],
-            edges=edges / np.sqrt(self._number),
             shape=scaled[:, 1 : 1 + SHAPE * len(self.space.spec.cells)],
             prior=scaled[:, 1 + SHAPE * len(self.space.spec.cells) :],
-            paths=tuple(paths for _, _, paths in looks),
+            paths=tuple(paths for _, paths in looks),
         )
 
     def kernels(self, a: Rows, b: Rows) -> np.ndarray:
@@ -86,7 +72,6 @@ class Features:
         apart = ((a.shape[:, None] - b.shape[None]) ** 2).mean(2)
         aspects = [
             a.size @ b.size.T,
-            a.edges @ b.edges.T,
             _jaccard(a, b),
             a.shape @ b.shape.T / a.shape.shape[1],
             np.exp(-0.5 * apart),
@@ -98,29 +83,24 @@ class Features:
         ones = np.ones(len(a.size))
         aspects = [
             (a.size**2).sum(1),
-            (a.edges**2).sum(1),
             ones,
             (a.shape**2).mean(1),
             ones,
         ]
         return np.stack([*aspects, (a.prior**2).sum(1)] if self.prior else aspects)
 
-    def _look(
-        self, genotype: Genotype
-    ) -> tuple[list[float], list[int], frozenset[tuple[str, Path]]]:
+    def _look(self, genotype: Genotype) -> tuple[list[float], Paths]:
         if genotype not in self._known:
-            numbers, columns = [float(np.log(self.space.num_parameters(genotype)))], []
+            numbers = [float(np.log(self.space.num_parameters(genotype)))]
             everything: set[tuple[str, Path]] = set()
             for name, choice in genotype.cells:
                 cell = self.space.spec.by_name[name]
-                live = cell.live(choice)
-                columns += [self._columns[name, edge, op] for edge, op in live]
-                paths = _paths(cell, live)
+                paths = _paths(cell, cell.live(choice))
                 numbers += _shape(paths)
                 everything |= {(name, path) for path in paths}
             if self.prior is not None:
                 numbers += list(self.prior(genotype))
-            self._known[genotype] = (numbers, columns, frozenset(everything))
+            self._known[genotype] = (numbers, frozenset(everything))
         return self._known[genotype]
 
 

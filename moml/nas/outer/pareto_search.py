@@ -15,22 +15,23 @@ from moml.nas.outer._features import Features, Prior
 from moml.nas.outer._gaussian_process import NOISE, GaussianProcess
 from moml.nas.outer.stratified_search import Strata
 
+LEAST = 1e-3  # of an objective, as a share of the reference: its logarithm is modelled
 OPTIONS = 30  # compared for each place in the start where the space cannot be listed
 
 
 class ParetoSearch(OuterSearch):
     """Asks for the architecture that is expected to add most to the hypervolume.
 
-    A Gaussian process for every measured objective sees size, edges, paths and shape of an
-    architecture, and learns how much each of them matters. Expected hypervolume improvement is
-    exact, and known objectives are no Gaussians but numbers (Emmerich, Deutz, Klinkenberg,
+    A Gaussian process for the logarithm of every measured objective sees size, paths and shape of
+    an architecture, and learns how much each of them matters. Expected hypervolume improvement is
+    exact, and known objectives are not guessed but numbers (Emmerich, Deutz, Klinkenberg,
     "Hypervolume-based expected improvement: monotonicity properties and exact computation", CEC
     2011, for the uncertain part). It starts with one architecture of each of a few ranges of size,
     those that tell most about all others. How many trainings that saves is in ``docs/nas.md``.
 
-    Fails to help before about eight trainings, and where neither size nor single edges nor paths
-    say anything about the errors. A question takes time cubic in the trainings told, and linear in
-    the architectures that can be listed.
+    Fails to help in the first few trainings, and where neither size nor paths say anything about
+    the errors. Objectives may not be negative. A question takes time cubic in the trainings told,
+    and linear in the architectures that can be listed.
 
     Args:
         space: As in `OuterSearch`, as are all others.
@@ -53,7 +54,7 @@ class ParetoSearch(OuterSearch):
         space: Any,
         *,
         reference: Sequence[float] | None = None,
-        start: int = 2,
+        start: int = 4,
         prior: Prior | None = None,
         prior_cost: float = 0.0,
         proposals: int = 500,
@@ -81,6 +82,19 @@ class ParetoSearch(OuterSearch):
             )
         self.reference = np.array(reference, float)
 
+    def tell(self, genotype: Genotype, errors: Sequence[float]) -> None:
+        """As `OuterSearch.tell`.
+
+        Raises:
+            ValueError: If an error is negative.
+        """
+        if any(error < 0 for error in errors):
+            raise ValueError(
+                f"`errors` should be at least 0, found {list(errors)}. Their logarithms are "
+                "modelled."
+            )
+        super().tell(genotype, errors)
+
     def _propose(self) -> Genotype:
         if len(self.history) < self.start:
             return self._telling(self._strata.options(len(self.history), most=OPTIONS))
@@ -95,17 +109,17 @@ class ParetoSearch(OuterSearch):
         new = self._features.of(candidates)
         inner, cross = self._features.kernels(told, told), self._features.kernels(new, told)
         own = self._features.own(new)
-        points = np.array([trained.objectives for trained in self.history])
+        points = np.array([trained.objectives for trained in self.history]) / self.reference
+        points = np.maximum(points, LEAST)
         mean = np.empty((len(candidates), points.shape[1]))
         deviation = np.zeros_like(mean)
         for m in range(self.measured):
-            process = GaussianProcess(inner, points[:, m])
+            process = GaussianProcess(inner, np.log(points[:, m]))
             mean[:, m], deviation[:, m] = process.predict(cross, own)
-        mean[:, self.measured :] = [self.known_of(genotype) for genotype in candidates]
-        unit = self.reference
-        return expected_improvement(
-            mean / unit, deviation / unit, points / unit, np.ones(len(unit))
-        )
+        known = np.array([self.known_of(genotype) for genotype in candidates])
+        known = known.reshape(len(candidates), -1) / self.reference[self.measured :]
+        mean[:, self.measured :] = np.log(known)
+        return expected_improvement(mean, deviation, points, np.ones(len(self.reference)))
 
     def _telling(self, options: Sequence[Genotype]) -> Genotype:
         """Of these the one that leaves the least variance in all, by the plain mean of kernels.
