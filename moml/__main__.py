@@ -43,11 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.path.append(os.getcwd())
     try:
         return int(import_module(f"moml.cli.{command}").run(rest))
+    except BrokenPipeError:
+        return 0
     except (ValueError, OSError) as error:
         print(f"moml {command}: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:
-        return 0
 
 
 def _usage() -> str:

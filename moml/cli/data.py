@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
 import torch
+from jsonargparse import Namespace
 from torch import Tensor
 
-from moml.cli.parser import Parser
+from moml import catalog
+from moml.cli.parser import Parser, options_in
 from moml.data import Batch, FewShotSuite, Source, Suite
 from moml.data.suite import Split
 
@@ -21,8 +24,21 @@ class DataParser(Parser):
 
     classes = {"suite": "suites"}  # noqa: RUF012 - as in the base class
 
-    def _check_names(self) -> None:
-        """Names of both kinds are known."""
+    def parse(self, argv: Sequence[str]) -> Namespace:
+        """Parse, after looking for a misspelt name among suites of both kinds.
+
+        Raises:
+            ValueError: If an argument is wrong.
+        """
+        known = catalog.names("suites") + catalog.names("few_shot_suites")
+        for key, name in options_in(argv):
+            if key == "suite" and re.fullmatch(r"\w+", str(name)) and name not in known:
+                raise ValueError(
+                    f"`suite` should be among {', '.join(known)}, or a class path, found "
+                    f"'{name}'.{catalog.hint(name, known)}"
+                )
+        self.given = argv
+        return self.parse_args(list(argv))
 
 
 def run(argv: Sequence[str]) -> int:
@@ -34,7 +50,7 @@ def run(argv: Sequence[str]) -> int:
     import_module("tasks")  # at run time only: makes the suites known by name
     parser = DataParser(prog="moml data", description="Look at the data a suite reads.")
     parser.add_argument("--suite", type=Suite | FewShotSuite, required=True)
-    suite = parser.instantiate(parser.parse_args(list(argv))).suite
+    suite = parser.instantiate(parser.parse(argv)).suite
     print(f"{type(suite).__name__}: {getattr(suite, 'found', 'made here, no files')}")
     for split in _SPLITS:
         lines = _episodes(suite, split) if isinstance(suite, FewShotSuite) else _rows(suite, split)

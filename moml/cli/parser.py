@@ -63,7 +63,7 @@ class Parser(ArgumentParser):
             raise ValueError(_reason(str(error)) or str(error)) from error
 
     def _check_names(self) -> None:
-        for key, value in [*_options(self.given), *_configured(self.given)]:
+        for key, value in [*options_in(self.given), *_configured(self.given)]:
             if key in self.classes and isinstance(value, str) and re.fullmatch(r"\w+", value):
                 known = catalog.names(self.classes[key])
                 if value not in known:
@@ -93,7 +93,8 @@ class Parser(ArgumentParser):
             return reason
         if key:
             name = key.group(1)
-            values = [v for k, v in [*_options(self.given), *_configured(self.given)] if k == name]
+            given = [*options_in(self.given), *_configured(self.given)]
+            values = [value for key, value in given if key == name]
             expected = _expected(self.builds, name)
             if values and expected:
                 return f"`{name}` should be {expected}, found {values[-1]!r}."
@@ -190,7 +191,7 @@ def recipe_path(argument: str, argv: Sequence[str], position: int) -> str:
     return argument.replace(name, str(recipe))
 
 
-def _options(argv: Sequence[str]) -> list[tuple[str, Any]]:
+def options_in(argv: Sequence[str]) -> list[tuple[str, Any]]:
     """``--key value`` and ``--key=value`` pairs."""
     pairs: list[tuple[str, Any]] = []
     for i, argument in enumerate(argv):
@@ -207,7 +208,7 @@ def _options(argv: Sequence[str]) -> list[tuple[str, Any]]:
 def _configured(argv: Sequence[str]) -> list[tuple[str, Any]]:
     """Top-level keys of the YAML files given; a class stands for its class path."""
     pairs: list[tuple[str, Any]] = []
-    for path in (value for key, value in _options(argv) if key == "config"):
+    for path in (value for key, value in options_in(argv) if key == "config"):
         try:
             content = yaml.safe_load(Path(path).read_text())
         except OSError as error:

@@ -173,3 +173,5 @@ def test_data_of_suites_that_bring_their_own(capsys):
 def test_data_that_are_not_there(tmp_path, capsys):
     assert main(["data", "--suite", "CelebA", "--suite.root", str(tmp_path)]) == 2
     assert "moml data: `root` should hold CelebA, found" in capsys.readouterr().err
+    assert main(["data", "--suite", "omniglob"]) == 2
+    assert "found 'omniglob'. Did you mean 'Omniglot'?" in capsys.readouterr().err
