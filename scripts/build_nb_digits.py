@@ -3,6 +3,7 @@
 python scripts/build_nb_digits.py --table digits --seeds 1              # all 1010 cells once
 python scripts/build_nb_digits.py --table digits --seeds 3 --cells front:300
 python scripts/build_nb_digits.py --table digits --report               # how reliable it is
+python scripts/build_nb_digits.py --docs                               # all of that, in docs/nas.md
 
 A run that was stopped goes on where it was: what is in the file is not trained again. Every
 training is a function of the cell and the seed alone, whatever the order and the processes.
@@ -25,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.stats import spearmanr
 
 from moml._files import versions
 from search_spaces import NBDigits
@@ -32,6 +34,8 @@ from tasks.nb_digits._data import Images, digit_images, glyph_images
 from tasks.nb_digits._protocol import MEASURES, Protocol, measure
 from tasks.nb_digits._table import MISSING, SPLITS, Table
 
+DOCS = Path(__file__).parent.parent / "docs" / "nas.md"
+START, END = "<!-- coverage -->", "<!-- /coverage -->"
 FOLDER = Path(__file__).parent.parent / "tasks" / "nb_digits"
 MOST_SEEDS = 3
 SAVE_EVERY = 10
@@ -157,6 +161,55 @@ def build(path: Path, table: Table, jobs: list[Job], processes: int) -> None:
         table.save(path)
 
 
+def report(table: Table) -> list[str]:
+    """How much is trained, how far apart cells and seeds are, and how well seeds agree on ranks.
+
+    The rank correlation of two seeds is that of single trainings; Spearman and Brown's formula
+    ``k r / (1 + (k - 1) r)`` gives that of means of k.
+    """
+    done, accuracies = table.trained(), table.accuracies()
+    cells = [int((done.sum(1) >= k).sum()) for k in (1, 2, 3)]
+    both = done[:, :2].all(1)
+    lines = [
+        f"**{table.about['table']}**: {cells[0]} of {len(table.cells)} cells are trained, "
+        f"{cells[1]} of them with two seeds and {cells[2]} with three; "
+        f"{table.seconds[done].mean():.1f} s of processor time each.",
+        "",
+        "| accuracy, validation | mean | std over cells | rank correlation with size "
+        "| of two seeds | mean difference of two seeds | reliability of 2 | of 3 |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for m, name in enumerate(MEASURES):
+        values = accuracies[done[:, 0], 0, 0, m]
+        size = spearmanr(values, table.parameters[done[:, 0]])[0]
+        row = [name, f"{values.mean():.3f}", f"{values.std():.3f}", f"{size:.2f}", *["–"] * 4]
+        if both.sum() > 2:
+            one, other = accuracies[both, 0, 0, m], accuracies[both, 1, 0, m]
+            r = spearmanr(one, other)[0]
+            row[4:6] = [f"{r:.2f} ({both.sum()} cells)", f"{np.abs(one - other).mean():.3f}"]
+            row[6:] = [f"{k * r / (1 + (k - 1) * r):.2f}" for k in (2, 3)]
+        lines.append("| " + " | ".join(row) + " |")
+    return [*lines, ""]
+
+
+def write_docs(folder: Path) -> None:
+    """Put the reports of all tables into docs/nas.md, and how alike two of them are."""
+    tables = {path.stem: Table.load(path) for path in sorted(folder.glob("*.npz"))}
+    lines = [line for table in tables.values() for line in report(table)]
+    if {"digits", "glyphs"} <= set(tables):
+        one, other = tables["digits"], tables["glyphs"]
+        both = one.trained()[:, 0] & other.trained()[:, 0]
+        r = [spearmanr(*(t.accuracies()[both, 0, 0, m] for t in (one, other)))[0] for m in (0, 3)]
+        lines += [
+            f"The {both.sum()} cells that are in both rank alike on digits and on glyphs: "
+            f"correlation {r[0]:.2f} clean, {r[1]:.2f} under PGD-10 of radius 0.1.",
+            "",
+        ]
+    text = DOCS.read_text()
+    before, rest = text.split(START)
+    DOCS.write_text(before + START + "\n\n" + "\n".join(lines) + "\n" + END + rest.split(END)[1])
+
+
 def main() -> None:
     """Build, or report on, one table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -164,11 +217,18 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--cells", default="all", help="all, a number, or front:N")
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--report", action="store_true", help="train nothing")
+    parser.add_argument("--docs", action="store_true", help="reports of all into docs/nas.md")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     path = options.folder / f"{options.table}.npz"
     table = Table.load(path) if path.exists() else empty(options.table)
+    if options.report or options.docs:
+        print("\n".join(report(table)))
+        if options.docs:
+            write_docs(options.folder)
+        return
     done, cells = table.trained(), wanted(table, options.cells)
     jobs = [
         (options.table, cell, seed)
