@@ -1,4 +1,4 @@
-"""Writes the tables of the README from the catalog; ``--check`` only says whether it would."""
+"""Writes tables from the catalog (README, docs); ``--check`` only says whether it would."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 
 from moml import catalog
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+PAGES = (ROOT / "README.md", ROOT / "docs" / "architectures.md")
 
 
 def weightings() -> str:
@@ -18,6 +19,15 @@ def weightings() -> str:
     for e in catalog.entries("weightings"):
         traits = ", ".join(trait.replace("_", " ") for trait in e.traits)
         lines.append(f"| `{e.name}` | {e.summary} | {e.needs} | {traits} | {e.paper} |")
+    return "\n".join(lines)
+
+
+def architectures() -> str:
+    """All architectures with their traits and papers."""
+    lines = ["| name | what it does | traits | paper |", "|---|---|---|---|"]
+    for e in catalog.entries("architectures"):
+        traits = ", ".join(trait.replace("_", " ") for trait in e.traits)
+        lines.append(f"| `{e.name}` | {e.summary} | {traits} | {e.paper} |")
     return "\n".join(lines)
 
 
@@ -34,6 +44,7 @@ def filled(text: str) -> str:
     """The text with all tables up to date."""
     tables = {
         "weightings": weightings(),
+        "architectures": architectures(),
         "suites": suites(from_folder=False),
         "field": suites(from_folder=True),
     }
@@ -44,14 +55,15 @@ def filled(text: str) -> str:
 
 
 def main() -> int:
-    """Write the README, or check that nothing would change."""
+    """Write the pages, or check that nothing would change."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
-    text = README.read_text()
-    new = filled(text)
-    if parser.parse_args().check:
-        return int(new != text)
-    README.write_text(new)
+    check = parser.parse_args().check
+    stale = [page for page in PAGES if filled(page.read_text()) != page.read_text()]
+    if check:
+        return len(stale)
+    for page in stale:
+        page.write_text(filled(page.read_text()))
     return 0
 
 

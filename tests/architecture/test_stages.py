@@ -176,13 +176,14 @@ def test_stages_take_no_more_time():
     try:
         encoder, inputs = SmallCNN(), torch.randn(64, 1, 10, 10)
         stages, ratios = Stages.of(encoder), []
-        for _ in range(200):
-            spent = []
-            for module in (encoder, stages):
+        for _ in range(60):
+            least = {}
+            for module in (encoder, stages) * 5:
                 start = time.process_time_ns()
                 module(inputs).sum().backward()
-                spent.append(time.process_time_ns() - start)
-            ratios.append(spent[1] / spent[0])
-        assert sorted(ratios)[100] < 1.03
+                spent = time.process_time_ns() - start
+                least[module] = min(spent, least.get(module, spent))
+            ratios.append(least[stages] / least[encoder])
+        assert sorted(ratios)[30] < 1.03
     finally:
         torch.set_num_threads(threads)
