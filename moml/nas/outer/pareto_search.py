@@ -108,14 +108,15 @@ class ParetoSearch(OuterSearch):
         told = self._features.of([trained.genotype for trained in self.history])
         new = self._features.of(candidates)
         inner, cross = self._features.kernels(told, told), self._features.kernels(new, told)
-        own = self._features.own(new)
+        own_told, own_new = self._features.own(told), self._features.own(new)
         points = np.array([trained.objectives for trained in self.history]) / self.reference
-        points = np.maximum(points, LEAST)
         mean = np.empty((len(candidates), points.shape[1]))
         deviation = np.zeros_like(mean)
         for m in range(self.measured):
-            process = GaussianProcess(inner, np.log(points[:, m]))
-            mean[:, m], deviation[:, m] = process.predict(cross, own)
+            process = GaussianProcess(inner, np.log(np.maximum(points[:, m], LEAST)))
+            mean[:, m], deviation[:, m] = process.predict(cross, own_new)
+            there, doubt = process.predict(inner, own_told)
+            points[:, m] = np.exp(there + 0.5 * doubt**2)  # without the noise of one training
         known = np.array([self.known_of(genotype) for genotype in candidates])
         known = known.reshape(len(candidates), -1) / self.reference[self.measured :]
         mean[:, self.measured :] = np.log(known)
