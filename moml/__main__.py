@@ -15,6 +15,8 @@ _COMMANDS = {
     "compare": "compare weightings over seeds at equal budget",
     "single": "train each task alone: the reference that Δ% needs",
     "describe": "show which tasks share which parts of a network, and what it costs",
+    "search": "search for accurate, robust and small architectures",
+    "retrain": "train one architecture of a search space from scratch and attack it",
     "evaluate": "evaluate a finished run on a split",
     "front": "trace a Pareto front by a spread of preferences",
     "report": "write the page of one or several runs",

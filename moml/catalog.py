@@ -19,6 +19,8 @@ _ROOMS = {
     "meta_methods": "moml.meta.method",
     "backbones": "moml.backbone",
     "problems": "moml.front.problems",
+    "spaces": "search_spaces",
+    "search_methods": "moml.nas.method",
 }
 _BASES = {"suites": "Suite", "few_shot_suites": "FewShotSuite"}  # of kinds that share a room
 _NEEDS = {

@@ -7,6 +7,7 @@ from tasks.cifar_fs import CIFARFS
 from tasks.cityscapes import Cityscapes
 from tasks.deb_sinha import DebSinha
 from tasks.digit_attributes import DigitAttributes
+from tasks.digits import Digits
 from tasks.font_adaptation import FontAdaptation
 from tasks.font_domains import FontDomains
 from tasks.glyphs import Glyphs
@@ -37,6 +38,7 @@ __all__ = [
     "Cityscapes",
     "DebSinha",
     "DigitAttributes",
+    "Digits",
     "FontAdaptation",
     "FontDomains",
     "Glyphs",

@@ -34,7 +34,8 @@ class Solved(Features):
         cls, hypergradient: Hypergradient, solutions: Sequence[LowerSolution], *, direct: bool
     ) -> Solved:
         """Solutions as the leaves that objectives were computed from."""
-        leaves = tuple(t for s in solutions for point in s.points for t in point)
+        points = [t for s in solutions for point in s.points for t in point]
+        leaves = tuple(t for t in points if t.requires_grad)
         return cls(
             outputs=leaves,
             inputs=leaves,
@@ -54,7 +55,9 @@ class Solved(Features):
         total: list[Row] = [[None] * len(inputs) for _ in cotangents]
         position = 0
         for solution in self.solutions:
-            size = sum(len(point) for point in solution.points)
+            size = sum(t.requires_grad for point in solution.points for t in point)
+            if size == 0:  # the method needs no gradient there
+                continue
             own = [row[position : position + size] for row in cotangents]
             position += size
             if all(g is None for row in own for g in row):

@@ -17,6 +17,7 @@ from moml.bilevel.oracle import Bilevel
 from moml.data.structure import tensors_of, with_tensors
 from moml.evaluation import Evaluation, Given
 from moml.oracle._base import Oracle, positions
+from moml.oracle._live import ParameterRows
 
 _TRACED = (Unrolled, Truncated, Checkpointed, FirstOrder)
 
@@ -40,7 +41,7 @@ class Compiled(Oracle):
     """
 
     def __init__(self, oracle: Bilevel, *, backend: str | None = "inductor") -> None:
-        if not isinstance(oracle.carry, Restart) or oracle.upper_bound:
+        if not isinstance(oracle.carry, Restart) or oracle.rows is not ParameterRows:
             raise ValueError(
                 "`oracle` should start afresh in every step and form all rows, found "
                 f"{type(oracle.carry).__name__} with upper_bound={oracle.upper_bound}."

@@ -21,7 +21,7 @@ from moml.errors import NonFiniteError
 from moml.oracle._base import Oracle, positions
 from moml.oracle._graph import reach
 from moml.oracle._layout import Layout
-from moml.oracle._live import Live, ParameterRows, RepresentationRows
+from moml.oracle._live import DirectRows, Live, ParameterRows, RepresentationRows
 from moml.oracle._rows import Plan
 from moml.problem import Losses
 
@@ -43,6 +43,9 @@ class Bilevel(Oracle):
             with its derivative, however many objectives: the analogue of MGDA-UB. Fixed points are
             Pareto-stationary; that no objective rises in a step needs a derivative of full row rank
             and objectives without a direct dependence on the upper parameters.
+        direct_rows: Weights from the objectives' direct dependence on the upper parameters, then
+            the hypergradient of their weighted sum: one product with the derivative as well, but
+            the direction need not lower every objective. E2RNAS's scheme.
 
     Attributes:
         certificates: Of the last step, one per episode, where the method gives one and the
@@ -57,6 +60,7 @@ class Bilevel(Oracle):
         warm_start: bool = False,
         alternate: Carry | None = None,
         upper_bound: bool = False,
+        direct_rows: bool = False,
     ) -> None:
         if warm_start and alternate is not None:
             raise ValueError(
@@ -68,10 +72,18 @@ class Bilevel(Oracle):
                 f"`upper_bound` should be off with {type(hypergradient).__name__}, found it on. "
                 "Its rows are first derivatives already."
             )
+        if direct_rows and (upper_bound or hypergradient.moves_lower):
+            raise ValueError(
+                "`direct_rows` should be off with `upper_bound` or a hypergradient that moves the "
+                "lower variables, found it on. Rows are one thing."
+            )
         self.inner, self.hypergradient = inner, hypergradient
         kept = warm_start or hypergradient.moves_lower
         self.carry: Carry = alternate or (WarmStart() if kept else Restart())
         self.upper_bound = upper_bound
+        self.rows: type[Live] = ParameterRows
+        if upper_bound or direct_rows:
+            self.rows = RepresentationRows if upper_bound else DirectRows
         self._solutions: Sequence[LowerSolution] = ()
         self._beside: dict[tuple[str, ...], tuple[int, ...]] = {}
 
@@ -117,8 +129,7 @@ class Bilevel(Oracle):
             return evaluation
         layout = self._layout(losses, omega)
         features = Solved.by(self.hypergradient, solutions, direct=bool(layout.beside))
-        kind = RepresentationRows if self.upper_bound else ParameterRows
-        return kind(losses, features, layout, tasks, heads="weighted")
+        return self.rows(losses, features, layout, tasks, heads="weighted")
 
     def _one_by_one(
         self, problem: BilevelProblem, omega: Mapping[str, Tensor], episodes: Sequence[Any]

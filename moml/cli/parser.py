@@ -80,9 +80,10 @@ class Parser(ArgumentParser):
             name = (unknown.group(1) or unknown.group(2)).lstrip("-")
             known = [a.dest for a in self._actions if a.dest]
             return f"There is no option `{name}`.{catalog.hint(name, known)}"
-        if "required: suite" in message:
-            suites = ", ".join(catalog.names(self.classes["suite"]))
-            return f"`suite` should be given: one of {suites}, or a class path."
+        for missing in ("suite", "space"):
+            if f"required: {missing}" in message:
+                names = ", ".join(catalog.names(self.classes[missing]))
+                return f"`{missing}` should be given: one of {names}, or a class path."
         needed = re.search(r'[Kk]ey "([\w.]+)":[^"]*arguments are required: (\w+)', message)
         if needed:
             option = ".".join(needed.groups())
@@ -162,9 +163,13 @@ def trainer_from_file(path: Path) -> tuple[Trainer, dict[str, Any]]:
 
 
 def command_of(path: Path) -> str:
-    """The command that a run folder's ``config.yaml`` belongs to: ``train`` or ``meta``."""
+    """The command that a run folder's ``config.yaml`` belongs to."""
     content = yaml.safe_load(path.read_text())
-    return "meta" if isinstance(content, dict) and "objectives" in content else "train"
+    if not isinstance(content, dict):
+        return "train"
+    if "space" in content:
+        return "retrain" if "genotype" in content else "search"
+    return "meta" if "objectives" in content else "train"
 
 
 def dump(parser: Parser, config: Namespace) -> str:

@@ -58,10 +58,15 @@ class SearchSpace(ABC):
     Dead edges (zero, or on no path from an input to the output) are never built: they cost nothing,
     neither in `num_parameters` nor in expectation.
 
-    A subclass gives `spec`, `skeleton`, and for its costs `placements` and `fixed`.
+    A subclass gives `spec`, `image`, `num_classes`, `skeleton`, and for its costs `placements` and
+    `fixed`.
     """
 
     spec: SpaceSpec
+    image: tuple[int, ...]
+    """Channels, rows and columns of the images."""
+    num_classes: int
+    """Number of classes."""
 
     @abstractmethod
     def skeleton(self, cell: Callable[[str, int], nn.Module]) -> nn.Module:

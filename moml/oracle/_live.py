@@ -188,6 +188,12 @@ class Live(Evaluation):
             spread[i] = gradient
         return spread
 
+    def _pull(self, cotangents: Row, weights: Tensor) -> Row:
+        """Cotangents of the representation through the encoder, and what is beside, weighted."""
+        beside = combine_rows([row for _, row, _ in self._heads], weights)
+        below = self._through_encoder([cotangents], Plan(1))[0]
+        return add_rows(below, self._spread(self.layout.beside, beside))
+
     # No rows: one backward pass of the weighted sum -------------------------------------------
 
     def _seeds(self, weights: Tensor) -> tuple[list[Tensor], list[Tensor | None]]:
@@ -282,11 +288,6 @@ class RepresentationRows(Live):
     def _combine(self, weights: Tensor) -> Row:
         return self._pull(combine_rows(self.rows, weights), weights)
 
-    def _pull(self, cotangents: Row, weights: Tensor) -> Row:
-        beside = combine_rows([row for _, row, _ in self._heads], weights)
-        below = self._through_encoder([cotangents], Plan(1))[0]
-        return add_rows(below, self._spread(self.layout.beside, beside))
-
     def assign(self, direction: Tensor) -> None:
         """Pull a direction in representation space back to the shared parameters."""
         pieces = direction.split([x.numel() for x in self.features.inputs])
@@ -294,6 +295,30 @@ class RepresentationRows(Live):
             piece.reshape(x.shape) for piece, x in zip(pieces, self.features.inputs, strict=True)
         ]
         accumulate_row(self.layout.shared, self._pull(cotangents, torch.ones(len(self.names))))
+        self._accumulate_private(None)
+
+
+class DirectRows(Live):
+    """Rows are gradients beside the representation only; the direction is the whole gradient.
+
+    What the representation brings is pulled back once, for the weighted sum.
+    """
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """One row per task: what it reaches without the representation."""
+        return [self._spread(self.layout.beside, row) for _, row, _ in self._heads]
+
+    @property
+    def _columns(self) -> Sequence[Tensor]:
+        return self.layout.shared
+
+    def _combine(self, weights: Tensor) -> Row:
+        return self._pull(combine_rows([c for c, _, _ in self._heads], weights), weights)
+
+    def assign(self, direction: Tensor) -> None:
+        """Accumulate a direction on the shared parameters as it is; heads get their own."""
+        accumulate_flat(self.layout.shared, direction)
         self._accumulate_private(None)
 
 

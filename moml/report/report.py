@@ -21,6 +21,7 @@ from moml.report.html import details, element, escape
 from moml.report.page import page
 from moml.report.results import fact_tiles, result_section
 from moml.report.run import Run, read_run
+from moml.report.search import search_section
 
 __all__ = ["write_report", "write_reports"]
 
@@ -77,10 +78,12 @@ def write_reports(
 def report_page(run: Run) -> str:
     """The page as HTML."""
     method = "weighting" if run.setting("method") is None else "method"
-    names = [str(name) for key in ("suite", method) if (name := run.setting(key)) is not None]
+    names = [
+        str(name) for key in ("suite", "space", method) if (name := run.setting(key)) is not None
+    ]
     content = [
         fact_tiles(run),
-        result_section(run),
+        search_section(run) or result_section(run),
         loss_section(run),
         metric_section(run),
         curve_sections(run),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from moml.bilevel._lower import LowerLevel, Tensors, fresh
 from moml.bilevel.hypergradient._base import Hypergradient, LowerSolution, looks
 from moml.bilevel.inner import InnerSolver, InnerState
@@ -15,17 +17,20 @@ class FirstOrder(Hypergradient):
 
     First-order MAML (Finn et al., ICML 2017) where the start is learnt; first-order DARTS where it
     is not, so that only the objectives' direct dependence on the upper parameters remains. Cost:
-    the lower solve, no graph. Not exact: right in the limit of small steps only.
+    the lower solve, no graph; where the start is not learnt, no gradient with respect to the lower
+    variables either. Not exact: right in the limit of small steps only.
     """
 
     def _solve(self, lower: LowerLevel, inner: InnerSolver, start: Tensors) -> LowerSolution:
         weights = looks(lower, inner)
         state = inner.begin(lower, fresh(start))
-        points = [fresh(start)] if 0 in weights else []
+        learnt = any(t.requires_grad for t in start)
+        seen = fresh if learnt else _constant
+        points = [seen(start)] if 0 in weights else []
 
         def look(state: InnerState) -> None:
             if state.step in weights:
-                points.append(fresh(state.theta))
+                points.append(seen(state.theta))
 
         end = inner.walk(lower, state, inner.steps, create_graph=False, look=look)
         return LowerSolution(lower, start, points, weights, [t.detach() for t in end.theta])
@@ -34,3 +39,8 @@ class FirstOrder(Hypergradient):
         """Through the start alone."""
         outputs = solution.start * len(solution.points)
         return self._back(outputs, solution.omega, cotangents)
+
+
+def _constant(tensors: Sequence[Tensor]) -> Tensors:
+    """The same values, which nothing is differentiated with respect to."""
+    return [t.detach() for t in tensors]

@@ -34,39 +34,52 @@ class MergedCell(nn.Module):
             raise ValueError("`cell` should have stride 1 to be merged, found a reduction.")
         self.cell, self.name, self.channels = cell, name, channels
         mixed = MixedCell(cell, name, channels)
-        self.edges, self.zero, self.normalise = mixed.edges, mixed.zero, mixed.normalise
-        sizes = [kernel_size(op) for ops in self.edges for op in ops]  # type: ignore[attr-defined]
+        self.normalise = mixed.normalise
+        eye = torch.eye(channels)[:, :, None, None]
+        by_op = list(zip(*(carried(mixed.edges, e) for e in range(len(cell.edges))), strict=True))
+        sizes = [kernel_size(ops[0]) for ops in by_op]
         self.size = max(sizes)
+        self.order = sorted(
+            (o for o, zero in enumerate(mixed.zero) if not zero), key=lambda o: sizes[o]
+        )
+        self.learnt = nn.ParameterDict()
+        for o in self.order:
+            kernels = [kernel_of(op, eye).detach() for op in by_op[o]]
+            if isinstance(by_op[o][0], nn.Conv2d):
+                self.learnt[str(o)] = torch.cat(kernels)  # (E C, C, k, k)
+            else:
+                pattern = (kernels[0] != 0).to(eye)  # exact in every type; scaled when used
+                self.register_buffer(f"fixed_{o}", pattern, persistent=False)
 
     def forward(self, *inputs_and_weights: Tensor | Mapping[str, Tensor]) -> Tensor:
         """The output, given the cell's inputs and, last, weights ``(edges, ops)`` by name."""
         *inputs, by_name = inputs_and_weights
         assert isinstance(by_name, Mapping)
-        weights = by_name[self.name]
+        kernels = self._kernels(by_name[self.name])
         values: dict[int, Tensor] = dict(enumerate(inputs))  # type: ignore[arg-type]
+        first = 0
         for target in range(self.cell.inputs, self.cell.size):
-            edges = self.cell.into(target)
+            edges = self.cell.into(target)  # edges are grouped by target
             if not edges:
                 continue
             seen = torch.cat([values[source] for source, _ in edges], dim=1)
-            kernels = [self._kernel(self.cell.edges.index(edge), weights) for edge in edges]
-            value = functional.conv2d(seen, torch.cat(kernels, dim=1), padding=self.size // 2)
-            values[target] = self.normalise(value)
+            kernel = kernels[first : first + len(edges)].transpose(0, 1).flatten(1, 2)
+            first += len(edges)
+            values[target] = self.normalise(functional.conv2d(seen, kernel, padding=self.size // 2))
         return joined(self.cell, values)
 
-    def _kernel(self, e: int, weights: Tensor) -> Tensor:
-        """The kernel of all that an edge carries, ``(C, C, k, k)``."""
-        like = weights.new_zeros(())
-        total = like.expand(self.channels, self.channels, self.size, self.size)
-        for o, op in enumerate(carried(self.edges, e)):
-            if not self.zero[o]:
-                total = total + weights[e, o] * self._padded(op, like)
-        return total
-
-    def _padded(self, op: nn.Module, like: Tensor) -> Tensor:
-        kernel = kernel_of(op, self.channels, like)
-        margin = (self.size - kernel.shape[-1]) // 2
-        return functional.pad(kernel, (margin,) * 4)
+    def _kernels(self, weights: Tensor) -> Tensor:
+        """What each edge carries as one kernel, ``(E, C, C, k, k)``, from small to large."""
+        total = weights.new_zeros(1, 1, 1, 1, 1)
+        for o in self.order:
+            known = self.learnt[str(o)] if str(o) in self.learnt else self.get_buffer(f"fixed_{o}")
+            kernel = known.unflatten(0, (-1, self.channels))  # one for every edge, or for all
+            if kernel.shape[-1] > total.shape[-1]:
+                total = functional.pad(total, ((kernel.shape[-1] - total.shape[-1]) // 2,) * 4)
+            scale = 1.0 if str(o) in self.learnt else 1.0 / kernel.shape[-1] ** 2
+            share = (scale * weights[:, o])[:, None, None, None, None]
+            total = torch.addcmul(total, kernel, share)
+        return functional.pad(total, ((self.size - total.shape[-1]) // 2,) * 4)
 
 
 def kernel_size(op: nn.Module) -> int:
@@ -87,10 +100,9 @@ def kernel_size(op: nn.Module) -> int:
     )
 
 
-def kernel_of(op: nn.Module, channels: int, like: Tensor) -> Tensor:
-    """The kernel of a linear operation, ``(C, C, k, k)``."""
+def kernel_of(op: nn.Module, eye: Tensor) -> Tensor:
+    """The kernel of a linear operation, ``(C, C, k, k)``, given the identity's."""
     if isinstance(op, nn.Conv2d):
         return op.weight
-    eye = torch.eye(channels, dtype=like.dtype, device=like.device)[:, :, None, None]
     size = kernel_size(op)
-    return eye.expand(-1, -1, size, size) / size**2
+    return eye if size == 1 else eye.expand(-1, -1, size, size) / size**2

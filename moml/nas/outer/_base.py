@@ -125,7 +125,7 @@ class OuterSearch(ABC):
             evaluate: Trains an architecture and returns its errors.
             budget: Trainings in all; what the search itself costs counts.
         """
-        while len(self.history) + self.cost + 1 <= budget and self._remaining():
+        while len(self.history) + self.cost + 1 <= budget and self.remaining:
             genotype = self.ask()
             self.tell(genotype, evaluate(genotype))
         return self.front()
@@ -190,5 +190,7 @@ class OuterSearch(ABC):
         """A random whole number below this one."""
         return int(torch.randint(number, (), generator=self.generator))
 
-    def _remaining(self) -> bool:
+    @property
+    def remaining(self) -> bool:
+        """Whether an architecture is left that was not told yet."""
         return self._allowed is None or not self._allowed <= self._keys

@@ -1,0 +1,318 @@
+"""One architecture search: from settings to a run folder with a front of trained networks."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from rich.console import Console
+
+from moml._files import write_json
+from moml._options import wrap
+from moml._preflight import positive, usable_device
+from moml._run_records import RunRecords
+from moml._signals import StopSignals
+from moml._weights import save_weights
+from moml.attack import L1, L2, Ball, Linf
+from moml.callback import Callback
+from moml.checkpoint import read_state, write_atomically
+from moml.data import Suite
+from moml.loop import fit
+from moml.losses import CrossEntropy
+from moml.nas.genotype import Genotype
+from moml.nas.method import SearchComposition, SearchMethod, SearchSetting
+from moml.nas.outer import OuterSearch
+from moml.nas.robust_training import Recipe, accuracies
+from moml.nas.search_space import SearchSpace
+from moml.oracle import Direct
+from moml.weighting import EW, Weighting
+from moml.weighting._normalization import Normalization
+
+BALLS: dict[str, type[Ball]] = {"Linf": Linf, "L2": L2, "L1": L1}
+Norm = Literal["Linf", "L2", "L1"]
+
+
+class SearchTrainer:
+    """Searches for architectures that are accurate, robust and small, and trains what it proposes.
+
+    A search has two phases: what the method learns by gradients, if anything, and the training of
+    the architectures it then asks for, each from scratch. Objectives are the errors on validation
+    data, clean and under ten steps of PGD, and the number of parameters, which is exact. The result
+    is the front of all networks that were trained; the test split is looked at once, for the front.
+
+    Args:
+        space: The search space.
+        suite: Data with one classification task, of the space's image size.
+        method: How to search.
+        weighting: How upper objectives are traded off, by methods that use gradients; their own
+            unless given.
+        normalize: Gradients are scaled before a weighting that is given sees them.
+        steps: Steps of the gradient phase.
+        batch_size: Samples per batch of that phase.
+        learning_rate: Of the supernet's weights.
+        upper_learning_rate: Of the architecture parameters.
+        held_out: Share of the training split for the upper level.
+        budget: Architectures trained at most.
+        epochs: Passes over the training split for each of them.
+        eps: Radius of the perturbations, in units of the data.
+        norm: Their norm.
+        clean_training: Train the proposed networks on clean samples instead of perturbed ones.
+        seed: Seed of everything.
+        device: Where networks live.
+        threads: Threads of PyTorch's operations.
+        log_every: Steps between lines of the metrics file.
+        checkpoint_every: Steps between checkpoints of the gradient phase.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        suite: Suite,
+        method: SearchMethod,
+        *,
+        weighting: Weighting | None = None,
+        normalize: Normalization = "none",
+        steps: int = 300,
+        batch_size: int = 64,
+        learning_rate: float = 0.1,
+        upper_learning_rate: float = 0.02,
+        held_out: float = 0.5,
+        budget: int = 20,
+        epochs: int = 10,
+        eps: float = 0.1,
+        norm: Norm = "Linf",
+        clean_training: bool = False,
+        seed: int = 0,
+        device: str = "cpu",
+        threads: int = 1,
+        log_every: int = 10,
+        checkpoint_every: int = 50,
+    ) -> None:
+        torch.set_num_threads(positive("threads", threads))
+        self.device = usable_device(device)
+        self.space, self.suite, self.method = space, suite, method
+        self.task = only_classes(suite, space)
+        self.steps, self.budget = positive("steps", steps), positive("budget", budget)
+        self.log_every = positive("log_every", log_every)
+        self.checkpoint_every = positive("checkpoint_every", checkpoint_every)
+        if not 0.0 < held_out < 1.0:
+            raise ValueError(f"`held_out` should lie between 0 and 1, found {held_out}.")
+        self.ball, self.seed = BALLS[norm](eps), seed
+        self.recipe = Recipe(
+            epochs=positive("epochs", epochs), ball=None if clean_training else self.ball, seed=seed
+        )
+        chosen = weighting and wrap(weighting, normalize, "as_is", 1)
+        self.weighting_name = None if weighting is None else type(weighting).__name__
+        self.setting = SearchSetting(
+            space=space, suite=suite, task=self.task, weighting=chosen, ball=self.ball,
+            bounds=self.recipe.bounds, steps=steps, batch_size=positive("batch_size", batch_size),
+            learning_rate=learning_rate, upper_learning_rate=upper_learning_rate,
+            held_out=held_out, budget=budget, seed=seed, device=self.device,
+        )  # fmt: skip
+
+    # Phases ------------------------------------------------------------------------------------
+
+    def run(self, folder: Path, *, resume: bool = False, quiet: bool = False) -> dict[str, Any]:
+        """Search, train what is proposed, and write the folder.
+
+        Args:
+            folder: The run folder.
+            resume: Continue where it was stopped; what has been trained is not trained again.
+            quiet: Print nothing.
+
+        Returns:
+            The results, also in ``results.json``; with key ``"stopped"`` if a signal came.
+        """
+        started = time.process_time()
+        records = RunRecords(
+            folder,
+            resume=resume,
+            quiet=quiet,
+            log_every=self.log_every,
+            checkpoint_every=self.checkpoint_every,
+            conflicts_every=None,
+        )
+        learnt = self.method.compose(self.setting)
+        if learnt is not None:
+            history = fit(
+                learnt.problem, learnt.oracle, learnt.weighting, learnt.updater, learnt.stream,
+                steps=self.steps, callbacks=list[Callback](records.logs),
+                checkpoint=records.checkpoint,
+            )  # fmt: skip
+            if history.stopped:
+                return {"stopped": history.stopped}
+        console = Console(quiet=quiet)
+        trainings = Trainings(folder, self._train, console=console)
+        outer = self.method.outer(self.setting, learnt)
+        seconds = time.process_time() - started
+        stopped = trainings.run(outer, budget=self.budget)
+        if stopped:
+            return {"stopped": stopped}
+        return self._conclude(folder, outer, trainings, learnt, seconds)
+
+    def _train(self, genotype: Genotype) -> tuple[torch.nn.Module, dict[str, Any]]:
+        """A network trained from scratch, and what it reaches on validation data."""
+        started = time.process_time()
+        network = self.space.network(genotype, seed=self.seed).to(self.device)
+        problem = self.recipe.problem(network, self.suite, self.task)
+        steps = self.recipe.steps(self.suite)
+        fit(
+            problem, Direct(), EW(), self.recipe.updater(problem, steps),
+            self.recipe.stream(self.suite, self.device), steps=steps,
+        )  # fmt: skip
+        found = self._accuracies(network, "val")
+        return network, {"val": found, "cpu_seconds": round(time.process_time() - started, 2)}
+
+    def _accuracies(
+        self, network: torch.nn.Module, split: Literal["val", "test"]
+    ) -> dict[str, float]:
+        return accuracies(
+            network, self.suite, self.task, split, self.ball,
+            bounds=self.recipe.bounds, device=self.device,
+        )  # fmt: skip
+
+    def _conclude(
+        self,
+        folder: Path,
+        outer: OuterSearch,
+        trainings: Trainings,
+        learnt: SearchComposition | None,
+        seconds: float,
+    ) -> dict[str, Any]:
+        """Test the front, write its genotypes, weights and the results."""
+        (folder / "front").mkdir(exist_ok=True)
+        front = []
+        for number, trained in enumerate(sorted(outer.front(), key=lambda t: t.objectives[-1]), 1):
+            record = trainings.records[trained.genotype]
+            network = self.space.network(trained.genotype, seed=self.seed).to(self.device)
+            network.load_state_dict(trainings.weights(trained.genotype))
+            stem = folder / "front" / f"{number:02d}"
+            save_weights(network, stem.with_suffix(".safetensors"))
+            stem.with_suffix(".json").write_text(trained.genotype.to_json() + "\n")
+            test = self._accuracies(network, "test")
+            front.append({**record, "test": test, "file": f"front/{number:02d}.json"})
+        spent = sum(record["cpu_seconds"] for record in trainings.records.values())
+        results = {
+            "suite": type(self.suite).__name__,
+            "space": type(self.space).__name__,
+            "method": type(self.method).__name__,
+            "weighting": self.weighting_name,
+            "seed": self.seed,
+            "eps": self.ball.eps,
+            "training": "clean" if self.recipe.ball is None else "adversarial (one step)",
+            "steps": 0 if learnt is None else self.steps,
+            "trained": len(trainings.records),
+            "front": front,
+            "search_cpu_seconds": round(seconds, 2),
+            "cpu_seconds": round(seconds + spent, 2),
+        }
+        write_json(folder / "results.json", results)
+        return results
+
+
+class Trainings:
+    """Networks trained so far, kept in the run folder, so that no training is lost or repeated.
+
+    Args:
+        folder: The run folder.
+        train: Trains a genotype; gives the network and a record.
+        console: Where progress is told.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        train: Callable[[Genotype], tuple[torch.nn.Module, dict[str, Any]]],
+        *,
+        console: Console,
+    ) -> None:
+        self.folder, self.train, self.console = folder / "trained", train, console
+        self.folder.mkdir(exist_ok=True)
+        self.records: dict[Genotype, dict[str, Any]] = {}
+
+    def run(self, outer: OuterSearch, *, budget: int) -> str:
+        """Ask, train, tell; return why it stopped early, empty if it did not.
+
+        What the folder holds already is told again in the same order: a search asks on as if it had
+        not been interrupted, since it depends on what it was told and on its own generator alone.
+        """
+        with StopSignals() as signals:
+            while len(self.records) + outer.cost + 1 <= budget and outer.remaining:
+                genotype = outer.ask()
+                record = self._known(genotype) or self._trained(genotype, outer)
+                self.records[genotype] = record
+                outer.tell(genotype, (1 - record["val"]["clean"], 1 - record["val"]["pgd"]))
+                self.console.print(
+                    f"  {len(self.records):3d}  clean {record['val']['clean']:.3f}  "
+                    f"pgd {record['val']['pgd']:.3f}  {record['parameters']:7d} parameters  "
+                    f"{describe(genotype)}",
+                    markup=False, highlight=False, soft_wrap=True,
+                )  # fmt: skip
+                if signals.received:
+                    return f"{signals.received} after {len(self.records)} trainings"
+        return ""
+
+    def weights(self, genotype: Genotype) -> dict[str, torch.Tensor]:
+        """The weights of a network that was trained."""
+        weights: dict[str, torch.Tensor] = read_state(self._path(genotype))["network"]
+        return weights
+
+    def _known(self, genotype: Genotype) -> dict[str, Any] | None:
+        path = self._path(genotype)
+        if not path.exists():
+            return None
+        found: dict[str, Any] = json.loads(read_state(path)["record"])
+        return found
+
+    def _trained(self, genotype: Genotype, outer: OuterSearch) -> dict[str, Any]:
+        network, record = self.train(genotype)
+        record = {
+            "genotype": json.loads(genotype.to_json()),
+            "parameters": outer.space.num_parameters(genotype),
+            "flops": outer.space.num_flops(genotype),
+            **record,
+        }
+        state = {"record": json.dumps(record), "network": network.state_dict()}
+        write_atomically(state, self._path(genotype))
+        return record
+
+    def _path(self, genotype: Genotype) -> Path:
+        return self.folder / f"{genotype.digest}.pt"
+
+
+def describe(genotype: Genotype) -> str:
+    """The cells in one line."""
+    parts = []
+    for name, choice in genotype.cells:
+        edges = " ".join(f"{i}→{j}:{op}" for (i, j), op in choice if op != "none")
+        parts.append(f"{name} {edges}" if len(genotype.cells) > 1 else edges)
+    return " | ".join(parts)
+
+
+def only_classes(suite: Suite, space: SearchSpace) -> str:
+    """The only task of a suite that a space's networks can be trained on.
+
+    Raises:
+        ValueError: If there are several, it is no classification, or images do not fit.
+    """
+    if len(suite.tasks) != 1:
+        raise ValueError(
+            f"`suite` should have one task, found {', '.join(suite.tasks)}. Architectures of "
+            "several tasks are compared by `moml compare`."
+        )
+    ((task, spec),) = suite.tasks.items()
+    if not isinstance(spec.loss, CrossEntropy):
+        raise ValueError(f"`suite` should classify, found the loss {type(spec.loss).__name__}.")
+    batch = next(iter(suite.loader("val", batch_size=2)))
+    x = batch.inputs[task] if isinstance(batch.inputs, dict) else batch.inputs
+    if tuple(x.shape[1:]) != tuple(space.image) or spec.loss.num_classes != space.num_classes:
+        raise ValueError(
+            f"`space` should be for images {tuple(x.shape[1:])} of {spec.loss.num_classes} "
+            f"classes, found images {tuple(space.image)} and {space.num_classes} classes. "
+            "Set `--space.image` and `--space.num_classes`."
+        )
+    return task
