@@ -8,7 +8,7 @@ split of C. Finn, P. Abbeel, S. Levine, "Model-agnostic meta-learning", ICML 201
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from moml.backbone import Conv4, LinearHead
 from moml.data import EpisodeSource, FewShotDefaults, FewShotSuite, TaskSpec
+from moml.data.class_episodes import Samples
 from moml.data.suite import Split
 from tasks._accuracy import classification
 from tasks._episodes import Classes, check_episode, episodes_of, numbered, pictures_in
@@ -73,6 +74,7 @@ class Omniglot(FewShotSuite):
     ) -> None:
         self.found, self.rotations, self.by_alphabet = self.discover(root), rotations, by_alphabet
         self.ways, self.shots, self.queries, self.seed = ways, shots, queries, seed
+        self._samples = cache(self._read)
         turns = TURNS if rotations else 1
         counts = {split: turns * len(kinds) for split, kinds in self._characters.items()}
         check_episode(ways=ways, shots=shots, queries=queries, classes=counts)
@@ -92,14 +94,9 @@ class Omniglot(FewShotSuite):
         return {"class": classification(self.ways)}
 
     def source(self, split: Split) -> EpisodeSource:
-        """Episodes of the split's characters, decoded when an episode needs them."""
-        kinds = list(self._characters[split].values())
-        pictures = Pictures([f for k in kinds for f in k], SIDE, grey=True, negative=True)
-        labels = numbered([len(kind) for kind in kinds])
-        if not self.rotations:
-            return self._episodes(pictures, labels)
-        return self._episodes(
-            _Turned(pictures), torch.cat([labels + k * len(kinds) for k in range(TURNS)])
+        """Episodes of the split's characters."""
+        return episodes_of(
+            self._samples(split), ways=self.ways, shots=self.shots, queries=self.queries
         )
 
     def encoder(self) -> nn.Module:
@@ -110,13 +107,20 @@ class Omniglot(FewShotSuite):
         """A linear classifier of the episode's classes."""
         return LinearHead(in_features, self.ways)
 
-    def _episodes(self, inputs: Pictures | _Turned, labels: Tensor) -> EpisodeSource:
-        return episodes_of((inputs, labels), ways=self.ways, shots=self.shots, queries=self.queries)
+    def _read(self, split: Split) -> tuple[Samples, Tensor]:
+        """Drawings, decoded when an episode needs them, and their classes."""
+        kinds = list(self._characters[split].values())
+        pictures = Pictures([f for k in kinds for f in k], SIDE, grey=True, negative=True)
+        labels = numbered([len(kind) for kind in kinds])
+        if not self.rotations:
+            return pictures, labels
+        turned = torch.cat([labels + k * len(kinds) for k in range(TURNS)])
+        return _Turned(pictures), turned
 
     @cached_property
     def _characters(self) -> dict[Split, Classes]:
         """Drawings by ``alphabet/character``, for every split."""
-        known, evaluation = (_read(self.found.folder / part) for part in PARTS)
+        known, evaluation = (_alphabets(self.found.folder / part) for part in PARTS)
         generator = torch.Generator().manual_seed(self.seed)
         if self.by_alphabet:
             alphabets = sorted({name.split("/")[0] for name in known})
@@ -150,6 +154,6 @@ class _Turned:
         return images
 
 
-def _read(folder: Path) -> Classes:
+def _alphabets(folder: Path) -> Classes:
     kinds = sorted(path for path in folder.glob("*/*") if path.is_dir())
     return {f"{kind.parent.name}/{kind.name}": pictures_in(kind) for kind in kinds}

@@ -7,7 +7,7 @@ identification", EMNLP 2019.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -56,6 +56,7 @@ class PAWSX(Suite):
             raise ValueError(f"`length` should be at least 1, found {length}.")
         self.languages, self.length = tuple(languages), length
         self.found = self.discover(root, languages=languages)
+        self._pairs = cache(partial(read_pairs, self.found))
 
     @staticmethod
     def discover(root: Path, *, languages: Sequence[str] = USUAL) -> Found:
@@ -75,7 +76,7 @@ class PAWSX(Suite):
         """A source per language."""
         found = {}
         for language in self.languages:
-            pairs = read_pairs(self.found, language, split)
+            pairs = self._pairs(language, split)
             found[language] = FileSource(len(pairs), partial(self._read, language, pairs))
         return found
 

@@ -9,7 +9,8 @@ import torch
 from moml.__main__ import main
 from tasks import Cityscapes, NYUv2
 from tasks._dense_views import mirrored, zoomed_or_mirrored
-from tests.trees import cityscapes, cityscapes_raw, nyuv2, picture
+from tests.tree_tools import picture
+from tests.trees import cityscapes, cityscapes_raw, nyuv2
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +132,9 @@ def test_a_folder_of_labels_for_each_number_of_classes(tmp_path):
     with pytest.raises(ValueError, match=r"without train/label_19/\*.npy, val/label_19/\*.npy"):
         Cityscapes(seven, classes=19)
     plain = cityscapes(tmp_path / "b", classes=19, label="label")
-    assert Cityscapes(plain, classes=19).sources("test").batch(torch.arange(1))
+    nineteen = Cityscapes(plain, classes=19)
+    assert nineteen.sources("test").batch(torch.arange(1))
+    assert not nineteen.references  # the literature's are of seven classes
     with pytest.raises(ValueError, match=r"classes -1..6, found -1..18. Is it of another number"):
         Cityscapes(plain).sources("test").batch(torch.arange(3))
 
@@ -172,7 +175,9 @@ def test_published_references_are_one_flag(nyu, tmp_path, capsys):
         gains.append((value + base) / -base if base < 0 else (base - value) / base)
     assert results["delta_percent"] == pytest.approx(100 * sum(gains) / 3)
     assert main(["train", *small, "--reference", "famo", "--run_dir", str(tmp_path / "b")]) == 2
-    assert "or one of auto_lambda, mtpsl, segnet, found 'famo'" in capsys.readouterr().err
+    assert (
+        "or one of auto_lambda, libmtl_hps, mtpsl, segnet, found 'famo'" in capsys.readouterr().err
+    )
 
 
 def test_epochs_count_passes_over_the_training_split(nyu, tmp_path):

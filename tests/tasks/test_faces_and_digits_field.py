@@ -9,7 +9,8 @@ from PIL import Image
 
 from moml.metrics import BinaryAccuracy, BinaryF1
 from tasks import CelebA, MultiMNIST
-from tests.trees import ATTRIBUTES, celeba, celeba_tables, faces, idx, mnist, rng
+from tests.tree_tools import rng
+from tests.trees import ATTRIBUTES, celeba, celeba_tables, faces, idx, mnist
 
 
 @pytest.fixture(scope="module")

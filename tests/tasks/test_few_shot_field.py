@@ -9,16 +9,15 @@ from PIL import Image
 
 from tasks import CIFARFS, MiniImageNet, Omniglot
 from tasks._cifar_fs_files import NAMES, ORDER
-from tests.trees import (
-    cifar100,
+from tests.few_shot_trees import (
     cifar_fs,
     classes_in_splits,
     mini_imagenet,
     mini_imagenet_lists,
-    noise,
     omniglot,
-    rng,
 )
+from tests.tree_tools import noise, rng
+from tests.trees import cifar100
 
 SPLITS = ("train", "val", "test")
 
@@ -95,6 +94,15 @@ def test_a_picture_is_decoded_once(tmp_path):
     for file in (tmp_path / "images").iterdir():
         file.unlink()
     assert all(torch.equal(x, y) for x, y in zip(first, whole(suite, "val"), strict=True))
+
+
+def test_a_drawing_is_decoded_once(tmp_path):
+    root = omniglot(tmp_path)
+    suite = Omniglot(root, ways=2, queries=2)
+    first = whole(suite, "test")
+    for file in root.glob("*/*/*/*.png"):
+        file.unlink()
+    assert all(torch.equal(x, y) for x, y in zip(first, whole(suite, "test"), strict=True))
 
 
 @pytest.mark.parametrize(
