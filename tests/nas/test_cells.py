@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from moml.nas import CellSpec, Genotype, SpaceSpec, from_nb201, relabelled, to_nb201
+from moml.nas.cell_picture import save_cells
+from search_spaces import NBDigits
 
 OPS = ("none", "skip", "conv1", "conv3")
 CELL = CellSpec.dense(1, 3, OPS)
@@ -111,3 +113,12 @@ def test_choices_that_do_not_fit():
         DARTS.check((((0, 2), "skip"),))
     with pytest.raises(ValueError, match="should name every cell"):
         SpaceSpec("space", 1, (("normal", CELL),), ("stem",))
+
+
+def test_cells_are_drawn(tmp_path):
+    space = NBDigits()
+    genotype = space.from_string("|conv3~0|+|none~0|none~1|+|skip~0|conv1~1|conv1~2|")
+    save_cells(tmp_path / "cells.svg", space, [genotype, genotype], titles=["one", "two"])
+    text = (tmp_path / "cells.svg").read_text()
+    assert "one" in text and "two" in text
+    assert text.count(">conv3<") == text.count(">skip<") == text.count(">conv1<") == 2  # live ones

@@ -10,7 +10,8 @@ import search_spaces
 import tasks
 from moml.nas import Genotype
 from scripts.build_nb_digits import SPLITS, Table, cells_of, empty, trained, wanted
-from tasks.nb_digits._data import digit_images
+from tasks._glyph_images import STYLES
+from tasks.nb_digits._data import GLYPH_TEST, GLYPH_VAL, digit_images, glyph_images
 from tasks.nb_digits._protocol import MEASURES, folded, measure
 
 THREE = search_spaces.NBDigits(3, ("none", "skip", "conv1", "conv3", "avg3"))
@@ -132,3 +133,19 @@ def test_building_goes_on_where_it_was(tmp_path):
     assert read.accuracies()[3, 0].shape == (len(SPLITS), len(MEASURES))
     near = wanted(TABLE.table, "front:5")
     assert set(range(5)) <= set(near) and len(near) == len(set(near)) < 59
+
+
+def test_glyphs_are_tested_in_fonts_of_their_own():
+    images = glyph_images()
+    assert [tuple(getattr(images, s)[0].shape) for s in ("train", "val", "test")] == [
+        (960, 1, 8, 8), (400, 1, 8, 8), (400, 1, 8, 8),
+    ]  # fmt: skip
+    for pictures, labels in (images.train, images.val, images.test):
+        assert pictures.min() >= 0 and pictures.max() == 1 and pictures.isfinite().all()
+        assert labels.bincount().unique().numel() == 1
+    assert {*GLYPH_VAL}.isdisjoint(GLYPH_TEST) and {*GLYPH_VAL, *GLYPH_TEST} < set(STYLES)
+    table, digits = tasks.NBDigits("glyphs"), tasks.NBDigits()
+    known = list(table.genotypes())
+    assert len(known) >= 100
+    pairs = [(table.query(g).val.clean, digits.query(g).val.clean) for g in known]
+    assert spearmanr(*zip(*pairs, strict=True))[0] > 0.6
