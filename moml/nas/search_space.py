@@ -11,6 +11,7 @@ from itertools import product
 import torch
 from torch import Tensor, nn
 
+from moml.nas._choices import all_choices, below, drawn, mutated
 from moml.nas.cell import CellSpec, Choice
 from moml.nas.discrete_cell import DiscreteCell
 from moml.nas.equivalence import cell_key, relabelled
@@ -138,7 +139,7 @@ class SearchSpace(ABC):
     def sample(self, generator: torch.Generator) -> Genotype:
         """A connected genotype; all strings are equally likely, so large classes come often."""
         while True:
-            cells = {name: _draw(cell, generator) for name, cell in self.spec.cells}
+            cells = {name: drawn(cell, generator) for name, cell in self.spec.cells}
             genotype = self.genotype(cells)
             if self.connected(genotype):
                 return genotype
@@ -151,8 +152,8 @@ class SearchSpace(ABC):
         names = [name for name, _ in self.spec.cells]
         while True:
             cells = dict(genotype.by_name)
-            name = names[_below(len(names), generator)]
-            cells[name] = _mutated(self.spec.by_name[name], cells[name], generator)
+            name = names[below(len(names), generator)]
+            cells[name] = mutated(self.spec.by_name[name], cells[name], generator)
             changed = self.genotype(cells)
             if changed != genotype and self.connected(changed):
                 return changed
@@ -236,7 +237,7 @@ class SearchSpace(ABC):
         """Of every class the genotype with the fewest live edges, the first of those."""
         best: dict[str, tuple[int, Genotype]] = {}
         names = [name for name, _ in self.spec.cells]
-        for choices in product(*(_all(cell) for _, cell in self.spec.cells)):
+        for choices in product(*(all_choices(cell) for _, cell in self.spec.cells)):
             cells = dict(zip(names, choices, strict=True))
             if any(cell.pruned(cells[name]) != cells[name] for name, cell in self.spec.cells):
                 continue  # its pruned form comes along as well
@@ -327,41 +328,3 @@ class SearchSpace(ABC):
                 "Use JSON."
             )
         return self.spec.cells[0]
-
-
-def _all(cell: CellSpec) -> Iterator[Choice]:
-    for ops in product(cell.ops, repeat=len(cell.edges)):
-        yield tuple(zip(cell.edges, ops, strict=True))
-
-
-def _below(number: int, generator: torch.Generator) -> int:
-    return int(torch.randint(number, (), generator=generator))
-
-
-def _draw(cell: CellSpec, generator: torch.Generator) -> Choice:
-    if cell.keep_per_node is None:
-        return tuple((edge, cell.ops[_below(len(cell.ops), generator)]) for edge in cell.edges)
-    choice: list[tuple[tuple[int, int], str]] = []
-    ops = [op for op in cell.ops if not get_op(op).is_zero]
-    for target in range(cell.inputs, cell.size):
-        into = cell.into(target)
-        kept = torch.randperm(len(into), generator=generator)[: cell.keep_per_node].sort().values
-        choice += [(into[i], ops[_below(len(ops), generator)]) for i in kept.tolist()]
-    return tuple(choice)
-
-
-def _mutated(cell: CellSpec, choice: Choice, generator: torch.Generator) -> Choice:
-    changed = list(choice)
-    place = _below(len(changed), generator)
-    edge, op = changed[place]
-    if cell.keep_per_node is None:
-        changed[place] = (edge, cell.ops[_below(len(cell.ops), generator)])
-        return tuple(changed)
-    ops = [name for name in cell.ops if not get_op(name).is_zero]
-    used = {e for e, _ in choice}
-    free = [e for e in cell.into(edge[1]) if e not in used]
-    if free and _below(2, generator):
-        changed[place] = (free[_below(len(free), generator)], op)
-    else:
-        changed[place] = (edge, ops[_below(len(ops), generator)])
-    return tuple(sorted(changed, key=lambda entry: (entry[0][1], entry[0][0])))
