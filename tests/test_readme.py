@@ -125,6 +125,12 @@ def test_every_recipe_loads_and_its_smallest_size_runs(recipe, tmp_path):
         return
     options = smallest(recipe, tmp_path / "data")
     folder = str(tmp_path / "run")
+    if recipe.stem.startswith("search_"):
+        sizes = {"space.channels": 4, "space.layers": 3, "space.nodes": 2}
+        sizes |= {"steps": 1, "batch_size": 2, "budget": 1, "epochs": 1}
+        options += [word for key, value in sizes.items() for word in (f"--{key}", str(value))]
+        assert main(["search", "--config", recipe.stem, *options, "--run_dir", folder]) == 0
+        return
     if recipe.stem.startswith("meta_"):
         sizes = {"steps": 2, "meta_batch_size": 2, "val_episodes": 2, "test_episodes": 2}
         sizes |= {"inner_steps": 1, "eval_inner_steps": 1}
