@@ -25,8 +25,6 @@ from moml.nas.search_space import SearchSpace
 
 Prior = Callable[[Genotype], Sequence[float]]
 Path = tuple[str, ...]
-Paths = frozenset[tuple[str, Path]]
-"""Each with the name of its cell."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Rows:
     size: np.ndarray
     shape: np.ndarray
     prior: np.ndarray
-    paths: tuple[Paths, ...]
+    paths: tuple[np.ndarray, ...]  # numbers of the paths of each
 
 
 class Features:
@@ -52,7 +50,8 @@ class Features:
         self, space: SearchSpace, sample: Sequence[Genotype], *, prior: Prior | None = None
     ) -> None:
         self.space, self.prior = space, prior
-        self._known: dict[Genotype, tuple[list[float], Paths]] = {}
+        self._known: dict[Genotype, tuple[list[float], np.ndarray]] = {}
+        self._numbers: dict[tuple[str, Path], int] = {}  # of paths, by their cell's name
         raw = np.array([self._look(genotype)[0] for genotype in sample])
         self._center, self._scale = raw.mean(0), np.maximum(raw.std(0), 1e-9)
 
@@ -72,7 +71,7 @@ class Features:
         apart = ((a.shape[:, None] - b.shape[None]) ** 2).mean(2)
         aspects = [
             a.size @ b.size.T,
-            _jaccard(a, b),
+            self._jaccard(a, b),
             a.shape @ b.shape.T / a.shape.shape[1],
             np.exp(-0.5 * apart),
         ]
@@ -89,19 +88,33 @@ class Features:
         ]
         return np.stack([*aspects, (a.prior**2).sum(1)] if self.prior else aspects)
 
-    def _look(self, genotype: Genotype) -> tuple[list[float], Paths]:
+    def _look(self, genotype: Genotype) -> tuple[list[float], np.ndarray]:
         if genotype not in self._known:
             numbers = [float(np.log(self.space.num_parameters(genotype)))]
-            everything: set[tuple[str, Path]] = set()
+            found: set[int] = set()
             for name, choice in genotype.cells:
                 cell = self.space.spec.by_name[name]
                 paths = _paths(cell, cell.live(choice))
                 numbers += _shape(paths)
-                everything |= {(name, path) for path in paths}
+                known = self._numbers
+                found |= {known.setdefault((name, path), len(known)) for path in paths}
             if self.prior is not None:
                 numbers += list(self.prior(genotype))
-            self._known[genotype] = (numbers, frozenset(everything))
+            self._known[genotype] = (numbers, np.array(sorted(found)))
         return self._known[genotype]
+
+    def _jaccard(self, a: Rows, b: Rows) -> np.ndarray:
+        left, right = self._coded(a), self._coded(b)
+        common = left @ right.T
+        union = left.sum(1)[:, None] + right.sum(1)[None] - common
+        return common / np.maximum(union, 1.0)
+
+    def _coded(self, rows: Rows) -> np.ndarray:
+        """One if a path is there, ``(rows, paths)``."""
+        code = np.zeros((len(rows.paths), len(self._numbers)))
+        lengths = [len(paths) for paths in rows.paths]
+        code[np.repeat(np.arange(len(lengths)), lengths), np.concatenate(rows.paths)] = 1.0
+        return code
 
 
 def _paths(cell: CellSpec, live: Choice) -> list[Path]:
@@ -117,6 +130,7 @@ def _paths(cell: CellSpec, live: Choice) -> list[Path]:
     return [path for node in cell.outputs for path in ending[node]]
 
 
+@cache
 def _weight(op: str) -> float:
     return float(np.log1p(get_op(op).parameters(4)))
 
@@ -152,19 +166,3 @@ def _shape(paths: Sequence[Path]) -> list[float]:
         float(len(paths)),
         float(len(set(paths))),
     ]
-
-
-def _jaccard(a: Rows, b: Rows) -> np.ndarray:
-    every = sorted(set().union(*a.paths, *b.paths))
-    place = {path: i for i, path in enumerate(every)}
-
-    def coded(rows: Rows) -> np.ndarray:
-        code = np.zeros((len(rows.paths), len(every)))
-        for row, paths in zip(code, rows.paths, strict=True):
-            row[[place[path] for path in paths]] = 1.0
-        return code
-
-    left, right = coded(a), coded(b)
-    common = left @ right.T
-    union = left.sum(1)[:, None] + right.sum(1)[None] - common
-    return np.where(union > 0, common / np.maximum(union, 1), 1.0)
