@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help setup demo demo-attacks demo-meta test test-slow lint format bench docs clean
+.PHONY: help setup demo demo-attacks demo-meta demo-search test test-slow lint format bench docs clean
 
 help:
 	@echo "make demo    compare weightings on real data and write one page (minutes)"
@@ -29,7 +29,7 @@ demo: $(READY)
 	@echo "Comparing weightings on two overlaid handwritten digits (real data, 2 processes) ..."
 	$(BIN)/moml compare --config compare_two_digits --output runs/demo
 	@echo "The other jobs at their smoke sizes, two at a time ..."
-	$(MAKE) --no-print-directory --jobs 2 --output-sync demo-attacks demo-meta
+	$(MAKE) --no-print-directory --jobs 2 --output-sync demo-attacks demo-meta demo-search
 
 demo-attacks: $(READY)
 	@echo "One generator that attacks many tasks ..."
@@ -38,6 +38,11 @@ demo-attacks: $(READY)
 demo-meta: $(READY)
 	@echo "Multi-objective meta-learning ..."
 	$(BIN)/python scripts/reproduce_moml.py --smoke --jobs 1 --output runs/demo/moml
+
+demo-search: $(READY)
+	@echo "Architecture search: accurate, robust, small ..."
+	rm -rf runs/demo/search
+	$(BIN)/moml search --space NBDigits --method E2RNAS --steps 30 --budget 6 --epochs 4 --run_dir runs/demo/search
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal

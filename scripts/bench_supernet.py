@@ -45,7 +45,7 @@ def cases(sizes):
         yield (
             f"LinearCells, {size}×{size}",
             LinearCells(image=(1, size, size)),
-            {"reference": (MixedCell, False), "merged kernels": (MergedCell, False)},
+            {"reference": (MixedCell, False), "merged kernels, channels last": (MergedCell, True)},
         )
 
 

@@ -15,7 +15,7 @@ at random.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from torch import nn
 
 import moml
 from moml.attack import Linf
-from moml.data import Source, Suite, TensorSource
+from moml.data import Source, Suite, TaskSpec, TensorSource
 from moml.nas import Genotype, SearchSpace
 from moml.nas.method import E2RNAS, GatedSearch, SearchMethod, SearchSetting
 from moml.nas.outer import ListedSearch, OuterSearch, ParetoSearch
@@ -41,9 +41,10 @@ FOLDER = Path(__file__).parent.parent / "tasks" / "nb_digits"
 class TableImages(Suite):
     """The images that the table's networks are trained on, as a suite."""
 
-    def __init__(self) -> None:
-        self.digits = Digits()
-        self.tasks = self.digits.tasks  # type: ignore[misc]
+    @property
+    def tasks(self) -> Mapping[str, TaskSpec]:
+        """Which digit."""
+        return Digits().tasks
 
     def sources(self, split: str) -> Source:
         """The table's own splits."""
@@ -52,11 +53,11 @@ class TableImages(Suite):
 
     def encoder(self) -> nn.Module:
         """Not used."""
-        return self.digits.encoder()
+        return Digits().encoder()
 
     def head(self, task: str, in_features: int) -> nn.Module:
         """Not used."""
-        return self.digits.head(task, in_features)
+        return Digits().head(task, in_features)
 
 
 @cache
