@@ -48,6 +48,13 @@ class Architecture(nn.Module, ABC):
     def private_modules(self, task: str) -> Iterable[nn.Module]:
         """Submodules that only the prediction of ``task`` uses."""
 
+    def structure(self) -> list[Parameter]:
+        """Parameters that decide what is shared, for methods that learn them on other data.
+
+        Gates, branches, units; none unless there are.
+        """
+        return []
+
     def penalty(self) -> Tensor | None:
         """Regulariser on the architecture's own parameters, a scalar; ``None`` without any.
 

@@ -64,6 +64,10 @@ class CrossStitch(PerInput):
         states = [features[task] for task in self.tasks]
         return {task: self.heads[task](mixture(rows[task], states)) for task in tasks}
 
+    def structure(self) -> list[nn.Parameter]:
+        """The units."""
+        return list(self.stitches)
+
     def private_modules(self, task: str) -> Iterable[nn.Module]:
         """The task's head; its tower is everybody's through the units."""
         return [self.heads[task]]

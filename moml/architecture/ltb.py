@@ -97,6 +97,10 @@ class LTB(Randomized, PerInput):
         """The task's leaf and its head."""
         return [self.towers[self.tasks.index(task)].pieces[-1], self.heads[task]]
 
+    def structure(self) -> list[nn.Parameter]:
+        """The branches' logits."""
+        return list(self.branches)
+
     def table(self) -> dict[str, list[int]]:
         """The node of every stage that each task's prediction passes, as chosen now."""
         paths = {}

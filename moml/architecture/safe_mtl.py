@@ -99,6 +99,10 @@ class SafeMTL(PerInput):
         twins = [self.twins[task]] if task in self.twins else []
         return [self.private[task], self.gates[task], self.heads[task], *twins]
 
+    def structure(self) -> list[nn.Parameter]:
+        """The gates."""
+        return list(self.gates.parameters())
+
     def private_shares(self) -> dict[str, float]:
         """Per task, the weight of its private encoder (the probability, of a hard gate)."""
         return {task: gate.share().detach().item() for task, gate in self.gates.items()}  # type: ignore[operator]

@@ -10,6 +10,7 @@ from moml.meta.objectives import Calibration, Clean, Distance, QueryObjective, R
 from moml.meta.one_step_gramian import OneStepGramian
 from moml.meta.prototypes import Prototypes
 from moml.meta.query import Query
+from moml.meta.sharing_structure import SharingStructure
 from moml.meta.task_weights import TaskWeights
 from moml.meta.weight_form import Free, Softmax, WeightForm
 
@@ -31,6 +32,7 @@ __all__ = [
     "QueryMetrics",
     "QueryObjective",
     "Robust",
+    "SharingStructure",
     "Softmax",
     "TaskWeights",
     "WeightForm",

@@ -6,7 +6,8 @@ run it without knowing it.
 
 from moml.method._base import Composition, Method, Setting
 from moml.method.auto_lambda import AutoLambda
+from moml.method.bilevel_sharing import BilevelSharing
 from moml.method.forum import FORUM
 from moml.method.moml import MOML
 
-__all__ = ["FORUM", "MOML", "AutoLambda", "Composition", "Method", "Setting"]
+__all__ = ["FORUM", "MOML", "AutoLambda", "BilevelSharing", "Composition", "Method", "Setting"]

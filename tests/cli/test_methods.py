@@ -26,6 +26,7 @@ METHODS = {
     "AutoLambda": ["--method", "AutoLambda", "--method.primary", "[left]"],
     "FORUM": ["--method", "FORUM", "--method.inner_steps", "2", "--method.rho", "5.0",
               "--clip_norm", "5.0"],
+    "BilevelSharing": ["--method", "BilevelSharing", "--architecture", "SafeMTL"],
 }  # fmt: skip
 
 
@@ -104,7 +105,8 @@ def test_partly_labelled_multi_input_data(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--method", "MOLM"], "`method` should be among AutoLambda, FORUM, MOML, or a class path, "
+        (["--method", "MOLM"],
+         "`method` should be among AutoLambda, BilevelSharing, FORUM, MOML, or a class path, "
          "found 'MOLM'. Did you mean 'MOML'?"),
         (["--method", "FORUM", "--weighting", "MGDA"],
          "`weighting` should be left out with FORUM, found MGDA."),
