@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -45,19 +46,23 @@ def test_code_runs(page, code, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+@cache
+def help_of(command):
+    """What a command says about its options, asked once."""
+    if command in ("train", "compare", "single"):
+        from moml.cli._sweep_options import sweep_parser
+
+        return sweep_parser("moml", "").format_help() + "--run_dir --resume"
+    return subprocess.run(
+        [sys.executable, "-m", "moml", command, "--help"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+
+
 @pytest.mark.parametrize(("page", "command"), COMMANDS)
 def test_options_shown_exist(page, command):
     """Every long option of a command shown is one the command has."""
-    words = command.split()
-    if words[1] not in ("train", "compare", "single"):
-        known = subprocess.run(
-            [sys.executable, "-m", "moml", words[1], "--help"],
-            cwd=ROOT, capture_output=True, text=True, check=True,
-        ).stdout  # fmt: skip
-    else:
-        from moml.cli._sweep_options import sweep_parser
-
-        known = sweep_parser("moml", "").format_help() + "--run_dir --resume"
+    known = help_of(command.split()[1])
     for option in re.findall(r"--(\w+)", command):
         assert f"--{option}" in known, option
 
