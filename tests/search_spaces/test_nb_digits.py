@@ -143,3 +143,26 @@ def test_what_does_not_belong():
     with pytest.raises(ValueError, match="shape"):
         space.expected_parameters({"cell": torch.ones(2, 2)})
     assert isinstance(drawn(NBDigits(5), 1)[0], Genotype)
+
+
+@pytest.mark.parametrize(("flat", "classes", "mixed"), [(False, 1083, 161), (True, 870, 137)])
+def test_nested_expressions_merge_cells_of_different_sizes(flat, classes, mixed):
+    """What docs/nas.md says of comparing expressions: a result used twice is written twice."""
+    space, sizes = SPACES["4 nodes"], {}
+    for ops in product(space.cell.ops, repeat=6):
+        live = space.cell.live(tuple(zip(space.cell.edges, ops, strict=True)))
+        terms = {0: ["x"]}
+        for node in range(1, 4):
+            terms[node] = []
+            for source, op in [(edge[0], op) for edge, op in live if edge[1] == node]:
+                inside = terms[source]
+                if op == "skip" and (flat or len(inside) == 1):
+                    terms[node] += inside
+                else:
+                    terms[node].append(f"{op}({'+'.join(inside)})")
+            terms[node].sort()
+        if live:
+            convolutions = tuple(sorted(op for _, op in live if op.startswith("conv")))
+            sizes.setdefault("+".join(terms[3]), set()).add(convolutions)
+    assert len(sizes) == classes
+    assert sum(len(different) > 1 for different in sizes.values()) == mixed
