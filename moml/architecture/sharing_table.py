@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from moml.architecture._base import PerInput, head_dict
+from moml.architecture._cka import debiased_cka
+from moml.architecture._gate import pooled
 from moml.architecture._stages import Encoder, towers
 
 
@@ -106,6 +109,55 @@ class SharingTable(PerInput):
                 state = self._stage(k, row[k])(state, inputs)
             predictions[task] = self.heads[task](state)
         return predictions
+
+    def similarities(self, inputs: Tensor, stage: int) -> Tensor:
+        """Debiased CKA of the tasks' pooled features after a stage, ``(T, T)``.
+
+        Args:
+            inputs: Some hundreds of samples.
+            stage: Counted from 0; every task has to pass it.
+        """
+        if not 0 <= stage < min(map(len, self.table.values())):
+            raise ValueError(f"`stage` should be one that every task passes, found {stage}.")
+        modes = [(m, m.training) for m in self.modules()]
+        self.eval()
+        features = []
+        with torch.no_grad():
+            for row in self.table.values():
+                state = inputs
+                for k in range(stage + 1):
+                    state = self._stage(k, row[k])(state, inputs)
+                features.append(pooled(state))
+        for module, mode in modes:
+            module.training = mode
+        return torch.tensor([[debiased_cka(x, y) for y in features] for x in features])
+
+    def fused(self, inputs: Tensor, *, stage: int, threshold: float = 0.95) -> SharingTable:
+        """Let tasks whose features after a stage are alike share it, and all stages before it.
+
+        A step of progressive decoder fusion: measure, decide, fuse; then train, and go on with the
+        next stage. Groups are such that every pair in them is alike, the largest first. Those of a
+        group get the stages of its first task, whose predictions do not change; parameters are
+        those of this network, less the ones that nobody passes any more.
+
+        Args:
+            inputs: Some hundreds of samples.
+            stage: Counted from 0.
+            threshold: Least similarity.
+        """
+        import networkx as nx
+
+        alike = self.similarities(inputs, stage) >= threshold
+        graph = nx.from_numpy_array((alike & alike.T).fill_diagonal_(False).numpy())
+        rows, left = {t: list(row) for t, row in self.table.items()}, graph.copy()
+        while left:
+            group = min(nx.find_cliques(left), key=lambda nodes: (-len(nodes), sorted(nodes)))
+            first, *others = (self.tasks[i] for i in sorted(group))
+            for task in others:
+                rows[task][: stage + 1] = self.table[first][: stage + 1]
+            left.remove_nodes_from(group)
+        copies = [{int(i): module for i, module in some.items()} for some in self.stages]
+        return SharingTable.of(copies, dict(self.heads.items()), rows)
 
     def private_modules(self, task: str) -> Iterable[nn.Module]:
         """The stages that no other task passes, and the head."""
