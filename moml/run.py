@@ -143,8 +143,10 @@ def load_multi_task_run(path: str | Path, *, weights: Weights = "best") -> Run:
     config = folder / "config.yaml"
     if not config.exists():
         raise ValueError(f"`path` should be a run folder, found no config.yaml in '{folder}'.")
-    if command_of(config) != "train":
-        raise ValueError(f"`path` should be a multi-task run, found a few-shot run in '{folder}'.")
+    if (found := command_of(config)) != "train":
+        raise ValueError(
+            f"`path` should be a multi-task run, found one of `moml {found}` in '{folder}'."
+        )
     file = _weights_file(folder, weights, "train")
     trainer, settings = trainer_from_file(config)
     load_model(trainer.architecture, str(file))

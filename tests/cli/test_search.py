@@ -26,7 +26,7 @@ def results(folder):
     return found
 
 
-@pytest.mark.parametrize("method", ["E2RNAS", "ParetoSearch"])
+@pytest.mark.parametrize("method", ["E2RNAS", "ParetoSearch", "GatedSearch"])
 def test_a_search_that_died_ends_with_the_same_front(method, tmp_path, monkeypatch, capsys):
     options = [*SMALL, "--method", method, "--run_dir"]
     assert main([*options, str(tmp_path / "whole")]) == 0
@@ -47,6 +47,8 @@ def test_a_search_that_died_ends_with_the_same_front(method, tmp_path, monkeypat
     torch.rand(3)
     assert main(["search", "--resume", str(tmp_path / "broken")]) == 0
     assert results(tmp_path / "broken") == results(tmp_path / "whole")
+    assert main(["evaluate", str(tmp_path / "whole")]) == 2
+    assert "found one of `moml search`" in capsys.readouterr().err
     page = (tmp_path / "whole" / "report.html").read_text()
     assert "Front" in page
     assert ("edge 0 → 1" in page) == (method == "E2RNAS")  # how architecture parameters went

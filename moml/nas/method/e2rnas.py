@@ -18,11 +18,11 @@ class E2RNAS(GradientMethod):
     from the objectives' direct gradients, then one finite-difference product for their sum. Sizes
     are the exact expectation. Out-of-distribution data, which the paper has too, are left out.
 
-    This is a baseline: with a size objective MGDA prefers cells without weights (12 of 16 edges of
-    the published normal and reduction cell, and more, carry none), and loses to random search.
+    This is a baseline: with a size objective MGDA prefers cells without weights (13 of 16 edges of
+    the published cells carry none). docs/nas.md has it beside searches that train.
 
     Args:
-        target: Number of parameters L; half of the largest network's unless given.
+        target: Number of parameters L; the expected number of a uniform mixture unless given.
         hypergradient: How the virtual step is differentiated.
         adversarial_training: Train the weights on perturbed samples.
     """
