@@ -88,7 +88,8 @@ class DSelectK(PerInput):
         experts = [features[f"expert {k}"] for k in range(len(self.experts))]
         predictions = {}
         for task in tasks:
-            self._read[task] = features["gate"].detach()
+            if self.training:
+                self._read[task] = features["gate"].detach()
             weights = self.gates[task](features["gate"])
             predictions[task] = self.heads[task](mixture(weights, experts))
         return predictions
