@@ -25,9 +25,10 @@ from torch import nn
 import moml
 from moml.attack import Linf
 from moml.data import Source, Suite, TaskSpec, TensorSource
-from moml.nas import Genotype, SearchSpace
+from moml.nas import GateGradients, Genotype, SearchSpace
 from moml.nas.method import E2RNAS, GatedSearch, SearchMethod, SearchSetting
 from moml.nas.outer import ListedSearch, OuterSearch, ParetoSearch
+from moml.problem import Objectives
 from moml.weighting import EW, Weighting
 from tasks import Digits
 from tasks.nb_digits._data import digit_images
@@ -68,8 +69,10 @@ def seconds_per_training(name: str) -> float:
 
 
 @cache
-def learnt(kind: str, nodes: int, ops: tuple[str, ...], seed: int) -> tuple[OuterSearch, float]:
-    """A method's own search after its steps, and its cost in trainings."""
+def learnt(
+    kind: str, nodes: int, ops: tuple[str, ...], seed: int
+) -> tuple[Objectives, OuterSearch, float]:
+    """What a method has learnt after its steps, its own search, and its cost in trainings."""
     from search_spaces import NBDigits
 
     torch.set_num_threads(1)
@@ -88,7 +91,7 @@ def learnt(kind: str, nodes: int, ops: tuple[str, ...], seed: int) -> tuple[Oute
     moml.fit(parts.problem, parts.oracle, parts.weighting, parts.updater, parts.stream, steps=steps)
     outer = method.outer(setting, parts)
     table = "digits3" if nodes == 3 else "digits"
-    return outer, (time.process_time() - started) / seconds_per_training(table)
+    return parts.problem, outer, (time.process_time() - started) / seconds_per_training(table)
 
 
 class ThenAtRandom(ListedSearch):
@@ -114,7 +117,7 @@ def _listed(
     kind: str, space: SearchSpace, candidates: Sequence[Genotype], seed: int
 ) -> OuterSearch:
     cell = space.spec.by_name["cell"]
-    outer, cost = learnt(kind, cell.size, cell.ops, seed)
+    _, outer, cost = learnt(kind, cell.size, cell.ops, seed)
     proposals = spread(list(outer.pool or ()))
     return ThenAtRandom(space, proposals, candidates=candidates, cost=cost, seed=seed)
 
@@ -143,6 +146,8 @@ def gates_and_pareto(
 ) -> OuterSearch:
     """Gate gradients as a feature of the Bayesian search."""
     cell = space.spec.by_name["cell"]
-    outer, cost = learnt("gates", cell.size, cell.ops, seed)
-    assert isinstance(outer, ParetoSearch)
-    return ParetoSearch(space, candidates=candidates, seed=seed, prior=outer.prior, prior_cost=cost)
+    problem, _, cost = learnt("gates", cell.size, cell.ops, seed)
+    assert isinstance(problem, GateGradients)
+    return ParetoSearch(
+        space, candidates=candidates, seed=seed, prior=problem.scores, prior_cost=cost
+    )
