@@ -32,6 +32,7 @@ class Backpropagation(Oracle):
         self._layouts: dict[tuple[str, ...], Layout] = {}
         self._plans: dict[str, tuple[int, bool]] = {}
         self._module: weakref.ref[nn.Module] | None = None
+        self._cut = False  # a parameter on both sides of the representation would count twice
 
     @abstractmethod
     def _evaluation(
@@ -41,23 +42,40 @@ class Backpropagation(Oracle):
 
     def __call__(self, problem: Problem, batch: Any) -> Live:
         """Compute the losses of the batch."""
-        features = Features()
-        if isinstance(problem, FactoredProblem):
-            inputs, features = Features.detach(problem.features(batch))
-            features = features.fanned(problem.fan_out(inputs, batch))
-            losses = problem.losses_from(dict(features.views) or inputs, batch)
-        else:
-            losses = problem.losses(batch)
+        self._follow(problem.module)
+        if not isinstance(problem, FactoredProblem):
+            return self._evaluated(problem, problem.losses(batch), Features())
+        outputs = problem.features(batch)
+        by_task = None if self._cut else problem.fan_out(outputs, batch)
+        if by_task is not None and all(f.requires_grad for f in by_task.values()):
+            features = Features.fan(by_task)
+            versions = [f._version for f in features.outputs]
+            losses = problem.losses_from(dict(features.views), batch)
+            if versions != [f._version for f in features.outputs]:
+                raise ValueError(
+                    "Heads should leave the representation as it is, found one that changes it in "
+                    "place. Use `inplace=False`: the other tasks see the change too."
+                )
+            if not self._layout(problem, losses, features).tied:
+                return self._evaluated(problem, losses, features)
+            self._cut, self._layouts = True, {}
+        inputs, features = Features.detach(outputs)
+        return self._evaluated(problem, problem.losses_from(inputs, batch), features)
+
+    def _evaluated(self, problem: Problem, losses: Losses, features: Features) -> Live:
         tasks = torch.tensor(positions(problem.tasks, losses))
         return self._evaluation(losses, features, self._layout(problem, losses, features), tasks)
+
+    def _follow(self, module: nn.Module) -> None:
+        """Forget what was found for another network."""
+        if self._module is None or self._module() is not module:
+            if self._module is not None:
+                self._layouts, self._plans, self._cut = {}, {}, False
+            self._module = weakref.ref(module)
 
     def _layout(self, problem: Problem, losses: Losses, features: Features) -> Layout:
         """The layout for this set of present tasks, found the first time it occurs."""
         key = tuple(losses)
-        if self._module is None or self._module() is not problem.module:
-            if self._module is not None:  # the oracle moves on to another network
-                self._layouts, self._plans = {}, {}
-            self._module = weakref.ref(problem.module)
         if key not in self._layouts:
             private = {task: problem.private_parameters(task) for task in problem.tasks}
             found = lay_out(losses, features, problem.shared_parameters(), private, self.rows)
@@ -68,8 +86,9 @@ class Backpropagation(Oracle):
 
     def state_dict(self) -> dict[str, Any]:
         """How rows were formed, per set of present tasks."""
-        return {"plans": dict(self._plans)}
+        return {"plans": dict(self._plans), "cut": self._cut}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Form rows as the stored run did."""
         self._plans, self._layouts = dict(state["plans"]), {}
+        self._cut = state["cut"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from torch import Tensor
 from torch.nn import Parameter
@@ -21,13 +21,16 @@ class Features:
         outputs: Tensors with the encoder's graph.
         inputs: What the heads saw: detached leaves, or the outputs themselves.
         detached: Which of the two; a detached representation needs a backward pass in two stages.
-        views: What each task's loss was computed from, where that is one view of one of ``inputs``.
+        views: What each task's loss was computed from, where that is one view of one output; then
+            one backward pass of all losses tells their gradients apart, and nothing is detached.
+        sources: Of which output each view is.
     """
 
     outputs: tuple[Tensor, ...] = ()
     inputs: tuple[Tensor, ...] = ()
     detached: bool = False
     views: Mapping[str, Tensor] = field(default_factory=dict)
+    sources: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def detach(cls, features: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Features]:
@@ -39,11 +42,22 @@ class Features:
         cut = [(f, inputs[name]) for name, f in features.items() if f.requires_grad]
         return inputs, cls(tuple(f for f, _ in cut), tuple(x for _, x in cut), True)
 
-    def fanned(self, by_task: Mapping[str, Tensor] | None) -> Features:
-        """With a view for every task, if its gradient can be told from the others'."""
-        if by_task is None or not all(f.requires_grad for f in by_task.values()):
-            return self
-        return replace(self, views={task: f.view_as(f) for task, f in by_task.items()})
+    @classmethod
+    def fan(cls, by_task: Mapping[str, Tensor]) -> Features:
+        """A view for every task of the tensor it reads."""
+        outputs = tuple(dict.fromkeys(by_task.values()))
+        position = {f: i for i, f in enumerate(outputs)}
+        return cls(
+            outputs,
+            outputs,
+            views={task: f.view_as(f) for task, f in by_task.items()},
+            sources={task: position[f] for task, f in by_task.items()},
+        )
+
+    @property
+    def apart(self) -> bool:
+        """Whether the losses' gradients on it can be had without those of the encoder."""
+        return self.detached or bool(self.views)
 
     @property
     def backpropagates(self) -> bool:
@@ -74,6 +88,11 @@ class Layout:
     beside: tuple[int, ...]
     plan: Plan
     aside: tuple[str, ...] = ()
+
+    @property
+    def tied(self) -> bool:
+        """Whether a parameter is reached on both ways."""
+        return bool(set(self.below) & set(self.beside))
 
 
 def trainable(parameters: Iterable[Parameter]) -> tuple[Parameter, ...]:
@@ -108,7 +127,7 @@ def lay_out(
     beside = tuple(i for i, p in enumerate(common) if p in heads.leaves)
     numbers = sum(common[i].numel() for i in below)
     plan = plan_rows(strategy, encoder.nodes, features.outputs, numbers, len(losses))
-    if strategy in ("auto", "ghost") and features.detached and len(losses) > 1:
+    if strategy in ("auto", "ghost") and features.apart and len(losses) > 1:
         inputs = [common[i] for i in below]
         leaves = linear_leaves(features.outputs, inputs, elsewhere=heads.leaves)
         if strategy == "ghost" or worth_it(leaves, inputs, len(losses)):

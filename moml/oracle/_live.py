@@ -162,14 +162,12 @@ class Live(Evaluation):
         wanted = [*views, *(p for parameters in own for p in parameters)]
         found = iter(torch.autograd.grad(roots, wanted, retain_graph=True, allow_unused=True))
         cotangents = [next(found) for _ in views]
-        return [
-            (
-                [g if view._base is x else None for x in self.features.inputs],
-                [],
-                [next(found) for _ in p],
-            )
-            for view, g, p in zip(views, cotangents, own, strict=True)
-        ]
+        passes: list[tuple[Row, Row, Row]] = []
+        for name, cotangent, parameters in zip(self.names, cotangents, own, strict=True):
+            row: Row = [None] * len(self.features.inputs)
+            row[self.features.sources[name]] = cotangent
+            passes.append((row, [], [next(found) for _ in parameters]))
+        return passes
 
     def _accumulate_private(self, weights: Tensor | None) -> None:
         factors = [1.0] * len(self.names) if weights is None else weights.tolist()

@@ -225,6 +225,9 @@ class _SharedFactored(_Shared, FactoredProblem):
     def features(self, batch: Any) -> dict[str, Tensor]:
         return self.problem.features(batch)
 
+    def fan_out(self, features: dict[str, Tensor], batch: Any) -> dict[str, Tensor] | None:
+        return self.problem.fan_out(features, batch)
+
     def losses_from(self, features: dict[str, Tensor], batch: Any) -> Losses:
         return self._times(self.problem.losses_from(features, batch))
 

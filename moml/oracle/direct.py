@@ -36,6 +36,6 @@ class Direct(Backpropagation):
         self, losses: Losses, features: Features, layout: Layout, tasks: Tensor
     ) -> ParameterRows:
         kind: type[ParameterRows] = GhostRows if layout.plan.ghost else ParameterRows
-        if self.rows == "layers" and features.detached:
+        if self.rows == "layers" and features.apart:
             kind = LayerRows
         return kind(losses, features, layout, tasks, heads=self.heads)

@@ -271,7 +271,7 @@ def test_the_plan_is_a_count_and_survives_in_the_state():
     plans = oracle.state_dict()["plans"]
     assert list(plans.values()) == [(8, False)]  # many tasks, small passes: all in one
     other = Direct()
-    other.load_state_dict({"plans": {"a,b,c": (2, False)}})
+    other.load_state_dict({"plans": {"a,b,c": (2, False)}, "cut": False})
     other(wide, batch())
     assert other.state_dict()["plans"] == {"a,b,c": (2, False)}
     counted = Direct()
@@ -330,7 +330,7 @@ def test_gramian_is_exact_where_it_matters(case):
 
 
 def test_only_what_is_asked_for_is_differentiated(monkeypatch):
-    """Equal weighting: two backward calls, no rows. MGDA: all heads, then the encoder per task."""
+    """Equal weighting: one backward call, no rows. MGDA: all heads, then the encoder per task."""
     calls = {"grad": 0, "backward": 0}
     for name in calls:
         original = getattr(torch.autograd, name)
@@ -342,11 +342,18 @@ def test_only_what_is_asked_for_is_differentiated(monkeypatch):
         monkeypatch.setattr(torch.autograd, name, counted)
     task_problem, data = problem(network()), batch()
     moml.weighting.EW().update(Direct()(task_problem, data))
-    assert calls == {"grad": 0, "backward": 2}
+    assert calls == {"grad": 0, "backward": 1}
     moml.weighting.MGDA().update(Direct()(task_problem, data))
-    assert calls == {"grad": 1 + 3, "backward": 2}
+    assert calls == {"grad": 1 + 3, "backward": 1}
     moml.weighting.MGDA().update(Representation()(task_problem, data))
-    assert calls == {"grad": 1 + 3 + 2, "backward": 2}
+    assert calls == {"grad": 1 + 3 + 2, "backward": 1}
+
+
+def test_a_head_that_changes_the_representation_in_place_is_refused():
+    model = network()
+    model.heads["a"] = nn.Sequential(nn.ReLU(inplace=True), model.heads["a"])
+    with pytest.raises(ValueError, match="Heads should leave the representation as it is"):
+        Direct()(problem(model), batch())
 
 
 def test_an_oracle_may_move_on_to_another_network():
