@@ -145,7 +145,7 @@ def test_an_occupied_folder_and_another_command_s_run(tmp_path, capsys):
     assert main(["robustness", str(folder), "--eps", "0.1"]) == 2
     assert "should be a multi-task run" in capsys.readouterr().err
     assert main(["meta"]) == 2
-    assert "`suite` should be given: one of Glyphs, Sinusoid" in capsys.readouterr().err
+    assert "`suite` should be given: one of CIFARFS, Glyphs, " in capsys.readouterr().err
 
 
 def test_print_config_and_recipes_are_configs(tmp_path, capsys):
