@@ -20,15 +20,15 @@ def debiased_cka(x: Tensor, y: Tensor) -> float:
     """
     if len(x) < 4:
         raise ValueError(f"`inputs` should be four samples or more, found {len(x)}.")
-    k, l = (z.double() @ z.double().T for z in (x - x.mean(0), y - y.mean(0)))  # noqa: E741
-    norm = (_criterion(k, k) * _criterion(l, l)).clamp_min(0).sqrt()
-    return float(_criterion(k, l) / norm) if norm > 0 else 0.0
+    first, second = (z.double() @ z.double().T for z in (x - x.mean(0), y - y.mean(0)))
+    norm = (_criterion(first, first) * _criterion(second, second)).clamp_min(0).sqrt()
+    return float(_criterion(first, second) / norm) if norm > 0 else 0.0
 
 
-def _criterion(k: Tensor, l: Tensor) -> Tensor:  # noqa: E741
+def _criterion(first: Tensor, second: Tensor) -> Tensor:
     """Unbiased Hilbert-Schmidt independence criterion of two kernel matrices ``(N, N)``."""
-    n = len(k)
-    k, l = (m - torch.diag(m.diagonal()) for m in (k, l))  # noqa: E741
-    rows_k, rows_l = k.sum(0), l.sum(0)
-    total = (k * l).sum() + rows_k.sum() * rows_l.sum() / ((n - 1) * (n - 2))
-    return (total - 2 / (n - 2) * rows_k @ rows_l) / (n * (n - 3))
+    n = len(first)
+    first, second = (m - torch.diag(m.diagonal()) for m in (first, second))
+    a, b = first.sum(0), second.sum(0)
+    total = (first * second).sum() + a.sum() * b.sum() / ((n - 1) * (n - 2))
+    return (total - 2 / (n - 2) * a @ b) / (n * (n - 3))

@@ -91,4 +91,4 @@ class Backpropagation(Oracle):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Form rows as the stored run did."""
         self._plans, self._layouts = dict(state["plans"]), {}
-        self._cut = state["cut"]
+        self._cut, self._module = state["cut"], None  # whichever network comes next

@@ -28,7 +28,8 @@ class Accumulated(Oracle):
     Gradient accumulation for any weighting: losses are those of the whole batch, rows are added
     over parts, and one decision is taken per batch. It equals the undivided batch up to rounding
     where samples do not influence each other; batch normalisation sees parts, and its running
-    statistics move once per part.
+    statistics move once per part. A part counts by its labelled samples: entries that a dense loss
+    leaves out do not change its share.
 
     Losses come from a forward pass of their own, without a graph; gradients need a second one, with
     the same random numbers. A step costs one forward pass more than `Direct` does, whatever the
