@@ -68,11 +68,8 @@ def backward(
     tasks = torch.tensor(positions(weighting.names, losses))
     kind = RepresentationRows if representation else ParameterRows
     evaluation = kind(losses, cut, layout, tasks, heads=heads)
-    penalty = weighting.penalty(evaluation.losses, tasks=tasks)
-    weights = weighting.update(evaluation)
-    if penalty is not None:
-        penalty.backward()
-    return weights
+    weighting.learn(evaluation.losses, tasks=tasks)
+    return weighting.update(evaluation)
 
 
 def _check(losses: Mapping[str, Tensor]) -> None:

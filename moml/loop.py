@@ -102,10 +102,8 @@ def _step(training: Training, callbacks: Sequence[Callback], checkpoint: Checkpo
         for callback in callbacks:
             callback.before_update(training)
         training.updater.prepare(evaluation)
-        penalties = (
-            training.weighting.penalty(evaluation.losses, tasks=evaluation.tasks),
-            training.problem.penalty(),
-        )
+        penalty = training.problem.penalty()
+        training.weighting.learn(evaluation.losses, tasks=evaluation.tasks)
         training.weights = training.weighting.update(evaluation)
     except NonFiniteError as error:
         message = f"Step {training.step + 1}: {error}"
@@ -114,9 +112,8 @@ def _step(training: Training, callbacks: Sequence[Callback], checkpoint: Checkpo
             _save(training, callbacks, checkpoint)
             message += f" The state before this step is in '{checkpoint.last}'."
         raise error.with_message(message) from error
-    for penalty in penalties:
-        if penalty is not None:
-            penalty.backward()
+    if penalty is not None:
+        penalty.backward()
     training.updater.step(evaluation, training.weights)
     try:
         training.oracle.advance(training.problem)

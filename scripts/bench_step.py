@@ -181,10 +181,8 @@ def ours(
         evaluation = oracle(problem, batch)
         evaluation.source = Draws(problem, oracle, batch, IterableStream([batch]))
         finite_losses(evaluation)
-        penalty = weighting.penalty(evaluation.losses, tasks=evaluation.tasks)
+        weighting.learn(evaluation.losses, tasks=evaluation.tasks)
         weights = weighting.update(evaluation)
-        if penalty is not None:
-            penalty.backward()
         if optimize:
             updater.step(evaluation, weights)
 

@@ -96,13 +96,11 @@ def check(architecture, weighting, oracle, multi_input, *, steps):
     for step in range(steps):
         updater.zero_grad()
         evaluation = compute(task_problem, draw(generator, multi_input))
-        penalties = (
-            method.penalty(evaluation.losses, tasks=evaluation.tasks), task_problem.penalty()
-        )  # fmt: skip
+        penalty = task_problem.penalty()
+        method.learn(evaluation.losses, tasks=evaluation.tasks)
         weights = method.update(evaluation)
-        for penalty in penalties:
-            if penalty is not None:
-                penalty.backward()
+        if penalty is not None:
+            penalty.backward()
         found = [1.0] * len(TASKS) if weights is None else weights.tolist()  # a direction: heads 1
         for task, weight in zip(TASKS, found, strict=True):
             weighed[task] = max(weighed[task], abs(weight))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -55,11 +56,17 @@ class Batch:
 
     def has_labels(self, task: str) -> bool:
         """Whether at least one sample carries a label for ``task``."""
-        if task not in self.targets or len(self.targets[task]) == 0:
-            return False
-        if self.present is None or task not in self.present:
-            return True
-        return bool(self.present[task].any())
+        return task in self._labelled
+
+    @cached_property
+    def _labelled(self) -> frozenset[str]:
+        """The tasks with a label: asked for several times a step, and `any` waits for the device."""
+        present = self.present or {}
+        return frozenset(
+            task
+            for task, target in self.targets.items()
+            if len(target) and (task not in present or bool(present[task].any()))
+        )
 
     def count(self, task: str) -> int:
         """Samples that carry a label for ``task``."""

@@ -29,7 +29,7 @@ class Backpropagation(Oracle):
             known = ", ".join(map(repr, get_args(Strategy)))
             raise ValueError(f"`rows` should be one of {known}, found {rows!r}.")
         self.heads, self.rows = heads, rows
-        self._layouts: dict[tuple[str, ...], Layout] = {}
+        self._layouts: dict[tuple[str, ...], tuple[Layout, Tensor]] = {}
         self._plans: dict[str, tuple[int, bool]] = {}
         self._module: weakref.ref[nn.Module] | None = None
         self._cut = False  # a parameter on both sides of the representation would count twice
@@ -56,15 +56,15 @@ class Backpropagation(Oracle):
                     "Heads should leave the representation as it is, found one that changes it in "
                     "place. Use `inplace=False`: the other tasks see the change too."
                 )
-            if not self._layout(problem, losses, features).tied:
-                return self._evaluated(problem, losses, features)
+            layout, tasks = self._layout(problem, losses, features)
+            if not layout.tied:
+                return self._evaluation(losses, features, layout, tasks)
             self._cut, self._layouts = True, {}
         inputs, features = Features.detach(outputs)
         return self._evaluated(problem, problem.losses_from(inputs, batch), features)
 
     def _evaluated(self, problem: Problem, losses: Losses, features: Features) -> Live:
-        tasks = torch.tensor(positions(problem.tasks, losses))
-        return self._evaluation(losses, features, self._layout(problem, losses, features), tasks)
+        return self._evaluation(losses, features, *self._layout(problem, losses, features))
 
     def _follow(self, module: nn.Module) -> None:
         """Forget what was found for another network."""
@@ -73,15 +73,18 @@ class Backpropagation(Oracle):
                 self._layouts, self._plans, self._cut = {}, {}, False
             self._module = weakref.ref(module)
 
-    def _layout(self, problem: Problem, losses: Losses, features: Features) -> Layout:
-        """The layout for this set of present tasks, found the first time it occurs."""
+    def _layout(
+        self, problem: Problem, losses: Losses, features: Features
+    ) -> tuple[Layout, Tensor]:
+        """Layout and positions of this set of present tasks, found the first time it occurs."""
         key = tuple(losses)
         if key not in self._layouts:
             private = {task: problem.private_parameters(task) for task in problem.tasks}
             found = lay_out(losses, features, problem.shared_parameters(), private, self.rows)
             mine = (found.plan.size, found.plan.ghost)
             size, ghost = self._plans.setdefault(",".join(key), mine)
-            self._layouts[key] = replace(found, plan=Plan(size, ghost))
+            layout = replace(found, plan=Plan(size, ghost))
+            self._layouts[key] = layout, torch.tensor(positions(problem.tasks, losses))
         return self._layouts[key]
 
     def state_dict(self) -> dict[str, Any]:

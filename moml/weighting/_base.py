@@ -83,6 +83,20 @@ class Weighting(nn.Module, ABC):
         """
         return None
 
+    def learn(self, losses: Tensor, *, tasks: Tensor | None = None) -> None:
+        """Accumulate the gradient of `penalty` into the method's own learnable parameters.
+
+        Called once a step before `update`. Override it where the gradient is known in closed form:
+        a backward pass of its own, even through a few scalars, is a fiftieth of a small step.
+
+        Args:
+            losses: Detached losses ``(m,)``.
+            tasks: Positions of the rows among all tasks ``(m,)``; all tasks unless given.
+        """
+        penalty = self.penalty(losses, tasks=tasks)
+        if penalty is not None:
+            penalty.backward()
+
 
 class LossWeighting(Weighting):
     """Weights from the losses alone: one backward pass per step."""

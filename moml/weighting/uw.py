@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from moml.evaluation import accumulate
 from moml.weighting._base import LossWeighting
 
 
@@ -43,13 +44,20 @@ class UW(LossWeighting):
 
     def weights(self, losses: Tensor, *, tasks: Tensor | None = None) -> Tensor:
         """Half the inverse variances, ``(m,)``."""
-        return 0.5 * torch.exp(-self._present(tasks)).detach()
+        return torch.exp(-self._present(tasks).detach()) / 2
 
     def penalty(self, losses: Tensor, *, tasks: Tensor | None = None) -> Tensor:
         """Losses over twice their variance plus half the log-variance, of the tasks present."""
         log_variances = self._present(tasks)
-        halves = losses.detach().to(log_variances) / 2
-        return torch.add(torch.exp(-log_variances) @ halves, log_variances.sum(), alpha=0.5)
+        return (torch.exp(-log_variances) * losses.to(log_variances) + log_variances).sum() / 2
+
+    def learn(self, losses: Tensor, *, tasks: Tensor | None = None) -> None:
+        """The penalty's gradient in closed form: half of one minus the scaled loss."""
+        gradient = 0.5 - self.weights(losses, tasks=tasks) * losses.to(self.log_variances)
+        if len(gradient) < len(self.names):
+            whole = torch.zeros_like(self.log_variances, requires_grad=False)
+            gradient = whole.index_copy(0, tasks, gradient)
+        accumulate(self.log_variances, gradient)
 
     def _present(self, tasks: Tensor | None) -> Tensor:
         self._check_bound()

@@ -79,7 +79,7 @@ FULL = Scale(
 )  # fmt: skip
 SMOKE = Scale(
     "smoke", 8, ("plain", "turned"), 100, 40, 32, 1, 1, ("MTA EW", "MTA MGDA", SEPARATE, MATCHED),
-    (3e-3,), ("base", "universal"), 64, 0.0,
+    (3e-3,), ("base",), 64, 0.0,
 )  # fmt: skip
 
 

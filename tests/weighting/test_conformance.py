@@ -315,6 +315,11 @@ def run(weighting, steps):
         assert (penalty is None) == (not parameters)
         if penalty is not None:
             gradients = torch.autograd.grad(penalty, parameters)
+            for _ in range(2):  # accumulates
+                weighting.learn(losses[present], tasks=torch.tensor(present))
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                torch.testing.assert_close(parameter.grad, 2 * gradient, rtol=1e-12, atol=0)
+                parameter.grad = None
             with torch.no_grad():
                 for parameter, gradient in zip(parameters, gradients, strict=True):
                     parameter -= 0.1 * gradient

@@ -37,6 +37,10 @@ class Wrapper(Weighting):
         """That of the weighting inside."""
         return self.weighting.penalty(losses, tasks=tasks)
 
+    def learn(self, losses: Tensor, *, tasks: Tensor | None = None) -> None:
+        """As the weighting inside does."""
+        self.weighting.learn(losses, tasks=tasks)
+
 
 class Recorder(Reweighted):
     """The same step, remembering the weights that are applied to it.

@@ -51,3 +51,7 @@ class Scaled(Wrapper):
     def penalty(self, losses: Tensor, *, tasks: Tensor | None = None) -> Tensor | None:
         """That of the scaling."""
         return self.scaling.penalty(losses, tasks=tasks)
+
+    def learn(self, losses: Tensor, *, tasks: Tensor | None = None) -> None:
+        """As the scaling does."""
+        self.scaling.learn(losses, tasks=tasks)
