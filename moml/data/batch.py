@@ -60,7 +60,7 @@ class Batch:
 
     @cached_property
     def _labelled(self) -> frozenset[str]:
-        """The tasks with a label: asked for several times a step, and `any` waits for the device."""
+        """The tasks with a label; kept, since `any` waits for the device."""
         present = self.present or {}
         return frozenset(
             task
