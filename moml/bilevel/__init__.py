@@ -33,6 +33,7 @@ from moml.bilevel.inner import (
     InnerSGD,
     InnerSolver,
     InnerState,
+    VirtualStep,
 )
 from moml.bilevel.oracle import Bilevel
 from moml.bilevel.stacked import Stacked
@@ -74,5 +75,6 @@ __all__ = [
     "Truncated",
     "Unrolled",
     "ValueFunction",
+    "VirtualStep",
     "WarmStart",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from moml.bilevel import Alternate, Bilevel, FiniteDifference, InnerSGD
+from moml.bilevel import Alternate, Bilevel, FiniteDifference, VirtualStep
 from moml.meta import Free, TaskWeights
 from moml.method._base import Composition, Method, Setting
 from moml.method._two_levels import check_rate, check_share, no_weighting, two_level_stream
@@ -21,8 +21,8 @@ class AutoLambda(Method):
     <https://arxiv.org/abs/2202.03091>`_, TMLR 2022: one virtual step on the training loss, the sum
     of the primary tasks' held-out losses after it, its derivative with respect to the weights by
     two more training gradients, one step of Adam on the weights, then the network's own step. The
-    virtual step is plain gradient descent at the learning rate of the start (in the released code
-    it has the optimizer's momentum); a weight below zero counts as zero.
+    virtual step has the rate, momentum and weight decay of the network's optimizer at that moment
+    (`moml.bilevel.VirtualStep`); a weight below zero counts as zero.
 
     Args:
         primary: Tasks whose losses count; all unless given, the others are auxiliary.
@@ -60,7 +60,7 @@ class AutoLambda(Method):
         upper = torch.optim.Adam(problem.upper_parameters().values(), self.upper_rate)
         return Composition(
             problem,
-            Bilevel(InnerSGD(setting.learning_rate), FiniteDifference(), alternate=real),
+            Bilevel(VirtualStep(real), FiniteDifference(), alternate=real),
             EW(),
             GradientStep(upper),
             two_level_stream(setting, self.held_out, whole=self.reuse),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,6 +18,21 @@ from moml.bilevel.hypergradient import LowerSolution
 
 MakeOptimizer = Callable[[Iterable[Tensor]], Optimizer]
 MakeScheduler = Callable[[Optimizer], LRScheduler]
+
+
+@dataclass(frozen=True)
+class DescentTerms:
+    """How an optimizer would move one variable now, as a step of gradient descent.
+
+    Attributes:
+        rate: Its learning rate.
+        decay: Its weight decay.
+        drift: Its velocity times the momentum, if it has one.
+    """
+
+    rate: float
+    decay: float
+    drift: Tensor | None
 
 
 class Optimized(Carry):
@@ -45,12 +61,32 @@ class Optimized(Carry):
         """The current variables, detached."""
         return self.theta and {name: t.detach() for name, t in self.theta.items()}
 
+    def terms(self, start: Params) -> list[DescentTerms]:
+        """What the optimizer would do to every variable now.
+
+        Args:
+            start: Where the lower level starts, for the first step.
+        """
+        theta = self._kept(start)
+        assert self._optimizer is not None
+        groups = {id(p): group for group in self._optimizer.param_groups for p in group["params"]}
+        found = []
+        for variable in theta.values():
+            group = groups[id(variable)]
+            velocity = self._optimizer.state.get(variable, {}).get("momentum_buffer")
+            drift = None if velocity is None else velocity * group.get("momentum", 0.0)
+            found.append(DescentTerms(float(group["lr"]), group.get("weight_decay", 0.0), drift))
+        return found
+
     def _variables(self, solution: LowerSolution) -> Tensors:
         """The variables; at the first step, where the lower level started."""
+        return list(self._kept(solution.lower.named(solution.start)).values())
+
+    def _kept(self, start: Params) -> Params:
         if self.theta is None:
-            self._build(solution.lower.named([t.detach().clone() for t in solution.start]))
+            self._build({name: t.detach().clone() for name, t in start.items()})
         assert self.theta is not None
-        return list(self.theta.values())
+        return self.theta
 
     def _move(self, gradient: Sequence[Tensor]) -> None:
         """One step of the optimizer."""

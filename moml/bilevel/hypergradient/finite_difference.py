@@ -14,7 +14,7 @@ from moml.bilevel.hypergradient._base import (
     require_plain_look,
     solved,
 )
-from moml.bilevel.inner import InnerSGD, InnerSolver
+from moml.bilevel.inner import InnerSGD, InnerSolver, VirtualStep
 from moml.oracle._rows import Row, add_rows, combine_rows
 
 
@@ -41,10 +41,12 @@ class FiniteDifference(Hypergradient):
 
     def _solve(self, lower: LowerLevel, inner: InnerSolver, start: Tensors) -> LowerSolution:
         require_plain_look(lower, inner, "FiniteDifference")
-        if not isinstance(inner, InnerSGD) or inner.momentum or inner.steps < 1:
+        plain = isinstance(inner, InnerSGD) and not inner.momentum and inner.steps > 0
+        if not plain and not isinstance(inner, VirtualStep):
             raise ValueError(
-                "`inner` should be an InnerSGD without momentum and with at least one step for "
-                f"FiniteDifference, found {type(inner).__name__} with {inner.steps} steps."
+                "`inner` should be an InnerSGD without momentum and with at least one step, or a "
+                f"VirtualStep, for FiniteDifference, found {type(inner).__name__} with "
+                f"{inner.steps} steps."
             )
         state = inner.begin(lower, fresh(start))
         before = inner.walk(lower, state, inner.steps - 1, create_graph=False)
@@ -58,19 +60,20 @@ class FiniteDifference(Hypergradient):
     def _pull(self, solution: LowerSolution, cotangent: Row) -> Row:
         inner, before = solution.trace
         lower, omega, theta = solution.lower, solution.omega, before.theta
-        rates = lower.rates(before.step) or [inner.lr] * len(theta)
+        rates = inner.rates(lower, before)
         scaled = [
             torch.zeros_like(t) if v is None else r * v
             for v, r, t in zip(cotangent, rates, theta, strict=True)
         ]
         norm = float(torch.stack([v.norm() for v in scaled]).norm())
-        if norm == 0.0:
-            return [None] * len(omega)
-        eps = self.radius / norm
-        ahead = self._gradient(lower, theta, scaled, eps, before.step)
-        behind = self._gradient(lower, theta, scaled, -eps, before.step)
-        halves = torch.tensor([-0.5 / eps, 0.5 / eps], dtype=torch.float64)
-        slope = combine_rows([ahead, behind], halves)
+        if norm == 0.0:  # nothing to go along: a rate that has come down to zero
+            slope: Row = [torch.zeros_like(t) for t in (*theta, *omega)]
+        else:
+            eps = self.radius / norm
+            ahead = self._gradient(lower, theta, scaled, eps, before.step)
+            behind = self._gradient(lower, theta, scaled, -eps, before.step)
+            halves = torch.tensor([-0.5 / eps, 0.5 / eps], dtype=torch.float64)
+            slope = combine_rows([ahead, behind], halves)
         if before.step > 0 or not any(t.requires_grad for t in solution.start):
             return slope[len(theta) :]
         # One step from a start that is learnt: (I - eta (H + decay)) v goes on to the start.

@@ -7,6 +7,7 @@ from moml.bilevel.inner.adamw import InnerAdamW
 from moml.bilevel.inner.higher_optimizer import HigherOptimizer
 from moml.bilevel.inner.rmsprop import InnerRMSprop
 from moml.bilevel.inner.sgd import InnerSGD
+from moml.bilevel.inner.virtual_step import VirtualStep
 
 __all__ = [
     "HigherOptimizer",
@@ -18,4 +19,5 @@ __all__ = [
     "InnerSolver",
     "InnerState",
     "UpdateRule",
+    "VirtualStep",
 ]

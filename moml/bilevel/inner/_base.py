@@ -120,12 +120,16 @@ class UpdateRule(InnerSolver):
     def advance(self, lower: LowerLevel, state: InnerState, *, create_graph: bool) -> InnerState:
         """One step on the gradient of the lower loss."""
         gradient = lower.gradient(state.theta, state.step, create_graph=create_graph)
-        rates: Sequence[Tensor | float] = lower.rates(state.step) or [self.lr] * len(gradient)
+        rates = self.rates(lower, state)
         with torch.set_grad_enabled(create_graph):
             if self.weight_decay:
                 gradient = self._decayed(gradient, state.theta)
             theta, slots = self._update(gradient, state, rates)
             return InnerState(self._projected(lower, theta), slots, state.step + 1)
+
+    def rates(self, lower: LowerLevel, state: InnerState) -> Sequence[Tensor | float]:
+        """Learning rates of the variables: learnt ones, or the solver's own."""
+        return lower.rates(state.step) or [self.lr] * len(state.theta)
 
     def _decayed(self, gradient: Tensors, theta: Tensors) -> Tensors:
         return [g.add(t, alpha=self.weight_decay) for g, t in zip(gradient, theta, strict=True)]
