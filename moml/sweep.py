@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
@@ -34,12 +34,17 @@ class Job:
         return f"{self.label}-lr{rate:g}-seed{self.settings['seed']}"
 
 
+def workers(processes: int) -> Executor:
+    """Processes for all jobs of a command: starting one costs as much as a short run."""
+    return ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+
+
 def run_jobs(
     jobs: Iterable[Job],
     common: Mapping[str, Any],
     folder: Path,
     *,
-    processes: int,
+    pool: Executor,
     announce: Callable[[str], None] = print,
 ) -> dict[Job, dict[str, Any]]:
     """Run what is not finished yet; a run that was interrupted is continued.
@@ -48,7 +53,7 @@ def run_jobs(
         jobs: What to run.
         common: Options of ``moml train`` that all runs share.
         folder: Holds one run folder per job.
-        processes: How many at a time.
+        pool: Runs them, see `workers`.
         announce: Gets a line per finished run.
 
     Returns:
@@ -63,16 +68,15 @@ def run_jobs(
             results[job] = json.loads(file.read_text())
         else:
             open_jobs.append(job)
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        futures = {
-            pool.submit(run_one, {**common, **job.settings}, str(folder / job.folder)): job
-            for job in open_jobs
-        }
-        for done, future in enumerate(as_completed(futures), start=1):
-            job = futures[future]
-            results[job] = future.result()
-            outcome = results[job].get("failed") or f"{results[job]['cpu_seconds']:.0f} CPU s"
-            announce(f"  [{done}/{len(open_jobs)}] {job.folder}  {outcome}")
+    futures = {
+        pool.submit(run_one, {**common, **job.settings}, str(folder / job.folder)): job
+        for job in open_jobs
+    }
+    for done, future in enumerate(as_completed(futures), start=1):
+        job = futures[future]
+        results[job] = future.result()
+        outcome = results[job].get("failed") or f"{results[job]['cpu_seconds']:.0f} CPU s"
+        announce(f"  [{done}/{len(open_jobs)}] {job.folder}  {outcome}")
     for job, result in results.items():
         result["label"] = job.label
     return results

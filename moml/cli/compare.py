@@ -7,6 +7,7 @@ evaluates besides shows in the CPU time.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from moml import catalog
 from moml._files import write_json
 from moml.cli._sweep_options import common_settings, default_rates, sweep_parser
 from moml.cli.single import single_task_reference
-from moml.sweep import Job, run_jobs, tune
+from moml.sweep import Job, run_jobs, tune, workers
 
 
 def run(argv: Sequence[str]) -> int:
@@ -39,21 +40,16 @@ def run(argv: Sequence[str]) -> int:
     common = common_settings(config)
     folder = Path(config.output or f"runs/compare-{common['suite']['class_path'].split('.')[-1]}")
     rates = config.learning_rates or list(default_rates(parser, config))
-    if config.references:
-        path = folder / "reference.json"
-        single_task_reference(
-            common, folder / "single", path, rates=rates, seeds=config.seeds, processes=config.jobs
+    seeds = config.seeds
+    with workers(config.jobs) as pool:
+        if config.references:
+            path = folder / "reference.json"
+            single = folder / "single"
+            single_task_reference(common, single, path, rates=rates, seeds=seeds, pool=pool)
+            common["reference"] = str(path)
+        rows = compare(
+            methods, common, folder, rates=rates, seeds=seeds, tuned=config.tune, pool=pool
         )
-        common["reference"] = str(path)
-    rows = compare(
-        methods,
-        common,
-        folder,
-        rates=rates,
-        seeds=config.seeds,
-        tuned=config.tune,
-        processes=config.jobs,
-    )
     _conclude(rows, folder)
     return 0
 
@@ -66,12 +62,12 @@ def compare(
     rates: Sequence[float],
     seeds: Sequence[int],
     tuned: str,
-    processes: int,
+    pool: Executor,
 ) -> list[dict[str, Any]]:
     """Results of every method on every seed, at a learning rate chosen on validation data."""
 
     def execute(jobs: list[Job]) -> dict[Job, dict[str, Any]]:
-        return run_jobs(jobs, common, folder, processes=processes)
+        return run_jobs(jobs, common, folder, pool=pool)
 
     chosen = dict.fromkeys(settings, common.get("learning_rate") or rates[0])
     if tuned != "none":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from moml._files import write_json
 from moml.cli._sweep_options import common_settings, default_rates, sweep_parser
 from moml.cli.parser import train_parser
-from moml.sweep import Job, run_jobs, tune
+from moml.sweep import Job, run_jobs, tune, workers
 
 
 def run(argv: Sequence[str]) -> int:
@@ -20,14 +21,10 @@ def run(argv: Sequence[str]) -> int:
     folder = Path(config.output or f"runs/single-{config.suite.class_path.split('.')[-1]}")
     rates = config.learning_rates or list(default_rates(parser, config))
     path = folder / "reference.json"
-    single_task_reference(
-        common_settings(config),
-        folder,
-        path,
-        rates=rates,
-        seeds=config.seeds,
-        processes=config.jobs,
-    )
+    with workers(config.jobs) as pool:
+        single_task_reference(
+            common_settings(config), folder, path, rates=rates, seeds=config.seeds, pool=pool
+        )
     print(path)
     return 0
 
@@ -39,7 +36,7 @@ def single_task_reference(
     *,
     rates: Sequence[float],
     seeds: Sequence[int],
-    processes: int,
+    pool: Executor,
 ) -> dict[str, Any]:
     """Train each task alone with equal weighting; write mean test metrics over seeds.
 
@@ -52,7 +49,7 @@ def single_task_reference(
     settings = {name: {"weighting": "EW", "tasks": [name]} for name in names}
 
     def execute(jobs: list[Job]) -> dict[Job, dict[str, Any]]:
-        return run_jobs(jobs, plain, folder, processes=processes)
+        return run_jobs(jobs, plain, folder, pool=pool)
 
     print(f"Training {len(names)} tasks alone, tuning the learning rate on seed {seeds[0]}:")
     chosen = tune(settings, rates, seeds[0], execute)

@@ -54,7 +54,7 @@ class UW(LossWeighting):
     def learn(self, losses: Tensor, *, tasks: Tensor | None = None) -> None:
         """The penalty's gradient in closed form: half of one minus the scaled loss."""
         gradient = 0.5 - self.weights(losses, tasks=tasks) * losses.to(self.log_variances)
-        if len(gradient) < len(self.names):
+        if tasks is not None and len(tasks) < len(self.names):
             whole = torch.zeros_like(self.log_variances, requires_grad=False)
             gradient = whole.index_copy(0, tasks, gradient)
         accumulate(self.log_variances, gradient)

@@ -14,6 +14,7 @@ from moml.report import write_comparison
 from moml.report.comparison import Comparison
 from moml.report.comparison_table import comparison_table
 from moml.report.html import cell, element, escape, section, table
+from moml.sweep import workers
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "EW": {"weighting": {"class_path": "EW"}},
@@ -42,10 +43,11 @@ def run(out: Path, *, smoke: bool, jobs: int) -> str:
         folder = out / "mtl" / ("smoke" if smoke else "full") / suite
         common = {"suite": {"class_path": suite}, "architecture": "HPS", **options}
         common["eval_every"] = max(options["steps"] // 5, 1)
-        rows = compare(
-            settings, common, folder, rates=scale["rates"], seeds=scale["seeds"],
-            tuned="all" if len(scale["rates"]) > 1 else "none", processes=jobs,
-        )  # fmt: skip
+        with workers(jobs) as pool:
+            rows = compare(
+                settings, common, folder, rates=scale["rates"], seeds=scale["seeds"],
+                tuned="all" if len(scale["rates"]) > 1 else "none", pool=pool,
+            )  # fmt: skip
         page = write_comparison(rows, folder)
         parts += [_table(rows, suite, options["steps"]), _link(page, out)]
     note = (
