@@ -18,7 +18,7 @@ class OneByOne(ParameterRows):
 
     With several objectives the graphs of all episodes wait for the weights, or for as many rows as
     there are objectives. With one, its direction is known whatever the weight: memory is one
-    episode's, and the next episode finds it in the cache.
+    episode's, which the next episode finds in the cache.
 
     Args:
         name: The objective.
@@ -32,13 +32,13 @@ class OneByOne(ParameterRows):
         self._row: Row = [None] * len(layout.shared)
 
     def add(self, loss: Tensor, solved: Solved) -> None:
-        """Differentiate one episode's loss and add it."""
+        """Differentiate one episode's loss and add it; the loss's graph is freed on the way."""
         layout = self.layout
         beside = [layout.shared[i] for i in layout.beside]
         wanted = [*solved.inputs, *beside]
         row: Row = [None] * len(wanted)
         if loss.requires_grad:
-            row = list(torch.autograd.grad(loss, wanted, retain_graph=True, allow_unused=True))
+            row = list(torch.autograd.grad(loss, wanted, allow_unused=True))
         cut = len(solved.inputs)
         below = solved.pull([row[:cut]], layout.shared, layout.plan)[0]
         direct = self._spread(layout.beside, row[cut:])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -116,6 +115,7 @@ class Bilevel(Oracle):
         self, problem: BilevelProblem, omega: Mapping[str, Tensor], episodes: Sequence[Any]
     ) -> Live:
         """All episodes stay alive until the weights are known."""
+        self._solutions = ()  # the last step's graphs go before new ones come
         solutions, found = [], []
         for episode in episodes:
             solution, losses = self._episode(problem, omega, episode)
@@ -135,26 +135,36 @@ class Bilevel(Oracle):
         self, problem: BilevelProblem, omega: Mapping[str, Tensor], episodes: Sequence[Any]
     ) -> Live:
         """A single objective: each episode is pulled back before the next one is solved."""
-        name = problem.tasks[0]
         evaluation: OneByOne | None = None
         solutions = []
         for episode in episodes:
-            solution, losses = self._episode(problem, omega, episode)
-            if losses:
-                if evaluation is None:
-                    tasks = torch.tensor(positions(problem.tasks, losses))
-                    evaluation = OneByOne(name, self._layout(losses, omega), tasks)
-                direct = bool(evaluation.layout.beside)
-                evaluation.add(
-                    losses[name], Solved.by(self.hypergradient, [solution], direct=direct)
-                )
-            solutions.append(replace(solution, start=[], points=[], trace=None))
+            evaluation, solution = self._added(problem, omega, episode, evaluation)
+            solutions.append(solution)
         self._solutions = solutions
         if evaluation is None:
             raise ValueError(
-                f"`upper_losses` should give '{name}' in at least one episode, found it in none."
+                f"`upper_losses` should give '{problem.tasks[0]}' in at least one episode, found "
+                "it in none."
             )
         return evaluation
+
+    def _added(
+        self,
+        problem: BilevelProblem,
+        omega: Mapping[str, Tensor],
+        episode: Any,
+        evaluation: OneByOne | None,
+    ) -> tuple[OneByOne | None, LowerSolution]:
+        """One more episode, of which nothing but the values is left on return."""
+        name = problem.tasks[0]
+        solution, losses = self._episode(problem, omega, episode)
+        if losses:
+            if evaluation is None:
+                tasks = torch.tensor(positions(problem.tasks, losses))
+                evaluation = OneByOne(name, self._layout(losses, omega), tasks)
+            direct = bool(evaluation.layout.beside)
+            evaluation.add(losses[name], Solved.by(self.hypergradient, [solution], direct=direct))
+        return evaluation, solution.outcome()
 
     def _episode(
         self, problem: BilevelProblem, omega: Mapping[str, Tensor], episode: Any
@@ -180,6 +190,7 @@ class Bilevel(Oracle):
     def advance(self, problem: Any) -> None:
         """The lower level's own move, after the upper parameters have moved."""
         self.carry.advance(problem, self._solutions)
+        self._solutions = [solution.outcome() for solution in self._solutions]
         problem.advance()
         self.hypergradient.advance()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, final
 
 import torch
@@ -74,6 +74,10 @@ class LowerSolution:
     def omega(self) -> Tensors:
         """The upper parameters."""
         return list(self.lower.omega.values())
+
+    def outcome(self) -> LowerSolution:
+        """What was found, without the graphs and states that only pulling back needs."""
+        return replace(self, start=[], points=[], trace=None)
 
 
 class Hypergradient(ABC):
