@@ -47,11 +47,28 @@ class Functional:
 
     def reference(self, params: Mapping[str, Tensor], support: Tensor, inputs: Tensor) -> Tensor:
         """The output for ``inputs``, normalised by the statistics of ``support`` as constants."""
-        gathering, applying = self._copy("gather"), self._copy("apply")
-        buffers = {name: b.clone() for name, b in self.network.named_buffers()}
         with torch.no_grad():
             detached = {name: p.detach() for name, p in params.items()}
-            torch.func.functional_call(gathering, {**detached, **buffers}, (support,))
+            _, found = self.observed(detached, support)
+        return self.normalised(params, found, inputs)
+
+    def observed(
+        self, params: Mapping[str, Tensor], inputs: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The output normalised by the batch's own statistics, and these, by names of buffers."""
+        buffers = {name: b.clone() for name, b in self.network.named_buffers()}
+        gathering = self._copy("gather")
+        output: Tensor = torch.func.functional_call(
+            gathering, {**dict(params), **buffers}, (inputs,)
+        )
+        return output, buffers
+
+    def normalised(
+        self, params: Mapping[str, Tensor], statistics: Mapping[str, Tensor], inputs: Tensor
+    ) -> Tensor:
+        """The output normalised by ``statistics``, given by the names of the network's buffers."""
+        buffers = {**dict(self.network.named_buffers()), **statistics}
+        applying = self._copy("apply")
         output: Tensor = torch.func.functional_call(
             applying, {**dict(params), **buffers}, (inputs,)
         )
@@ -68,9 +85,7 @@ class Functional:
 
     def _prepared(self, use: Literal["own", "gather", "apply"]) -> nn.Module:
         copied = structural_copy(self.network)
-        for module in copied.modules():
-            if not isinstance(module, _NormBase) or module.running_mean is None:
-                continue
+        for module in tracked_layers(copied).values():
             if use == "gather":
                 module.train()
                 module.momentum = 1.0
@@ -85,6 +100,15 @@ def structural_copy(network: nn.Module) -> nn.Module:
     """A copy of the modules that shares all tensors."""
     tensors = [*network.parameters(), *network.buffers()]
     return copy.deepcopy(network, memo={id(t): t for t in tensors})
+
+
+def tracked_layers(network: nn.Module) -> dict[str, _NormBase]:
+    """Layers with running statistics, by name."""
+    return {
+        name: module
+        for name, module in network.named_modules()
+        if isinstance(module, _NormBase) and module.running_mean is not None
+    }
 
 
 def _forget(module: _NormBase) -> None:

@@ -11,6 +11,7 @@ from moml.meta.one_step_gramian import OneStepGramian
 from moml.meta.prototypes import Prototypes
 from moml.meta.query import Query
 from moml.meta.sharing_structure import SharingStructure
+from moml.meta.step_statistics import StepStatistics
 from moml.meta.task_weights import TaskWeights
 from moml.meta.weight_form import Free, Softmax, WeightForm
 
@@ -34,6 +35,7 @@ __all__ = [
     "Robust",
     "SharingStructure",
     "Softmax",
+    "StepStatistics",
     "TaskWeights",
     "WeightForm",
     "adapted",

@@ -23,13 +23,14 @@ def adapted(problem: FewShot, inner: InnerSolver, batch: EpisodeBatch) -> Iterat
         batch: Episodes.
     """
     omega = {name: p.detach() for name, p in problem.upper_parameters().items()}
-    for episode in problem.episodes(batch):
-        start = problem.lower_init(omega, episode, None)
-        blocks = problem.lower_blocks(episode)
-        lower = LowerLevel(problem, omega, episode.lower, tuple(start), blocks)
-        with torch.enable_grad():
-            leaves = [t.detach().requires_grad_() for t in start.values()]
-            begin = inner.begin(lower, leaves)
-            end = inner.walk(lower, begin, inner.steps, create_graph=False)
-        theta = lower.named([t.detach() for t in end.theta])
-        yield problem.query(theta, omega, episode.upper, inner.steps)
+    with problem.unobserved():
+        for episode in problem.episodes(batch):
+            start = problem.lower_init(omega, episode, None)
+            blocks = problem.lower_blocks(episode)
+            lower = LowerLevel(problem, omega, episode.lower, tuple(start), blocks)
+            with torch.enable_grad():
+                leaves = [t.detach().requires_grad_() for t in start.values()]
+                begin = inner.begin(lower, leaves)
+                end = inner.walk(lower, begin, inner.steps, create_graph=False)
+            theta = lower.named([t.detach() for t in end.theta])
+            yield problem.query(theta, omega, episode.upper, inner.steps)

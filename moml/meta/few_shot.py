@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal, get_args
 
 import torch
@@ -22,6 +23,7 @@ from moml.meta.query import Query
 from moml.problem import Losses
 
 Adapt = Literal["all", "head", "body"]
+StepwiseStatistics = Statistics | Literal["per_step"]
 
 
 class FewShot(BilevelProblem):
@@ -56,7 +58,10 @@ class FewShot(BilevelProblem):
             equal weights to the last step alone; 0 for the last step from the beginning.
         step_norms: Scales and shifts of normalisation layers are kept per lower step, learnt by the
             upper level and not adapted.
-        statistics: See `moml.bilevel.functional.Functional`.
+        statistics: What layers with running statistics normalise by: ``"batch"``, ``"running"`` and
+            ``"support"`` as in `moml.bilevel.functional.Functional`; ``"per_step"``, those of the
+            batch in training, and in evaluation mode running averages kept per lower step
+            (`StepStatistics`), so that no query leaks.
         stacked: Solve episodes together; decided by the kinds of layers unless given.
     """
 
@@ -74,7 +79,7 @@ class FewShot(BilevelProblem):
         proximal: float = 0.0,
         multi_step: int = 0,
         step_norms: bool = False,
-        statistics: Statistics = "batch",
+        statistics: StepwiseStatistics = "batch",
         stacked: bool | None = None,
     ) -> None:
         if adapt not in get_args(Adapt):
@@ -84,7 +89,8 @@ class FewShot(BilevelProblem):
         self.objectives = {"query": Clean()} if objectives is None else dict(objectives)
         self.loss, self.target, self.proximal = loss, target, proximal
         self.multi_step, self.inner_steps = multi_step, inner_steps
-        self.function = Functional(network, statistics=statistics)
+        own: Statistics = "batch" if statistics == "per_step" else statistics
+        self.function, self.statistics = Functional(network, statistics=own), statistics
         self.learner = Learner(
             network,
             adapted=_selection(adapt),
@@ -92,6 +98,7 @@ class FewShot(BilevelProblem):
             inner_lr=inner_lr,
             steps=inner_steps,
             step_norms=step_norms,
+            step_statistics=statistics == "per_step",
             generators=[g for o in self.objectives.values() for g in o.generators()],
         )
         self.stacked = worth_stacking(network) if stacked is None else stacked
@@ -138,7 +145,8 @@ class FewShot(BilevelProblem):
 
     def lower_loss(self, theta: Params, omega: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """The support loss at the first lower step."""
-        return self.lower_loss_at(theta, omega, batch, 0)
+        with self.unobserved():
+            return self.lower_loss_at(theta, omega, batch, 0)
 
     def lower_loss_at(
         self, theta: Params, omega: Mapping[str, Tensor], batch: Batch, step: int
@@ -178,9 +186,15 @@ class FewShot(BilevelProblem):
         inputs, targets = self._flat(queries)
         fixed = {name: t.detach() for name, t in theta.items()}
         around = {name: t.detach() for name, t in omega.items()}
+        frozen = self._predict(fixed, around, step, queries, support)
+
+        def unseen(x: Tensor) -> Tensor:
+            with self.unobserved():
+                return frozen(x)
+
         return Query(
             predict=self._predict(theta, omega, step, queries, support),
-            frozen=self._predict(fixed, around, step, queries, support),
+            frozen=unseen,
             inputs=inputs,
             targets=targets,
             loss=self.loss,
@@ -198,8 +212,19 @@ class FewShot(BilevelProblem):
         return {**dict.fromkeys(range(1, steps), share), steps: 1 - share * (steps - 1)}
 
     def advance(self) -> None:
-        """Count the meta-steps."""
+        """Count the meta-steps; statistics per step move on."""
         self.learner.steps_done += 1
+        if self.learner.statistics is not None:
+            self.learner.statistics.fold()
+
+    @contextmanager
+    def unobserved(self) -> Iterator[None]:
+        """Statistics per step take in nothing meanwhile."""
+        if self.learner.statistics is None:
+            yield
+        else:
+            with self.learner.statistics.paused():
+                yield
 
     # The network -------------------------------------------------------------------------------
 
@@ -216,11 +241,23 @@ class FewShot(BilevelProblem):
         if self.stacked:
             shape = batch.inputs.shape[:2]  # type: ignore[union-attr]
             return lambda x: self._many(params, x.unflatten(0, shape)).flatten(0, 1)
+        if self.learner.statistics is not None:
+            return lambda x: self._stepwise(params, step, x)
         if support is not None and self.function.statistics == "support":
             reference = support.inputs
             assert isinstance(reference, Tensor)
             return lambda x: self.function.reference(params, reference, x)
         return lambda x: self.function(params, x)
+
+    def _stepwise(self, params: Params, step: int, inputs: Tensor) -> Tensor:
+        """By the batch's own statistics, which are noted; in evaluation mode by the step's."""
+        statistics = self.learner.statistics
+        assert statistics is not None
+        if not self.function.network.training:
+            return self.function.normalised(params, statistics.at(step), inputs)
+        output, found = self.function.observed(params, inputs)
+        statistics.observe(step, found)
+        return output
 
     def _flat(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Inputs and targets ``(B, ...)``; stacked episodes are one after the other."""

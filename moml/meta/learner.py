@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from moml.backbone import norms
+from moml.meta.step_statistics import StepStatistics
 
 Rates = Literal["fixed", "variable", "layer", "layer_step"]
 _NORMS = (
@@ -28,10 +29,12 @@ class Learner(nn.Module):
         inner_lr: Their initial value.
         steps: Number of lower steps they are kept for.
         step_norms: Keep normalisation parameters per lower step.
+        step_statistics: Keep running statistics per lower step.
         generators: Random generators of the objectives, part of the state.
 
     Attributes:
         steps_done: Number of meta-steps done.
+        statistics: The running statistics per lower step, if they are kept.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class Learner(nn.Module):
         inner_lr: float,
         steps: int,
         step_norms: bool,
+        step_statistics: bool = False,
         generators: Sequence[torch.Generator] = (),
     ) -> None:
         super().__init__()
@@ -50,8 +54,8 @@ class Learner(nn.Module):
             raise ValueError(f"`rates` should be one of {get_args(Rates)}, found {rates!r}.")
         self.network, self.kind, self.steps = network, rates, steps
         self.generators = list(generators)
-        norms = _norm_names(network) if step_norms else set()
         named = {n: p for n, p in network.named_parameters() if p.requires_grad}
+        norms = _norm_names(network) & named.keys() if step_norms else set()
         self.adapted = tuple(n for n in named if adapted(n) and n not in norms)
         if not self.adapted:
             raise ValueError(
@@ -72,6 +76,7 @@ class Learner(nn.Module):
         )
         for name in norms:
             named[name].requires_grad_(False)  # replaced by those of the steps
+        self.statistics = StepStatistics(network, steps=steps) if step_statistics else None
         self.steps_done = 0
 
     def start(self, omega: Mapping[str, Tensor]) -> dict[str, Tensor]:
