@@ -10,7 +10,7 @@ from moml.backbone.molecule_net import MoleculeNet
 from moml.backbone.norms import BatchNorm, GroupNorm, InstanceNorm, LayerNorm
 from moml.backbone.resnet import ResNet
 from moml.backbone.resnet8 import ResNet8
-from moml.backbone.seeded_dropout import SeededDropout
+from moml.backbone.seeded_dropout import SeededDropout, renew_masks
 from moml.backbone.segnet import SegNet
 from moml.backbone.segnet_heads import SegNetDecoder, SegNetHead
 from moml.backbone.sentence_pair import SentencePair
@@ -46,4 +46,5 @@ __all__ = [
     "TextCNN",
     "ViT",
     "hash_tokens",
+    "renew_masks",
 ]

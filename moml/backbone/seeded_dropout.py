@@ -18,7 +18,9 @@ class SeededDropout(nn.Module):
     The key is a buffer. It is part of the state dict, and whoever calls the module as a function
     may pass another: one per episode under `torch.func.vmap`, one per inner step. With the same key
     a forward pass is a pure function, so a meta-gradient is that of one thinned network, whichever
-    way it is computed. Nothing renews the key by itself: call `renew` once a step.
+    way it is computed. `moml.meta.FewShot` renews the keys of its network after every meta-step; a
+    loop of one's own calls `renew_masks` once a step. Networks that are trained directly have no
+    need of it: `torch.nn.Dropout` does.
 
     Args:
         p: Share of entries dropped; the others are scaled by ``1 / (1 - p)``.
@@ -49,6 +51,13 @@ class SeededDropout(nn.Module):
         uniform = _hash(index + _hash(self.key)).to(torch.float64) / 2**32
         kept = (uniform >= self.p).view(inputs.shape)
         return inputs * kept / (1 - self.p)
+
+
+def renew_masks(network: nn.Module) -> None:
+    """New masks for every seeded dropout of a network."""
+    for module in network.modules():
+        if isinstance(module, SeededDropout):
+            module.renew()
 
 
 def _hash(number: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
+from moml.backbone import renew_masks
 from moml.bilevel import BilevelProblem, Params
 from moml.bilevel.functional import Functional, Statistics
 from moml.bilevel.stacked import Stacked, worth_stacking
@@ -212,8 +213,9 @@ class FewShot(BilevelProblem):
         return {**dict.fromkeys(range(1, steps), share), steps: 1 - share * (steps - 1)}
 
     def advance(self) -> None:
-        """Count the meta-steps; statistics per step move on."""
+        """Count the meta-steps; statistics per step move on, seeded dropout takes new masks."""
         self.learner.steps_done += 1
+        renew_masks(self.function.network)
         if self.learner.statistics is not None:
             self.learner.statistics.fold()
 

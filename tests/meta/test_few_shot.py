@@ -1,5 +1,7 @@
 """Few-shot problems: stacked, looped and compiled are the same; each option does what it says."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -304,3 +306,22 @@ def test_one_objective_pulls_its_episodes_back_one_by_one(method):
     torch.testing.assert_close(
         torch.cat(written), together.pullback(torch.tensor([0.5])), rtol=1e-12, atol=1e-15
     )
+
+
+@pytest.mark.parametrize("backend", [None, pytest.param("inductor", marks=pytest.mark.slow)])
+def test_masks_are_renewed_after_every_meta_step(backend):
+    batch, network = episodes(count=2), linear_with(PLAIN_NORMS["dropout"])
+    problem, same = (FewShot(copy.deepcopy(network), CrossEntropy(3)) for _ in range(2))
+    oracle = Bilevel(InnerSGD(0.2, steps=1), Unrolled())
+    traced = Compiled(Bilevel(InnerSGD(0.2, steps=1), Unrolled()), backend=backend)
+    found = []
+    for _ in range(3):
+        found.append(oracle(problem, batch).jacobian)
+        torch.testing.assert_close(traced(same, batch).jacobian, found[-1])
+        for used in (oracle, traced):
+            used.advance(problem if used is oracle else same)
+    assert not torch.allclose(found[0], found[1])
+    assert not torch.allclose(found[1], found[2])
+    resumed = FewShot(copy.deepcopy(network), CrossEntropy(3))
+    resumed.module.load_state_dict(problem.module.state_dict())
+    assert torch.equal(oracle(resumed, batch).jacobian, oracle(problem, batch).jacobian)
