@@ -140,9 +140,9 @@ def _pull_many(
     ]
 
 
-# Columns multiplied at a time: sums in float32 stay short, and a piece stays inside the cache. Few
-# rows make small products, of which several are launched together.
-_WIDTH, _FEW_ROWS, _TOGETHER = 2**12, 8, 16
+# Columns multiplied at a time, so that sums in float32 stay short; and how many such products are
+# launched together: one at a time takes twice as long.
+_WIDTH, _TOGETHER = 2**12, 16
 # Smallest eigenvalue of the cosines, and range of squared norms, for float32 products to do.
 _LEAST_EIGENVALUE, _LEAST_SQUARE, _LARGEST_SQUARE = 0.1, 1e-26, 1e26
 
@@ -174,7 +174,7 @@ def trustworthy(gramian: Tensor) -> bool:
 
 def _summed_products(rows: Sequence[Row], dtype: torch.dtype) -> Tensor:
     m = len(rows)
-    width = _WIDTH * (_TOGETHER if m <= _FEW_ROWS else 1)
+    width = _WIDTH * _TOGETHER
     device = next((g.device for row in rows for g in row if g is not None), torch.device("cpu"))
     total = torch.zeros(m, m, dtype=torch.float64, device=device)
     for column in zip(*rows, strict=True):
