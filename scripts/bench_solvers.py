@@ -26,9 +26,11 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from moml.logging._diagnostics import diagnostics
 from moml.weighting import MGDA, CAGrad, GramianWeighting, NashMTL, PCGrad, UPGrad
 from moml.weighting._cagrad import cagrad_weights
 from moml.weighting._cone import projected_weights
+from moml.weighting._fair import fair_weights
 from moml.weighting._gramian import Array
 from moml.weighting._min_norm import min_norm_weights
 from moml.weighting._nash import nash_weights
@@ -149,6 +151,12 @@ def nash_error(gramian: Array, weights: Array) -> float:
     return float(np.abs(weights * (gramian @ weights) - 1)[live].max())
 
 
+def fair_error(gramian: Array, weights: Array, power: float) -> float:
+    """Largest deviation of a_i^p (G a)_i from 1, among tasks with a gradient."""
+    live = np.diagonal(gramian) > 0
+    return float(np.abs(weights[live] ** power * (gramian @ weights)[live] - 1).max())
+
+
 def cagrad_error(gramian: Array, weights: Array, c: float = C) -> float:
     """Duality gap in units of |g0|^2 plus any excess over the ball's radius."""
     m = len(gramian)
@@ -260,6 +268,34 @@ def print_scale_law(seeds: int) -> None:
         print(f"| {name} | " + " | ".join(f"{worst[s]:.0e}" for s in scales) + " |", flush=True)
 
 
+def print_fair(seeds: int) -> None:
+    """Print FairGrad's residuals and times, and what a record of diagnostics costs."""
+    sizes = (2, 8, 32, 64)
+    heads = "".join(f" | K = {m} | ms" for m in sizes)
+    print(f"\n| FairGrad(alpha=2) on{heads} |\n|---{'|--:' * 2 * len(sizes)}|")
+    for family in FAMILIES:
+        cells = []
+        for m in sizes:
+            errors, times = [], []
+            for seed in range(seeds):
+                jacobian = family(m, np.random.default_rng(seed))
+                gramian = jacobian @ jacobian.T
+                weights, ms = timed(lambda g=gramian: fair_weights(g, power=0.5), 3)
+                errors.append(fair_error(gramian, weights, 0.5))
+                times.append(ms)
+            cells.append("–" if family is hull else f"{max(errors):.0e}")
+            cells.append(f"{np.median(times):.3f}")
+        print(f"| {family.__name__} | {' | '.join(cells)} |", flush=True)
+    print(f"\n| diagnostics of a step{heads} |\n|---{'|--:' * 2 * len(sizes)}|")
+    cells = []
+    for m in sizes:
+        jacobian = random(m, np.random.default_rng(0))
+        gramian, weights = torch.from_numpy(jacobian @ jacobian.T), torch.ones(m)
+        _, ms = timed(lambda g=gramian, w=weights: diagnostics(g, w), 20)
+        cells += ["", f"{ms:.3f}"]
+    print(f"| random | {' | '.join(cells)} |")
+
+
 def print_peers(seeds: int) -> None:
     """Print the same errors for TorchJD's solvers."""
     import torchjd.aggregation as peer
@@ -306,6 +342,7 @@ def main() -> None:
     torch.set_num_threads(1)
     print_solvers(options.seeds)
     print_scale_law(options.seeds)
+    print_fair(options.seeds)
     if options.peers:
         print_peers(options.seeds)
 

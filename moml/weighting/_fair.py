@@ -16,7 +16,7 @@ from moml.weighting._nash import nash_weights
 
 # Keeps the weights finite where zero lies in the hull of the gradients; no effect elsewhere.
 _RIDGE = 1e-9
-_SOLVED = 1e-12
+_NEAR, _SOLVED = 1e-9, 1e-12  # with the ridge, and without it
 
 
 def fair_weights(gramian: Array, *, power: float) -> Array:
@@ -42,11 +42,7 @@ def fair_weights(gramian: Array, *, power: float) -> Array:
     rewards = ratios ** (power - 1.0)
     ridged = cosines + _RIDGE * np.eye(len(norms))
     shares = _newton(ridged, rewards, power, _start(ridged, rewards, power))
-    polished = shares
-    for _ in range(2):  # on the equation itself, kept where that has a solution
-        polished = polished * (1.0 + _direction(cosines, rewards, power, polished)[0])
-    if (polished > 0.0).all() and _direction(cosines, rewards, power, polished)[1] < 1e-8:
-        shares = polished
+    shares = _without_ridge(cosines, rewards, power, shares)
     # the equation's two sides scale as unit^2 w and w^-p
     weights[live] = shares / ratios * unit ** (-2.0 / (1.0 + power))
     return weights
@@ -63,7 +59,7 @@ def _newton(cosines: Array, rewards: Array, power: float, shares: Array) -> Arra
     previous = np.inf
     for _ in range(200):
         step, residual, decrement = _direction(cosines, rewards, power, shares)
-        if residual < _SOLVED or (previous < 1e-6 and residual > 0.5 * previous):
+        if residual < _NEAR or (previous < 1e-6 and residual > 0.5 * previous):
             break
         # near the solution the full step is right, and the objective is all rounding
         full = residual < 0.1 and np.abs(step).max() < 0.1
@@ -71,6 +67,23 @@ def _newton(cosines: Array, rewards: Array, power: float, shares: Array) -> Arra
             step = _length(cosines, rewards, power, shares, step, decrement) * step
         shares, previous = shares * (1.0 + step), residual
     return shares
+
+
+def _without_ridge(cosines: Array, rewards: Array, power: float, shares: Array) -> Array:
+    """Newton steps on the equation itself, kept where that has a solution."""
+    polished = shares
+    for _ in range(3):
+        error = _errors(cosines, rewards, power, polished)
+        if np.abs(error).max() < _SOLVED:
+            return polished
+        polished = polished * (1.0 + _direction(cosines, rewards, power, polished)[0])
+        if not (polished > 0.0).all():
+            return shares
+    return polished if np.abs(_errors(cosines, rewards, power, polished)).max() < 1e-8 else shares
+
+
+def _errors(cosines: Array, rewards: Array, power: float, shares: Array) -> Array:
+    return shares**power * (cosines @ shares) / rewards - 1.0
 
 
 def _direction(

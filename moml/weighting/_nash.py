@@ -76,13 +76,15 @@ def _objective(cosines: Array, shares: Array) -> float:
 
 
 def _without_ridge(cosines: Array, shares: Array) -> Array:
-    """Two more Newton steps on the equation itself, kept where that has a solution."""
+    """Newton steps on the equation itself, kept where that has a solution."""
     polished = shares
-    for _ in range(2):
+    for _ in range(3):
+        if _residual(cosines, polished) < 1e-12:
+            return polished
         polished = polished * (1.0 + _direction(cosines, polished)[0])
-    if (polished > 0.0).all() and _residual(cosines, polished) < 1e-8:
-        return polished
-    return shares
+        if not (polished > 0.0).all():
+            return shares
+    return polished if _residual(cosines, polished) < 1e-8 else shares
 
 
 def _residual(cosines: Array, shares: Array) -> float:
