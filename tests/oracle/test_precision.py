@@ -31,8 +31,14 @@ def cosine(a, b):
 @pytest.mark.parametrize("name", ["mlp", "resnet8"])
 @pytest.mark.parametrize(
     "oracle",
-    [Direct(), Direct(rows="ghost"), Direct(rows="layers"), Accumulated(Direct(), parts=2)],
-    ids=["auto", "ghost", "layers", "accumulated"],
+    [
+        Direct(),
+        Direct(rows="vmap"),
+        Direct(rows="ghost"),
+        Direct(rows="layers"),
+        Accumulated(Direct(), parts=2),
+    ],
+    ids=["auto", "vmap", "ghost", "layers", "accumulated"],
 )
 def test_bfloat16_gives_float32_gradients_near_the_exact_ones(name, oracle):
     torch.manual_seed(0)
