@@ -55,6 +55,19 @@ def test_an_episode_of_a_single_objective_leaves_no_graph(method, objective):
     assert most > 0
 
 
+def test_checkpointing_holds_the_graph_of_one_segment():
+    problem = QuadraticBilevel()
+    most = {
+        method: kept_at_start(
+            problem, lambda m=method: Bilevel(InnerSGD(0.5, steps=64), m)(problem, None).jacobian
+        )[1]
+        for method in (Unrolled(), Checkpointed(8), Checkpointed(64))
+    }
+    whole, eighth, all_at_once = most.values()
+    assert all_at_once == pytest.approx(whole, rel=0.1)
+    assert eighth < whole / 7
+
+
 @pytest.mark.parametrize("weighting", [EW, MGDA])
 @pytest.mark.parametrize("warm", [False, True])
 def test_a_step_leaves_no_graph(weighting, warm):

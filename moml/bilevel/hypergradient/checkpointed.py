@@ -64,14 +64,31 @@ class Checkpointed(Hypergradient):
         adjoint = _with(at.get(end), [[None] * p for _ in cotangents])
         total: list[Row] = [[None] * len(omega) for _ in cotangents]
         for state in reversed(kept):
-            begin, leaves = _restart(state)
-            outputs, seeds = _outputs(inner, lower, begin, end, at, adjoint)
-            rows = self._back(outputs, [*leaves, *omega], seeds)
-            total = [add_rows(a, row[len(leaves) :]) for a, row in zip(total, rows, strict=True)]
+            before, above = self._segment(inner, lower, state, end, at, adjoint)
+            total = [add_rows(a, b) for a, b in zip(total, above, strict=True)]
             end = state.step
-            adjoint = _with(at.get(end), [row[: len(leaves)] for row in rows])
+            adjoint = _with(at.get(end), before)
         through = self._back(solution.start, omega, [row[:p] for row in adjoint])
         return [add_rows(a, b) for a, b in zip(total, through, strict=True)]
+
+    def _segment(
+        self,
+        inner: InnerSolver,
+        lower: LowerLevel,
+        state: InnerState,
+        end: int,
+        at: dict[int, list[Row]],
+        adjoint: list[Row],
+    ) -> tuple[list[Row], list[Row]]:
+        """Cotangents of a segment's first state and of the upper parameters.
+
+        On return its graph is gone, before the next one is built.
+        """
+        begin, leaves = _restart(state)
+        outputs, seeds = _outputs(inner, lower, begin, end, at, adjoint)
+        rows = self._back(outputs, [*leaves, *lower.omega.values()], seeds)
+        cut = len(leaves)
+        return [row[:cut] for row in rows], [row[cut:] for row in rows]
 
 
 def _with(looked: list[Row] | None, adjoint: list[Row]) -> list[Row]:

@@ -158,3 +158,13 @@ def safe_sqrt(x: Tensor) -> Tensor:
     """
     positive = x > 0
     return torch.where(positive, torch.where(positive, x, 1.0).sqrt(), 0.0)
+
+
+def check_decay(name: str, *values: float) -> None:
+    """Whether decay factors lie in [0, 1).
+
+    Raises:
+        ValueError: If not.
+    """
+    if not all(0 <= value < 1 for value in values):
+        raise ValueError(f"`{name}` should lie in [0, 1), found {values}.")

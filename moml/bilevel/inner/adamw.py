@@ -8,11 +8,11 @@ from typing import Any
 from torch import Tensor
 
 from moml.bilevel._lower import Tensors
-from moml.bilevel.inner._base import InnerState, Projection, UpdateRule, zeros
-from moml.bilevel.inner.adam import adam_update, check_decay
+from moml.bilevel.inner._adam import AdamRule
+from moml.bilevel.inner._base import InnerState, Projection
 
 
-class InnerAdamW(UpdateRule):
+class InnerAdamW(AdamRule):
     r"""Adam whose weight decay acts on the variables, not on the gradient, as `torch.optim.AdamW`.
 
     Loshchilov & Hutter, `Decoupled Weight Decay Regularization
@@ -37,12 +37,9 @@ class InnerAdamW(UpdateRule):
         weight_decay: float = 1e-2,
         project: Projection | None = None,
     ) -> None:
-        super().__init__(lr, steps=steps, weight_decay=weight_decay, project=project)
-        self.betas, self.eps = betas, eps
-        check_decay("betas", *betas)
-
-    def _slots(self, theta: Tensors) -> Any:
-        return zeros(theta), zeros(theta)
+        super().__init__(
+            lr, steps=steps, betas=betas, eps=eps, weight_decay=weight_decay, project=project
+        )
 
     def _decayed(self, gradient: Tensors, theta: Tensors) -> Tensors:
         return gradient
@@ -52,5 +49,4 @@ class InnerAdamW(UpdateRule):
     ) -> tuple[Tensors, Any]:
         pairs = zip(state.theta, rates, strict=True)
         shrunk = [x * (1 - r * self.weight_decay) for x, r in pairs]
-        state = InnerState(shrunk, state.slots, state.step)
-        return adam_update(gradient, state, rates, betas=self.betas, eps=self.eps)
+        return super()._update(gradient, InnerState(shrunk, state.slots, state.step), rates)

@@ -8,8 +8,14 @@ from typing import Any
 from torch import Tensor
 
 from moml.bilevel._lower import Tensors
-from moml.bilevel.inner._base import InnerState, Projection, UpdateRule, safe_sqrt, zeros
-from moml.bilevel.inner.adam import check_decay
+from moml.bilevel.inner._base import (
+    InnerState,
+    Projection,
+    UpdateRule,
+    check_decay,
+    safe_sqrt,
+    zeros,
+)
 
 
 class InnerRMSprop(UpdateRule):
