@@ -49,7 +49,7 @@ class Rooms(Suite):
     """
 
     defaults = Defaults(
-        steps=1400, batch_size=8, learning_rate=3e-3, eval_every=100, learning_rates=(1e-3, 3e-3)
+        steps=2100, batch_size=8, learning_rate=3e-3, eval_every=100, learning_rates=(1e-3, 3e-3)
     )
 
     def __init__(
