@@ -37,13 +37,13 @@ class Functional:
                 f"found {statistics!r}."
             )
         self.network, self.statistics = network, statistics
+        # Looking for shared tensors takes longer than a small layer; once is enough.
+        self._tied = _has_tied_tensors(network)
         self._local = threading.local()
 
     def __call__(self, params: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
         """The network's output with ``params`` in place of its own parameters of these names."""
-        copied = self._copy("own")
-        output: Tensor = torch.func.functional_call(copied, dict(params), (inputs,))
-        return output
+        return self._call(self._copy("own"), dict(params), inputs)
 
     def reference(self, params: Mapping[str, Tensor], support: Tensor, inputs: Tensor) -> Tensor:
         """The output for ``inputs``, normalised by the statistics of ``support`` as constants."""
@@ -57,20 +57,18 @@ class Functional:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The output normalised by the batch's own statistics, and these, by names of buffers."""
         buffers = {name: b.clone() for name, b in self.network.named_buffers()}
-        gathering = self._copy("gather")
-        output: Tensor = torch.func.functional_call(
-            gathering, {**dict(params), **buffers}, (inputs,)
-        )
-        return output, buffers
+        return self._call(self._copy("gather"), {**params, **buffers}, inputs), buffers
 
     def normalised(
         self, params: Mapping[str, Tensor], statistics: Mapping[str, Tensor], inputs: Tensor
     ) -> Tensor:
         """The output normalised by ``statistics``, given by the names of the network's buffers."""
         buffers = {**dict(self.network.named_buffers()), **statistics}
-        applying = self._copy("apply")
+        return self._call(self._copy("apply"), {**params, **buffers}, inputs)
+
+    def _call(self, copied: nn.Module, state: dict[str, Tensor], inputs: Tensor) -> Tensor:
         output: Tensor = torch.func.functional_call(
-            applying, {**dict(params), **buffers}, (inputs,)
+            copied, state, (inputs,), tie_weights=self._tied
         )
         return output
 
@@ -100,6 +98,15 @@ def structural_copy(network: nn.Module) -> nn.Module:
     """A copy of the modules that shares all tensors."""
     tensors = [*network.parameters(), *network.buffers()]
     return copy.deepcopy(network, memo={id(t): t for t in tensors})
+
+
+def _has_tied_tensors(network: nn.Module) -> bool:
+    """Whether two names stand for one tensor."""
+    named = [
+        *network.named_parameters(remove_duplicate=False),
+        *network.named_buffers(remove_duplicate=False),
+    ]
+    return len({id(tensor) for _, tensor in named}) < len(named)
 
 
 def tracked_layers(network: nn.Module) -> dict[str, _NormBase]:

@@ -85,6 +85,17 @@ def test_threads_work_on_copies_of_their_own():
     assert all(torch.equal(f, e) for f, e in zip(found, expected * 4, strict=True))
 
 
+def test_tied_weights_stay_tied():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 3)).double()
+    net[2].weight = net[0].weight
+    assert "2.weight" not in own(net)
+    other, x = torch.randn(3, 3, dtype=torch.float64), torch.randn(4, 3, dtype=torch.float64)
+    found = Functional(net)({**own(net), "0.weight": other}, x)
+    hidden = (x @ other.T + net[0].bias).tanh()
+    torch.testing.assert_close(found, hidden @ other.T + net[2].bias)
+
+
 @pytest.mark.parametrize("batched", [True, False])
 def test_chains_of_linear_layers_become_batched_products(batched):
     torch.manual_seed(0)
