@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
+from moml._modules import module_dict, module_list
 from moml.architecture._gate import Gate, mixture, pooled
-from moml.architecture._stages import Encoder, Stages, towers
+from moml.architecture._stages import Ambient, Encoder, Stages, towers
 
 
 def stem_and_experts(encoder: Encoder, experts: int, *, stem: int, at_most: int) -> list[Stages]:
@@ -46,34 +47,32 @@ class ExpertLevel(nn.Module):
         pass_on: bool,
     ) -> None:
         super().__init__()
-        self.shared: Sequence[Stages] = nn.ModuleList(shared)  # type: ignore[assignment]
-        self.own: Mapping[str, Sequence[Stages]] = nn.ModuleDict(  # type: ignore[assignment]
-            {task: nn.ModuleList(some) for task, some in own.items()}
-        )
+        self.shared = module_list(shared)
+        self.own = module_dict({task: module_list(some) for task, some in own.items()})
         self.gates = nn.ModuleDict(
             {task: Gate(width, len(shared) + len(some)) for task, some in own.items()}
         )
         number = len(shared) + sum(map(len, own.values()))
         self.shared_gate = Gate(width, number) if pass_on else None
 
-    def commons(self, x: Tensor, inputs: Tensor) -> list[Tensor]:
+    def commons(self, x: Tensor, ambient: Ambient) -> list[Tensor]:
         """What the shared experts make of ``x``."""
-        return [expert.run(x, inputs) for expert in self.shared]
+        return [expert.run(x, ambient) for expert in self.shared]
 
-    def privates(self, task: str, x: Tensor, inputs: Tensor) -> list[Tensor]:
+    def privates(self, task: str, x: Tensor, ambient: Ambient) -> list[Tensor]:
         """What a task's experts make of ``x``."""
-        return [expert.run(x, inputs) for expert in self.own[task]]
+        return [expert.run(x, ambient) for expert in self.own[task]]
 
     def mixed(self, task: str, x: Tensor, experts: Sequence[Tensor]) -> Tensor:
         """A task's mixture, its gate reading ``x``."""
         return mixture(self.gates[task](pooled(x)), experts)
 
     def experts(
-        self, states: Mapping[str, Tensor], common: Tensor, inputs: Tensor
+        self, states: Mapping[str, Tensor], common: Tensor, ambient: Ambient
     ) -> tuple[list[Tensor], dict[str, list[Tensor]]]:
         """What all experts say: the common ones, and those of each task."""
-        own = {task: self.privates(task, x, inputs) for task, x in states.items()}
-        return self.commons(common, inputs), own
+        own = {task: self.privates(task, x, ambient) for task, x in states.items()}
+        return self.commons(common, ambient), own
 
     def passed_on(
         self, common: Tensor, commons: Sequence[Tensor], own: Mapping[str, Sequence[Tensor]]
@@ -84,10 +83,10 @@ class ExpertLevel(nn.Module):
         return mixture(self.shared_gate(pooled(common)), everything)
 
     def forward(
-        self, states: Mapping[str, Tensor], common: Tensor, inputs: Tensor
+        self, states: Mapping[str, Tensor], common: Tensor, ambient: Ambient
     ) -> tuple[dict[str, Tensor], Tensor]:
         """States of the tasks, and the common one, for the next level."""
-        commons, own = self.experts(states, common, inputs)
+        commons, own = self.experts(states, common, ambient)
         after = {t: self.mixed(t, x, [*commons, *own[t]]) for t, x in states.items()}
         return after, self.passed_on(common, commons, own)
 

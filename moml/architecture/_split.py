@@ -2,9 +2,9 @@
 
 The data-flow graph is traced by `torch.fx` and read with networkx. An encoder can be cut where one
 tensor carries everything: at the nodes that all paths from the input to the output pass, the
-dominators of the output. What is computed from the raw input without parameters (a mask, a degree)
-is free to be computed again, so a stage may also read the encoder's inputs; else no graph network
-could be cut.
+dominators of the output. What follows from the raw input alone, without parameters or buffers (a
+mask, a degree), is ambient: computed once for all stages, which may read it wherever they are; else
+no graph network could be cut.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ class _Tracer(fx.Tracer):
         return super().is_leaf_module(m, qualified_name) or (own and not below)
 
 
-def split(encoder: nn.Module, at_most: int) -> list[nn.Module]:
-    """Consecutive pieces ``(x, inputs) -> x`` with about the same number of weight layers each.
+def split(encoder: nn.Module, at_most: int) -> tuple[nn.Module, list[nn.Module]]:
+    """What is ambient, and consecutive pieces with about the same number of weight layers each.
 
-    Pieces share the encoder's submodules; one after the other they compute what the encoder does,
-    to the bit. A piece ends just before a layer with a weight matrix, hence after activations and
-    pooling. There are fewer pieces than asked for where there are fewer places to cut.
+    The first module makes ``ambient`` of the encoder's inputs; the pieces, ``(x, ambient) -> x``,
+    share the encoder's submodules. One after the other they compute what the encoder does, to the
+    bit. A piece ends just before a layer with a weight matrix, hence after activations and pooling.
+    There are fewer pieces than asked for where there are fewer places to cut.
 
     Args:
         encoder: One input, one output.
@@ -44,10 +45,12 @@ def split(encoder: nn.Module, at_most: int) -> list[nn.Module]:
     """
     graph = _trace(encoder)
     ambient, places = _places(encoder, graph)
+    read = [n for n in graph.nodes if n in ambient and any(u not in ambient for u in n.users)]
     cuts = [places[i][0] for i in balanced([count for _, count in places], at_most)]
     ends = [*cuts, _returned(graph)]
     starts = [None, *cuts]
-    return [_piece(encoder, graph, a, b, ambient) for a, b in zip(starts, ends, strict=True)]
+    pieces = [_piece(encoder, graph, a, b, read) for a, b in zip(starts, ends, strict=True)]
+    return _ambient(encoder, graph, read), pieces
 
 
 def balanced(counts: Sequence[int], at_most: int) -> list[int]:
@@ -100,16 +103,20 @@ def _returned(graph: fx.Graph) -> fx.Node:
 
 
 def _places(encoder: nn.Module, graph: fx.Graph) -> tuple[set[fx.Node], list[tuple[fx.Node, int]]]:
-    """Nodes that are free to repeat; where to cut, with the weight layers up to there."""
+    """Nodes that the input alone decides; where to cut, with the weight layers up to there."""
     import networkx as nx
 
     flow = nx.DiGraph((node, user) for node in graph.nodes for user in node.users)
     source = next(n for n in graph.nodes if n.op == "placeholder" and n.users)
     reached = nx.descendants(flow, source) | {source}
     ambient: set[fx.Node] = {source}
+    stateful: set[fx.Node] = set()
     for node in graph.nodes:
-        free = all(n in ambient or n not in reached for n in node.all_input_nodes)
-        if node in reached and free and _repeatable(encoder, node):
+        before = node.all_input_nodes
+        if node.op == "get_attr" or any(n in stateful for n in before):
+            stateful.add(node)
+        free = all(n in ambient or n not in reached for n in before)
+        if node in reached and free and node not in stateful and _stateless(encoder, node):
             ambient.add(node)
     end = _returned(graph)
     ambient.discard(end)
@@ -150,8 +157,8 @@ def _flattens(encoder: nn.Module, node: fx.Node) -> bool:
     return node.target in (torch.flatten, "flatten", "reshape", "view")
 
 
-def _repeatable(encoder: nn.Module, node: fx.Node) -> bool:
-    """Whether computing it twice changes nothing: no state, nothing drawn."""
+def _stateless(encoder: nn.Module, node: fx.Node) -> bool:
+    """Whether it is the same in every copy of the encoder: no state, nothing drawn."""
     if node.op != "call_module":
         return node.op in ("call_function", "call_method")
     module = encoder.get_submodule(str(node.target))
@@ -162,30 +169,55 @@ def _is_heavy(encoder: nn.Module, node: fx.Node) -> bool:
     return node.op == "call_module" and bool(weight_layers(encoder.get_submodule(str(node.target))))
 
 
+def _ambient(encoder: nn.Module, graph: fx.Graph, read: Sequence[fx.Node]) -> nn.Module:
+    """What leads from the input to these nodes, as a module to the tuple of their values."""
+    part = fx.Graph()
+    inputs = part.placeholder("inputs")
+    made = {n: inputs for n in graph.nodes if n.op == "placeholder" and n.users}
+    _copy(graph, part, read, made)
+    part.output(tuple(made[node] for node in read))
+    part.lint()
+    return fx.GraphModule(encoder, part, class_name="Ambient")
+
+
 def _piece(
     encoder: nn.Module,
     graph: fx.Graph,
     start: fx.Node | None,
     end: fx.Node,
-    ambient: set[fx.Node],
+    read: Sequence[fx.Node],
 ) -> nn.Module:
-    """The part of the graph from one cut to the next, as a module of ``(x, inputs)``."""
+    """What leads from one cut to the next, as a module of ``(x, ambient)``."""
     part = fx.Graph()
-    x, inputs = part.placeholder("x"), part.placeholder("inputs")
-    made: dict[fx.Node, fx.Node] = {} if start is None else {start: x}
-    wanted, stack = set(made), [end]
+    x, ambient = part.placeholder("x"), part.placeholder("ambient")
+    made = {} if start is None else {start: x}
+    wanted = _wanted([end], {*made, *read})
+    for k, node in enumerate(read):
+        if node in wanted:
+            made[node] = part.call_function(operator.getitem, (ambient, k))
+    _copy(graph, part, [end], made)
+    part.output(made[end])
+    part.lint()
+    return fx.GraphModule(encoder, part, class_name="Stage")
+
+
+def _copy(
+    graph: fx.Graph, part: fx.Graph, ends: Sequence[fx.Node], made: dict[fx.Node, fx.Node]
+) -> None:
+    """Copy into ``part`` what leads from nodes that are ``made`` already to ``ends``."""
+    wanted = _wanted(ends, set(made))
+    for node in graph.nodes:
+        if node in wanted and node not in made:
+            made[node] = part.node_copy(node, lambda n: made[n])
+
+
+def _wanted(ends: Sequence[fx.Node], given: set[fx.Node]) -> set[fx.Node]:
+    """The ends and all that leads to them, back to what is given."""
+    wanted: set[fx.Node] = set()
+    stack = list(ends)
     while stack:
         node = stack.pop()
         if node not in wanted:
             wanted.add(node)
-            stack.extend(node.all_input_nodes)
-    for node in graph.nodes:
-        if node not in wanted or node in made:
-            continue
-        if node.op == "placeholder":
-            made[node] = inputs
-        else:
-            made[node] = part.node_copy(node, lambda n: made[n])
-    part.output(made[end])
-    part.lint()
-    return fx.GraphModule(encoder, part, class_name="Stage")
+            stack.extend([] if node in given else node.all_input_nodes)
+    return wanted

@@ -16,22 +16,35 @@ from moml.backbone.staged import Staged
 M = TypeVar("M", bound=nn.Module)
 Encoder = nn.Module | Callable[[], nn.Module]
 """An encoder, or what makes one: needed where copies start from stored weights."""
+Ambient = Any
+"""What `Stages.ambient` makes of an encoder's inputs, for its stages to read."""
 
 
 class Stages(nn.Module):
     """Consecutive pieces of an encoder; called, it computes what the encoder does, to the bit.
 
     Args:
-        pieces: Modules ``(x, inputs) -> x``.
+        pieces: Modules ``(x, ambient) -> x``.
         shapes: Shape of one sample after each piece; empty if not known.
+        ambient: What the inputs alone decide and pieces may read (masks, degrees), made once for
+            all of them; the inputs themselves unless given. It has neither parameters nor buffers,
+            so that what one copy of an encoder makes serves all copies.
 
     Attributes:
         pieces: The modules.
+        ambient: The module.
     """
 
-    def __init__(self, pieces: Sequence[nn.Module], shapes: Sequence[torch.Size] = ()) -> None:
+    def __init__(
+        self,
+        pieces: Sequence[nn.Module],
+        shapes: Sequence[torch.Size] = (),
+        *,
+        ambient: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.pieces = nn.ModuleList(pieces)
+        self.ambient = nn.Identity() if ambient is None else ambient
         self._shapes = list(shapes)
 
     @classmethod
@@ -51,13 +64,14 @@ class Stages(nn.Module):
         if isinstance(encoder, Stages):
             return encoder
         pieces: list[nn.Module]
+        ambient: nn.Module | None = None
         if at_most == 1:
             pieces = [_Listed(encoder)]
         elif isinstance(encoder, Staged):
             pieces = [_Listed(part) for part in _merged(encoder.list_stages(), at_most)]
         else:
-            pieces = split(encoder, at_most)
-        stages = cls(pieces)
+            ambient, pieces = split(encoder, at_most)
+        stages = cls(pieces, ambient=ambient)
         example = getattr(encoder, "example_input", None)
         if example is not None:
             stages._shapes = shapes_of(stages, example, Stages.walk)
@@ -83,28 +97,29 @@ class Stages(nn.Module):
 
     def part(self, first: int, last: int | None = None) -> Stages:
         """Some of the stages, sharing their parameters; ``last`` is left out."""
-        return Stages(list(self.pieces)[first:last], self._shapes[first:last])
+        pieces, shapes = list(self.pieces)[first:last], self._shapes[first:last]
+        return Stages(pieces, shapes, ambient=self.ambient)
 
-    def run(self, x: Tensor, inputs: Tensor) -> Tensor:
-        """All stages, from what precedes them; ``inputs`` are the encoder's."""
+    def run(self, x: Tensor, ambient: Ambient) -> Tensor:
+        """All stages, from what precedes them; ``ambient`` is made of the encoder's inputs."""
         for piece in self.pieces:
-            x = piece(x, inputs)
+            x = piece(x, ambient)
         return x
 
-    def step(self, stage: int, x: Tensor, inputs: Tensor) -> Tensor:
+    def step(self, stage: int, x: Tensor, ambient: Ambient) -> Tensor:
         """One stage."""
-        return self.pieces[stage](x, inputs)
+        return self.pieces[stage](x, ambient)
 
     def walk(self, inputs: Tensor) -> Iterator[Tensor]:
         """The features after every stage."""
-        x = inputs
+        x, ambient = inputs, self.ambient(inputs)
         for piece in self.pieces:
-            x = piece(x, inputs)
+            x = piece(x, ambient)
             yield x
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Features."""
-        return self.run(inputs, inputs)
+        return self.run(inputs, self.ambient(inputs))
 
 
 def towers(encoder: Encoder, number: int, *, at_most: int = 4) -> list[Stages]:
@@ -134,13 +149,13 @@ def redrawn(module: M) -> M:
 
 
 class _Listed(nn.Module):
-    """A stage that does not look at the encoder's inputs."""
+    """A stage that looks at nothing but what precedes it."""
 
     def __init__(self, stage: nn.Module) -> None:
         super().__init__()
         self.stage = stage
 
-    def forward(self, x: Tensor, inputs: Tensor) -> Tensor:
+    def forward(self, x: Tensor, ambient: Ambient) -> Tensor:
         return self.stage(x)
 
 

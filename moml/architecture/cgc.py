@@ -54,17 +54,18 @@ class CGC(PerInput):
 
     def represent(self, x: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
         """The stem's output, and what each common expert says."""
-        stem = self.stem(x)
-        commons = {f"expert {k}": e for k, e in enumerate(self.level.commons(stem, x))}
+        ambient = self.stem.ambient(x)
+        stem = self.stem.run(x, ambient)
+        commons = {f"expert {k}": e for k, e in enumerate(self.level.commons(stem, ambient))}
         return {"inputs": x, "stem": stem, **commons}
 
     def predict(self, features: dict[str, Tensor], tasks: Sequence[str]) -> dict[str, Tensor]:
         """Each head on its gate's mixture of common experts and its own."""
         commons = [features[f"expert {k}"] for k in range(len(self.level.shared))]
-        stem, inputs = features["stem"], features["inputs"]
+        stem, ambient = features["stem"], self.stem.ambient(features["inputs"])
         predictions = {}
         for task in tasks:
-            experts = [*commons, *self.level.privates(task, stem, inputs)]
+            experts = [*commons, *self.level.privates(task, stem, ambient)]
             predictions[task] = self.heads[task](self.level.mixed(task, stem, experts))
         return predictions
 

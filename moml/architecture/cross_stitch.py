@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor, nn
 
+from moml._modules import module_list
 from moml.architecture._base import PerInput, head_dict
 from moml.architecture._gate import mixture, towards_own
-from moml.architecture._stages import Encoder, Stages, towers
+from moml.architecture._stages import Encoder, towers
 
 
 class CrossStitch(PerInput):
@@ -42,18 +43,16 @@ class CrossStitch(PerInput):
     ) -> None:
         super().__init__()
         self.heads, self.tasks = head_dict(heads), tuple(heads)
-        self.towers: Sequence[Stages] = nn.ModuleList(  # type: ignore[assignment]
-            towers(encoder, len(heads), at_most=stages)
-        )
+        self.towers = module_list(towers(encoder, len(heads), at_most=stages))
         start = towards_own(len(heads), own)
         self.stitches = nn.ParameterList(nn.Parameter(start.clone()) for _ in self.towers[0].pieces)
 
     def represent(self, x: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
         """The towers' features before the last unit."""
         last = len(self.stitches) - 1
-        states = [x] * len(self.tasks)
+        states, ambient = [x] * len(self.tasks), self.towers[0].ambient(x)
         for k, stitch in enumerate(self.stitches):
-            states = [tower.step(k, s, x) for tower, s in zip(self.towers, states, strict=True)]
+            states = [t.step(k, s, ambient) for t, s in zip(self.towers, states, strict=True)]
             if k < last:
                 states = [mixture(row, states) for row in stitch]
         return dict(zip(self.tasks, states, strict=True))

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from moml._modules import module_dict, module_list
 from moml.architecture._base import PerInput, head_dict
 from moml.architecture._experts import stem_and_experts
 from moml.architecture._gate import mixture, pooled
-from moml.architecture._stages import Encoder, Stages
+from moml.architecture._stages import Encoder
 
 
 class DSelectK(PerInput):
@@ -70,17 +71,18 @@ class DSelectK(PerInput):
             )
         self.heads, self.tasks, self.entropy = head_dict(heads), tuple(heads), entropy
         self.stem, *made = stem_and_experts(encoder, experts, stem=stem, at_most=stages)
-        self.experts: Sequence[Stages] = nn.ModuleList(made)  # type: ignore[assignment]
+        self.experts = module_list(made)
         width = self.stem.width(-1)
-        self.gates: Mapping[str, _Selectors] = nn.ModuleDict(  # type: ignore[assignment]
+        self.gates = module_dict(
             {t: _Selectors(width, experts, selected, gamma, static) for t in self.tasks}
         )
         self._read: dict[str, Tensor] = {}  # what the gates read in the last forward pass
 
     def represent(self, x: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
         """What the gates read, and what each expert says."""
-        stem = self.stem(x)
-        experts = {f"expert {k}": expert.run(stem, x) for k, expert in enumerate(self.experts)}
+        ambient = self.stem.ambient(x)
+        stem = self.stem.run(x, ambient)
+        experts = {f"expert {k}": one.run(stem, ambient) for k, one in enumerate(self.experts)}
         return {"gate": pooled(stem), **experts}
 
     def predict(self, features: dict[str, Tensor], tasks: Sequence[str]) -> dict[str, Tensor]:

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from moml._modules import module_list
 from moml.architecture._base import PerInput, head_dict
 from moml.architecture._gate import mixture
-from moml.architecture._stages import Encoder, Stages, towers
+from moml.architecture._stages import Encoder, towers
 from moml.architecture.sharing_table import SharingTable
 from moml.weighting import Randomized
 
@@ -57,9 +58,7 @@ class LTB(Randomized, PerInput):
                 f"{temperature} and {final_temperature}."
             )
         self.heads, self.tasks = head_dict(heads), tuple(heads)
-        self.towers: Sequence[Stages] = nn.ModuleList(  # type: ignore[assignment]
-            towers(encoder, len(heads), at_most=stages)
-        )
+        self.towers = module_list(towers(encoder, len(heads), at_most=stages))
         if len(self.towers[0]) < 2:
             raise ValueError("`encoder` should have two stages or more to branch, found one.")
         number = len(heads)
@@ -76,10 +75,11 @@ class LTB(Randomized, PerInput):
 
     def represent(self, x: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
         """All nodes of the last stage but one."""
-        states = [tower.step(0, x, x) for tower in self.towers]
+        ambient = self.towers[0].ambient(x)
+        states = [tower.step(0, x, ambient) for tower in self.towers]
         for k, logits in enumerate(self.branches[:-1], start=1):
             read = [mixture(row, states) for row in self._choices(logits)]
-            states = [tower.step(k, s, x) for tower, s in zip(self.towers, read, strict=True)]
+            states = [tower.step(k, s, ambient) for tower, s in zip(self.towers, read, strict=True)]
         return {"inputs": x, **{f"node {i}": state for i, state in enumerate(states)}}
 
     def predict(self, features: dict[str, Tensor], tasks: Sequence[str]) -> dict[str, Tensor]:
@@ -87,9 +87,9 @@ class LTB(Randomized, PerInput):
         rows = dict(zip(self.tasks, self._choices(self.branches[-1]), strict=True))
         leaves = dict(zip(self.tasks, self.towers, strict=True))
         states = [features[f"node {i}"] for i in range(len(self.tasks))]
-        last, inputs = len(self.branches), features["inputs"]
+        last, ambient = len(self.branches), self.towers[0].ambient(features["inputs"])
         return {
-            task: self.heads[task](leaves[task].step(last, mixture(rows[task], states), inputs))
+            task: self.heads[task](leaves[task].step(last, mixture(rows[task], states), ambient))
             for task in tasks
         }
 
@@ -117,7 +117,8 @@ class LTB(Randomized, PerInput):
             {i: tower.pieces[k] for i, tower in enumerate(self.towers)}
             for k in range(len(self.towers[0]))
         ]
-        return SharingTable.of(stages, dict(self.heads.items()), self.table())
+        ambient = self.towers[0].ambient
+        return SharingTable.of(stages, dict(self.heads.items()), self.table(), ambient=ambient)
 
     def _choices(self, logits: Tensor) -> Tensor:
         """Per node, weights of the nodes below: drawn in training, one-hot in evaluation."""

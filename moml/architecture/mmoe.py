@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor, nn
 
+from moml._modules import module_list
 from moml.architecture._base import PerInput, head_dict
 from moml.architecture._experts import stem_and_experts
 from moml.architecture._gate import Gate, mixture, pooled
-from moml.architecture._stages import Encoder, Stages
+from moml.architecture._stages import Encoder
 
 
 class MMoE(PerInput):
@@ -47,14 +48,15 @@ class MMoE(PerInput):
         super().__init__()
         self.heads, self.tasks = head_dict(heads), tuple(heads)
         self.stem, *made = stem_and_experts(encoder, experts, stem=stem, at_most=stages)
-        self.experts: Sequence[Stages] = nn.ModuleList(made)  # type: ignore[assignment]
+        self.experts = module_list(made)
         width = self.stem.width(-1)
         self.gates = nn.ModuleDict({task: Gate(width, experts) for task in self.tasks})
 
     def represent(self, x: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
         """What the gates read, and what each expert says."""
-        stem = self.stem(x)
-        experts = {f"expert {k}": expert.run(stem, x) for k, expert in enumerate(self.experts)}
+        ambient = self.stem.ambient(x)
+        stem = self.stem.run(x, ambient)
+        experts = {f"expert {k}": one.run(stem, ambient) for k, one in enumerate(self.experts)}
         return {"gate": pooled(stem), **experts}
 
     def predict(self, features: dict[str, Tensor], tasks: Sequence[str]) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from moml._modules import module_dict
 from moml.architecture._base import PerInput, head_dict
 from moml.architecture._gate import pooled
 from moml.architecture._layers import channel_dim, local, normed, pointwise, upsampled
@@ -59,7 +60,7 @@ class MTAN(PerInput):
             self.between.append(local(len(p[j - 1]), _width(p[j - 1]), _width(p[j])))
             if j in self.trunk.turns:
                 self.turns[str(j)] = local(len(p[j - 1]), _width(p[j - 1]), _width(p[j - 1]))
-        self.attention: Mapping[str, nn.ModuleList] = nn.ModuleDict(  # type: ignore[assignment]
+        self.attention = module_dict(
             {
                 task: nn.ModuleList(_attention(u[j], p[j], j > 0, reduction) for j in range(len(p)))
                 for task in self.tasks

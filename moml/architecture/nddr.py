@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from moml._modules import module_list
 from moml.architecture._base import PerInput, head_dict
 from moml.architecture._gate import towards_own
 from moml.architecture._layers import channel_dim, normed, pointwise
-from moml.architecture._stages import Encoder, Stages, towers
+from moml.architecture._stages import Encoder, towers
 
 
 class NDDR(PerInput):
@@ -46,9 +47,9 @@ class NDDR(PerInput):
         super().__init__()
         self.heads, self.tasks = head_dict(heads), tuple(heads)
         made = towers(encoder, len(heads), at_most=stages)
-        self.towers: Sequence[Stages] = nn.ModuleList(made)  # type: ignore[assignment]
+        self.towers = module_list(made)
         shares = towards_own(len(heads), own)
-        self.fusions: Sequence[nn.ModuleDict] = nn.ModuleList(  # type: ignore[assignment]
+        self.fusions = module_list(
             nn.ModuleDict(
                 {
                     t: _fusion(made[0].shape(k), row)
@@ -61,8 +62,9 @@ class NDDR(PerInput):
     def represent(self, x: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
         """The towers' features before the last fusion."""
         states, last = [x] * len(self.tasks), len(self.fusions) - 1
+        ambient = self.towers[0].ambient(x)
         for k, fusions in enumerate(self.fusions):
-            states = [tower.step(k, s, x) for tower, s in zip(self.towers, states, strict=True)]
+            states = [t.step(k, s, ambient) for t, s in zip(self.towers, states, strict=True)]
             if k < last:
                 joined = torch.cat(states, channel_dim(states[0]))
                 states = [fusions[task](joined) for task in self.tasks]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor, nn
 
+from moml._modules import module_list
 from moml.architecture._base import PerInput, head_dict
 from moml.architecture._experts import ExpertLevel
 from moml.architecture._stages import Encoder, towers
@@ -62,28 +63,29 @@ class PLE(PerInput):
             width = made[0].width(k - 1)
             last = k == found - 1
             levels_made.append(ExpertLevel(experts[:shared], mine, width, pass_on=not last))
-        self.levels: Sequence[ExpertLevel] = nn.ModuleList(levels_made)  # type: ignore[assignment]
+        self.levels = module_list(levels_made)
 
     def represent(self, x: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
         """What all experts say that some other task hears of, too."""
-        common = self.stem(x)
+        ambient = self.stem.ambient(x)
+        common = self.stem.run(x, ambient)
         states, features = dict.fromkeys(self.tasks, common), {"inputs": x}
         *before, last = self.levels
         for level in before[:-1]:
-            states, common = level(states, common, x)
+            states, common = level(states, common, ambient)
         for level in before[-1:]:  # each task's mixture of these is its own, unlike those below
-            commons, own = level.experts(states, common, x)
+            commons, own = level.experts(states, common, ambient)
             common = level.passed_on(common, commons, own)
             features |= _named("expert below", commons)
             for task in tasks:
                 features |= _named(f"expert below of {task}", own[task])
-        features |= _named("expert", last.commons(common, x))
+        features |= _named("expert", last.commons(common, ambient))
         return features | {f"state of {task}": states[task] for task in tasks}
 
     def predict(self, features: dict[str, Tensor], tasks: Sequence[str]) -> dict[str, Tensor]:
         """Each head on the last level's mixture."""
         *before, last = self.levels
-        predictions = {}
+        ambient, predictions = self.stem.ambient(features["inputs"]), {}
         for task in tasks:
             state = features[f"state of {task}"]
             for level in before[-1:]:
@@ -91,7 +93,7 @@ class PLE(PerInput):
                 own = _listed(f"expert below of {task}", len(level.own[task]), features)
                 state = level.mixed(task, state, [*commons, *own])
             experts = _listed("expert", len(last.shared), features)
-            experts += last.privates(task, state, features["inputs"])
+            experts += last.privates(task, state, ambient)
             predictions[task] = self.heads[task](last.mixed(task, state, experts))
         return predictions
 

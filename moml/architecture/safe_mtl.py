@@ -9,9 +9,10 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from moml._modules import module_dict
 from moml.architecture._base import PerInput, head_dict
 from moml.architecture._gate import mixture
-from moml.architecture._stages import Encoder, Stages, redrawn, towers
+from moml.architecture._stages import Encoder, redrawn, towers
 from moml.architecture.sharing_table import SharingTable
 from moml.weighting import Randomized
 
@@ -62,9 +63,7 @@ class SafeMTL(PerInput):
                 raise ValueError(f"`{name}` should be one of {get_args(known)}, found {value!r}.")
         self.heads, self.tasks = head_dict(heads), tuple(heads)
         self.public, *private = towers(encoder, 1 + len(heads), at_most=1)
-        self.private: Mapping[str, Stages] = nn.ModuleDict(  # type: ignore[assignment]
-            dict(zip(self.tasks, private, strict=True))
-        )
+        self.private = module_dict(dict(zip(self.tasks, private, strict=True)))
         self.twins = nn.ModuleDict(
             {t: redrawn(copy.deepcopy(head)) for t, head in heads.items()}
             if where == "decoder"
@@ -124,7 +123,7 @@ class SafeMTL(PerInput):
             t: self.twins[t] if k and t in self.twins else self.heads[t] for t, k in chosen.items()
         }
         table = {task: [chosen[task] * i] for i, task in enumerate(self.tasks, start=1)}
-        return SharingTable.of([copies], heads, table)
+        return SharingTable.of([copies], heads, table, ambient=self.public.ambient)
 
 
 class _Soft(nn.Module):

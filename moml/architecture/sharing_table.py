@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from moml._modules import module_list
 from moml.architecture._base import PerInput, head_dict
 from moml.architecture._cka import debiased_cka
 from moml.architecture._gate import pooled
@@ -50,7 +51,7 @@ class SharingTable(PerInput):
             shared = [0] * (len(made[0]) - 1)
             table = {task: [*shared, i] for i, task in enumerate(heads)}
         columns = [dict(enumerate(one.pieces[k] for one in made)) for k in range(len(made[0]))]
-        self._fill(columns, heads, table)
+        self._fill(columns, heads, table, made[0].ambient)
 
     @classmethod
     def of(
@@ -58,17 +59,20 @@ class SharingTable(PerInput):
         stages: Sequence[Mapping[int, nn.Module]],
         heads: Mapping[str, nn.Module],
         table: Mapping[str, Sequence[int]],
+        *,
+        ambient: nn.Module,
     ) -> SharingTable:
         """A table over stages there are already.
 
         Args:
-            stages: Per stage, its copies ``(x, inputs) -> x`` by number.
+            stages: Per stage, its copies ``(x, ambient) -> x`` by number.
             heads: Module from features to prediction, per task.
             table: Per task, the number of the copy it passes at each stage.
+            ambient: From inputs to what every stage may read, see `Stages`.
         """
         made = cls.__new__(cls)
         PerInput.__init__(made)
-        made._fill(stages, heads, table)
+        made._fill(stages, heads, table, ambient)
         return made
 
     def _fill(
@@ -76,12 +80,13 @@ class SharingTable(PerInput):
         stages: Sequence[Mapping[int, nn.Module]],
         heads: Mapping[str, nn.Module],
         table: Mapping[str, Sequence[int]],
+        ambient: nn.Module,
     ) -> None:
-        self.heads, self.tasks = head_dict(heads), tuple(heads)
+        self.heads, self.tasks, self.ambient = head_dict(heads), tuple(heads), ambient
         _check(table, self.tasks, stages)
         self.table = {task: tuple(table[task]) for task in self.tasks}
         used = [{row[k] for row in self.table.values() if k < len(row)} for k in range(len(stages))]
-        self.stages: Sequence[nn.ModuleDict] = nn.ModuleList(  # type: ignore[assignment]
+        self.stages = module_list(
             nn.ModuleDict({str(i): copies[i] for i in sorted(some)})
             for copies, some in zip(stages, used, strict=True)
         )
@@ -89,24 +94,24 @@ class SharingTable(PerInput):
     def represent(self, x: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
         """Where tasks' ways part: the states before each task's first stage of its own."""
         states: dict[tuple[int, ...], Tensor] = {(): x}
-        features = {"inputs": x}
+        features, ambient = {"inputs": x}, self.ambient(x)
         for task in tasks:
             way = self.table[task][: self._common(task)]
             for k in range(len(way)):
                 here = way[: k + 1]
                 if here not in states:
-                    states[here] = self._stage(k, here[-1])(states[way[:k]], x)
+                    states[here] = self._stage(k, here[-1])(states[way[:k]], ambient)
             features[_name(way)] = states[way]
         return features
 
     def predict(self, features: dict[str, Tensor], tasks: Sequence[str]) -> dict[str, Tensor]:
         """What is left of each task's way, and its head."""
-        predictions, inputs = {}, features["inputs"]
+        predictions, ambient = {}, self.ambient(features["inputs"])
         for task in tasks:
             row, common = self.table[task], self._common(task)
             state = features[_name(row[:common])]
             for k in range(common, len(row)):
-                state = self._stage(k, row[k])(state, inputs)
+                state = self._stage(k, row[k])(state, ambient)
             predictions[task] = self.heads[task](state)
         return predictions
 
@@ -123,10 +128,11 @@ class SharingTable(PerInput):
         self.eval()
         features = []
         with torch.no_grad():
+            ambient = self.ambient(inputs)
             for row in self.table.values():
                 state = inputs
                 for k in range(stage + 1):
-                    state = self._stage(k, row[k])(state, inputs)
+                    state = self._stage(k, row[k])(state, ambient)
                 features.append(pooled(state))
         for module, mode in modes:
             module.training = mode
@@ -157,7 +163,7 @@ class SharingTable(PerInput):
                 rows[task][: stage + 1] = self.table[first][: stage + 1]
             left.remove_nodes_from(group)
         copies = [{int(i): module for i, module in some.items()} for some in self.stages]
-        return SharingTable.of(copies, dict(self.heads.items()), rows)
+        return SharingTable.of(copies, dict(self.heads.items()), rows, ambient=self.ambient)
 
     def private_modules(self, task: str) -> Iterable[nn.Module]:
         """The stages that no other task passes, and the head."""

@@ -184,7 +184,7 @@ def test_cross_stitch_starts_convex_and_with_own_one_is_separate_networks():
 
 def test_nddr_starts_as_a_sum_of_towers():
     model, x = NDDR(cnn(), linear_heads()), digits()
-    states = [tower.step(0, x, x) for tower in model.towers]
+    states = [tower.step(0, x, tower.ambient(x)) for tower in model.towers]
     found = model.fusions[0]["b"][0](torch.cat(states, 1))
     torch.testing.assert_close(found, 0.05 * states[0] + 0.9 * states[1] + 0.05 * states[2])
 
@@ -193,7 +193,7 @@ def test_mmoe_mixes_by_weights_that_sum_to_one():
     model, x = MMoE(cnn(), linear_heads(), experts=3), digits()
     for expert in model.experts[1:]:
         expert.load_state_dict(model.experts[0].state_dict())
-    wanted = model.heads["a"](model.experts[0].run(model.stem(x), x))
+    wanted = model.heads["a"](model.experts[0].run(model.stem(x), model.stem.ambient(x)))
     torch.testing.assert_close(model(x)["a"], wanted)
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from moml.architecture import CrossStitch, Stages
 from moml.architecture._split import balanced
@@ -97,6 +98,29 @@ def test_stages_compute_what_the_encoder_does_to_the_bit(name):
     assert all(next(piece.parameters(), None) is not None for piece in stages.pieces)
 
 
+class Counted(TorchDispatchMode):
+    """How many operations run."""
+
+    number = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.number += 1
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_stages_do_not_an_operation_more(name):
+    """Masks and degrees of graphs are made once, for all stages; the backward pass is the same."""
+    make, inputs, _ = ENCODERS[name]
+    encoder, numbers = make(), []
+    for module in (encoder, Stages.of(encoder)):
+        encoder.zero_grad()
+        with Counted() as counted:
+            module(inputs).sum().backward()
+        numbers.append(counted.number)
+    assert numbers[0] == numbers[1] > 10
+
+
 @pytest.mark.parametrize("name", ENCODERS)
 def test_shapes_are_those_of_the_features(name):
     make, inputs, _ = ENCODERS[name]
@@ -138,6 +162,29 @@ def test_shapes_need_an_example():
         Stages.of(encoder).width(0)
 
 
+class Shifted(nn.Module):
+    """Reads its inputs through a weight of its own, above and below the first layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.shift = nn.Parameter(torch.randn(3))
+        self.one, self.two = nn.Linear(3, 3), nn.Linear(3, 3)
+
+    def forward(self, x):
+        shifted = x + self.shift
+        return self.two(self.one(shifted).relu()) + x
+
+
+def test_what_is_ambient_has_no_weights():
+    """A tower reads its own, and a piece taken alone has all that it needs."""
+    encoder, inputs = Shifted(), images(3)
+    stages = Stages.of(encoder)
+    assert len(stages) == 2
+    assert not stages.ambient.state_dict()
+    assert torch.equal(stages(inputs), encoder(inputs))
+    assert {*stages.parameters()} == {*encoder.parameters()}
+
+
 class Branches(nn.Module):
     def __init__(self):
         super().__init__()
@@ -169,12 +216,14 @@ def test_what_cannot_be_cut_is_refused(encoder, message):
 
 
 @pytest.mark.slow
-def test_stages_take_no_more_time():
+@pytest.mark.parametrize("name", ["SmallCNN", "MessagePassing"])
+def test_stages_take_no_more_time(name):
     """Hard sharing through the cut encoder within 3 % of the plain one: paired, the median."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        encoder, inputs = SmallCNN(), torch.randn(64, 1, 10, 10)
+        make, inputs, _ = ENCODERS[name]
+        encoder, inputs = make(), inputs.repeat(32, *(1 for _ in inputs.shape[1:]))
         stages, ratios = Stages.of(encoder), []
         for _ in range(60):
             least = {}
