@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import Parameter
 
 from moml.architecture._base import Architecture
-from moml.data.batch import Batch
+from moml.data.batch import Batch, Inputs
 from moml.losses import Loss
 from moml.problem import FactoredProblem, Losses
 
 Precision = Literal["float32", "bfloat16"]
+Predictions = tuple[dict[str, Tensor], dict[str, Tensor]]
+"""Predictions by task, and auxiliary ones."""
 
 
 class MultiTask(FactoredProblem):
@@ -89,16 +92,14 @@ class MultiTask(FactoredProblem):
         """Loss per task that has at least one label in the batch."""
         present = self.present(batch)
         with self._autocast(batch):
-            predictions = self.architecture.decode(features, present)
-        if self.precision != "float32":
-            predictions = {task: prediction.float() for task, prediction in predictions.items()}
-        return self.losses_of(predictions, batch, present)
+            predictions = _predictions(self.architecture, features, present)
+        return self._losses(predictions, batch, present)
 
-    def losses_of(
-        self, predictions: Mapping[str, Tensor], batch: Batch, tasks: Iterable[str]
-    ) -> Losses:
-        """Loss of each of some tasks, given predictions made by whatever weights."""
-        return {task: self._loss(task, predictions[task], batch) for task in tasks}
+    def losses_at(self, state: Mapping[str, Tensor], batch: Batch, tasks: Sequence[str]) -> Losses:
+        """Losses of some tasks with other parameters and buffers in the architecture's place."""
+        placed = {f"architecture.{name}": value for name, value in state.items()}
+        made = functional_call(_Network(self.architecture), placed, (batch.inputs, tasks))
+        return self._losses(made, batch, tasks)
 
     def present(self, batch: Batch) -> list[str]:
         """The tasks with at least one label in the batch."""
@@ -116,8 +117,17 @@ class MultiTask(FactoredProblem):
         some = inputs if isinstance(inputs, Tensor) else next(iter(inputs.values()))
         return torch.autocast(some.device.type, dtype=torch.bfloat16)
 
+    def _losses(self, predictions: Predictions, batch: Batch, tasks: Iterable[str]) -> Losses:
+        """A task's loss: of its prediction and, in proportion, of its auxiliary one."""
+        main, auxiliary = predictions
+        losses = {task: self._loss(task, main[task], batch) for task in tasks}
+        for task, prediction in auxiliary.items():
+            further = self._loss(task, prediction, batch)
+            losses[task] = losses[task] + self.architecture.auxiliary_weight * further
+        return losses
+
     def _loss(self, task: str, prediction: Tensor, batch: Batch) -> Tensor:
-        prediction, target = batch.labelled(task, prediction)
+        prediction, target = batch.labelled(task, self._full(prediction))
         loss = self.task_losses[task]
         try:
             return loss(prediction, target)
@@ -126,3 +136,24 @@ class MultiTask(FactoredProblem):
             if wrong is None:
                 raise
             raise ValueError(f"Targets of task '{task}' should be {wrong}.") from error
+
+    def _full(self, prediction: Tensor) -> Tensor:
+        return prediction if self.precision == "float32" else prediction.float()
+
+
+class _Network(nn.Module):
+    """The architecture as a function from inputs to all its predictions."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+
+    def forward(self, inputs: Inputs, tasks: Sequence[str]) -> Predictions:
+        features = self.architecture.features(inputs, tasks)
+        return _predictions(self.architecture, features, tasks)
+
+
+def _predictions(
+    architecture: Architecture, features: dict[str, Tensor], tasks: Sequence[str]
+) -> Predictions:
+    return architecture.decode(features, tasks), architecture.auxiliary(features, tasks)

@@ -23,7 +23,9 @@ ARCHITECTURES = [
 
 VARIANTS = {
     "DSelectK static": lambda *parts: room.DSelectK(*parts, static=True),
-    "DenseExchange, distillation": lambda *parts: room.DenseExchange(*parts, attention=False),
+    "DenseExchange, distillation": lambda *parts: room.DenseExchange(
+        *parts, attention=False, intermediate=1.0
+    ),
     "SafeMTL lite": lambda *parts: room.SafeMTL(*parts, gate="hard", temperature=1.0),
     "SafeMTL of decoders": lambda *parts: room.SafeMTL(*parts, where="decoder"),
     "SharingTable across": lambda *parts: room.SharingTable(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -24,6 +24,8 @@ class Architecture(nn.Module, ABC):
     traits: ClassVar[frozenset[str]] = frozenset()
     """What it asks of an encoder and of a training loop: see ``docs/architectures.md``."""
     tasks: tuple[str, ...]
+    auxiliary_weight: float = 1.0
+    """What the losses of auxiliary predictions count beside those of the predictions."""
 
     @abstractmethod
     def features(self, inputs: Inputs, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
@@ -34,6 +36,17 @@ class Architecture(nn.Module, ABC):
         self, features: dict[str, Tensor], tasks: Sequence[str] | None = None
     ) -> dict[str, Tensor]:
         """Prediction per task from the representation."""
+
+    def auxiliary(
+        self, features: dict[str, Tensor], tasks: Sequence[str] | None = None
+    ) -> dict[str, Tensor]:
+        """Further predictions of tasks' targets, for training alone; none unless there are.
+
+        A task's loss is that of its prediction and, times ``auxiliary_weight``, that of its
+        auxiliary one; so what makes this one is as private as the task's head. Nothing in
+        evaluation mode.
+        """
+        return {}
 
     def fan_out(
         self, features: dict[str, Tensor], tasks: Sequence[str]
@@ -122,6 +135,10 @@ class PerInput(Architecture, ABC):
     def predict(self, features: dict[str, Tensor], tasks: Sequence[str]) -> dict[str, Tensor]:
         """Predictions of these tasks from what `represent` gave for them."""
 
+    def predict_early(self, features: dict[str, Tensor], tasks: Sequence[str]) -> dict[str, Tensor]:
+        """Auxiliary predictions of these tasks in training, from the same."""
+        return {}
+
     def features(self, inputs: Inputs, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
         """What `represent` gives; per task and by its name for multi-input batches."""
         names = self.select(tasks)
@@ -138,15 +155,31 @@ class PerInput(Architecture, ABC):
         self, features: dict[str, Tensor], tasks: Sequence[str] | None = None
     ) -> dict[str, Tensor]:
         """Prediction per task."""
-        names = self.select(tasks)
+        return self._by_input(self.predict, features, self.select(tasks))
+
+    def auxiliary(
+        self, features: dict[str, Tensor], tasks: Sequence[str] | None = None
+    ) -> dict[str, Tensor]:
+        """What `predict_early` gives."""
+        if not self.training:
+            return {}
+        return self._by_input(self.predict_early, features, self.select(tasks))
+
+    def _by_input(
+        self,
+        predict: Callable[[dict[str, Tensor], Sequence[str]], dict[str, Tensor]],
+        features: dict[str, Tensor],
+        tasks: Sequence[str],
+    ) -> dict[str, Tensor]:
+        """Predictions from features of one input, or of each task's own."""
         if not any(name.startswith(_own(task)) for task in self.tasks for name in features):
-            return self.predict(features, names)
+            return predict(features, tasks)
         predictions: dict[str, Tensor] = {}
-        for task in names:
+        for task in tasks:
             prefix = _own(task)
             mine = {n.removeprefix(prefix): f for n, f in features.items() if n.startswith(prefix)}
             if mine:
-                predictions |= self.predict(mine, [task])
+                predictions |= predict(mine, [task])
         return predictions
 
 

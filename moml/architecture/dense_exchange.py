@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from moml.architecture._base import PerInput, head_dict
 from moml.architecture._cross_task import CrossTask, projection
 from moml.architecture._layers import local
-from moml.architecture._stages import Stages
+from moml.architecture._stages import Stages, redrawn
 
 
 class DenseExchange(PerInput):
@@ -22,7 +23,9 @@ class DenseExchange(PerInput):
     ``1/scale`` of the resolution, faded in from zero) beside what the other's own spatial attention
     lets through, and adds what it makes of all other tasks to its features. With
     ``attention=False`` only the latter is left: the distillation of Xu et al., `PAD-Net
-    <https://arxiv.org/abs/1805.04409>`_, CVPR 2018.
+    <https://arxiv.org/abs/1805.04409>`_, CVPR 2018. There every task also predicts its targets
+    before the exchange, so that the features which others read say what the task knows:
+    ``intermediate`` is the weight of these predictions' losses.
 
     Attention costs the square of the number of positions over ``scale**4``; pairs, the square of
     the number of tasks. Tokens are maps of one column; vectors have one position and nothing to
@@ -33,6 +36,8 @@ class DenseExchange(PerInput):
         heads: Module from features to prediction, per task.
         scale: Pooling before attention.
         attention: Whether positions of different tasks attend to each other.
+        intermediate: Weight of the losses of predictions made before the exchange, by fresh copies
+            of the heads, in training; 0 for none.
     """
 
     paper = "Lopes et al., Cross-task Attention Mechanism for Dense Multi-task Learning, WACV 2023"
@@ -45,10 +50,13 @@ class DenseExchange(PerInput):
         *,
         scale: int = 4,
         attention: bool = True,
+        intermediate: float = 0.0,
     ) -> None:
         super().__init__()
         if scale < 1:
             raise ValueError(f"`scale` should be at least 1, found {scale}.")
+        if intermediate < 0:
+            raise ValueError(f"`intermediate` should not be negative, found {intermediate}.")
         self.heads, self.tasks = head_dict(heads), tuple(heads)
         self.encoder = Stages.of(encoder, at_most=1)
         width, dims = self.encoder.width(-1), len(self.encoder.shape(-1))
@@ -61,6 +69,11 @@ class DenseExchange(PerInput):
                 )
                 for target in self.tasks
             }
+        )
+
+        self.auxiliary_weight = intermediate
+        self.early_heads = nn.ModuleDict(
+            {task: redrawn(copy.deepcopy(head)) for task, head in heads.items() if intermediate}
         )
 
     def represent(self, x: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
@@ -78,9 +91,14 @@ class DenseExchange(PerInput):
             for task in tasks
         }
 
+    def predict_early(self, features: dict[str, Tensor], tasks: Sequence[str]) -> dict[str, Tensor]:
+        """Predictions from each task's own decoder alone."""
+        return {task: self.early_heads[task](features[task]) for task in tasks if self.early_heads}
+
     def private_modules(self, task: str) -> Iterable[nn.Module]:
-        """What reads for the task, and its head; its decoder is read by all."""
-        return [self.exchange[task], self.heads[task]]
+        """What reads for the task, and its heads; its decoder is read by all."""
+        early = [self.early_heads[task]] if self.early_heads else []
+        return [self.exchange[task], self.heads[task], *early]
 
 
 class _Reader(nn.Module):

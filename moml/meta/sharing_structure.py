@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 from torch.nn import Parameter
 
 from moml.architecture import Architecture
@@ -94,8 +93,7 @@ class SharingStructure(BilevelProblem):
         if not tasks:
             return {}
         state = {**theta, **omega, **buffers}
-        predictions = functional_call(self.problem.architecture, state, (batch.inputs, tasks))
-        return self.problem.losses_of(predictions, batch, tasks)
+        return self.problem.losses_at(state, batch, tasks)
 
     def _sum(self, losses: Losses) -> Tensor:
         check_terms(losses)

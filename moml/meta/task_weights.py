@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import Parameter
 
 from moml.architecture import Architecture
@@ -113,8 +112,7 @@ class TaskWeights(WeightedSum):
         if not tasks:
             return {}
         state = {**theta, **buffers}
-        predictions = functional_call(self.problem.architecture, state, (batch.inputs, tasks))
-        return self.problem.losses_of(predictions, batch, tasks)
+        return self.problem.losses_at(state, batch, tasks)
 
     def _buffers(self) -> Params:
         return {name: b.clone() for name, b in self.problem.architecture.named_buffers()}

@@ -69,12 +69,14 @@ def anatomy(architecture: Architecture, inputs: Inputs) -> Anatomy:
     """
     was_training = architecture.training
     architecture.train()
-    predictions = architecture(inputs)
-    masks = reach([predictions[task] for task in architecture.tasks]).leaves
-    users = {
-        p: tuple(t for i, t in enumerate(architecture.tasks) if masks.get(p, 0) >> i & 1)
+    features = architecture.features(inputs)
+    made = [*architecture.decode(features).items(), *architecture.auxiliary(features).items()]
+    masks = reach([prediction for _, prediction in made]).leaves
+    served = {
+        p: {task for i, (task, _) in enumerate(made) if masks.get(p, 0) >> i & 1}
         for p in architecture.parameters()
     }
+    users = {p: tuple(t for t in architecture.tasks if t in some) for p, some in served.items()}
     blocks = tuple(_blocks("", architecture, users, set()))
     architecture.eval()
     costs = {task: _multiply_adds(architecture, inputs, [task]) for task in architecture.tasks}

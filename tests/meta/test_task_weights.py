@@ -274,9 +274,12 @@ def test_gradients_reach_the_weights_only():
     assert all(p.grad is None for p in model.parameters())
 
 
-def test_multitask_accepts_predictions_of_other_weights():
-    model = network()
+def test_multitask_evaluates_its_losses_with_other_weights():
+    model, data = network(), batch()
     one = MultiTask(model, {t: CrossEntropy(3) for t in TASKS})
-    data = batch()
-    predictions = model(data.inputs)
-    assert one.losses_of(predictions, data, ["b"]).keys() == {"b"}
+    state = {name: 2 * p.detach() for name, p in model.named_parameters()}
+    found = one.losses_at(state, data, ["b"])
+    kept = one.losses(data)["b"]
+    model.load_state_dict(state)
+    assert found.keys() == {"b"}
+    assert found["b"] == one.losses(data)["b"] != kept
