@@ -91,6 +91,18 @@ def test_forwards_and_backwards_of_a_step(method, most):
     assert counts["backward"] <= most
 
 
+def test_the_second_order_step_of_alpha_forms_weight_gradients_only_where_they_are_used():
+    """In three passes: of the virtual step and of two objectives, not of the two differences."""
+    parts = E2RNAS().compose(setting())
+    parts.weighting.bind(parts.problem.tasks)
+    batch = next(parts.stream)
+    with WeightGradients() as seen:
+        parts.weighting.update(parts.oracle(parts.problem, batch))
+    with WeightGradients() as one:
+        parts.oracle.advance(parts.problem)  # the weights' own step is one more
+    assert seen.number == 3 * one.number > 0
+
+
 def test_a_satisfied_limit_has_no_row_and_does_not_stall_the_search():
     largest = 10**9
     parts = E2RNASv1(largest=largest).compose(setting())

@@ -66,16 +66,17 @@ class FiniteDifference(Hypergradient):
             for v, r, t in zip(cotangent, rates, theta, strict=True)
         ]
         norm = float(torch.stack([v.norm() for v in scaled]).norm())
+        learnt = before.step == 0 and any(t.requires_grad for t in solution.start)
         if norm == 0.0:  # nothing to go along: a rate that has come down to zero
-            slope: Row = [torch.zeros_like(t) for t in (*theta, *omega)]
+            slope: Row = [torch.zeros_like(t) for t in (*(theta if learnt else ()), *omega)]
         else:
             eps = self.radius / norm
-            ahead = self._gradient(lower, theta, scaled, eps, before.step)
-            behind = self._gradient(lower, theta, scaled, -eps, before.step)
+            ahead = self._gradient(lower, theta, scaled, eps, before.step, all_of_it=learnt)
+            behind = self._gradient(lower, theta, scaled, -eps, before.step, all_of_it=learnt)
             halves = torch.tensor([-0.5 / eps, 0.5 / eps], dtype=torch.float64)
             slope = combine_rows([ahead, behind], halves)
-        if before.step > 0 or not any(t.requires_grad for t in solution.start):
-            return slope[len(theta) :]
+        if not learnt:
+            return slope
         # One step from a start that is learnt: (I - eta (H + decay)) v goes on to the start.
         below = [
             v if s is None else (s if v is None else v + s)
@@ -87,13 +88,24 @@ class FiniteDifference(Hypergradient):
 
     @staticmethod
     def _gradient(
-        lower: LowerLevel, theta: Tensors, direction: Tensors, eps: float, step: int
+        lower: LowerLevel,
+        theta: Tensors,
+        direction: Tensors,
+        eps: float,
+        step: int,
+        *,
+        all_of_it: bool,
     ) -> Row:
-        """Gradient of the lower loss with respect to variables and upper parameters."""
+        """Gradient of the lower loss by the upper parameters; by the variables before, if wanted.
+
+        Else no gradient of a weight is formed on the way.
+        """
         moved: list[Tensor] = [
-            t.detach().add(v, alpha=eps).requires_grad_()
+            t.detach().add(v, alpha=eps).requires_grad_(all_of_it)
             for t, v in zip(theta, direction, strict=True)
         ]
         loss = lower.loss(moved, step)
-        inputs = [*moved, *lower.omega.values()]
+        inputs = [*(moved if all_of_it else ()), *lower.omega.values()]
+        if not loss.requires_grad:
+            return [None] * len(inputs)
         return list(torch.autograd.grad(loss, inputs, allow_unused=True))
