@@ -71,18 +71,18 @@ def entries(kind: str) -> list[Entry]:
     if spec is None or not spec.submodule_search_locations:
         return []
     folder = Path(next(iter(spec.submodule_search_locations)))
-    found = []
+    classes: dict[str, ast.ClassDef] = {}
+    public = []
     for file in sorted(folder.glob("*.py")):
-        if file.stem.startswith("_"):
-            continue
-        tree = ast.parse(file.read_text())
-        found += [
-            _entry(node, package)
-            for node in tree.body
-            if isinstance(node, ast.ClassDef)
-            and not node.name.startswith("_")
-            and (kind not in _BASES or _BASES[kind] in _bases(node))
-        ]
+        made = [n for n in ast.parse(file.read_text()).body if isinstance(n, ast.ClassDef)]
+        classes |= {node.name: node for node in made}
+        if not file.stem.startswith("_"):
+            public += [node for node in made if not node.name.startswith("_")]
+    found = []
+    for node in public:
+        line = _line(node, classes)
+        if kind not in _BASES or any(_BASES[kind] in _bases(one) for one in line):
+            found.append(_entry(node, package, from_folder=any(map(_discovers, line))))
     return sorted(found, key=lambda entry: entry.name.lower())
 
 
@@ -98,7 +98,17 @@ def hint(name: str, known: Iterable[str]) -> str:
     return f" Did you mean '{by_lower[near[0]]}'?" if near else ""
 
 
-def _entry(node: ast.ClassDef, package: str) -> Entry:
+def _line(node: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> list[ast.ClassDef]:
+    """A class, and those that it inherits from within its package."""
+    bases = [classes[base] for base in _bases(node) if base in classes]
+    return [node, *(one for base in bases for one in _line(base, classes))]
+
+
+def _discovers(node: ast.ClassDef) -> bool:
+    return any(isinstance(d, ast.FunctionDef) and d.name == "discover" for d in node.body)
+
+
+def _entry(node: ast.ClassDef, package: str, *, from_folder: bool) -> Entry:
     doc = (ast.get_docstring(node) or "").split("\n\n")[0].replace("\n", " ")
     needs = next((_NEEDS[base] for base in _bases(node) if base in _NEEDS), "")
     values: dict[str, object] = {}
@@ -117,7 +127,7 @@ def _entry(node: ast.ClassDef, package: str) -> Entry:
         traits=tuple(sorted(traits)) if isinstance(traits, set | tuple) else (),
         paper=str(values.get("paper") or ""),
         path=f"{package}.{node.name}",
-        from_folder=any(isinstance(d, ast.FunctionDef) and d.name == "discover" for d in node.body),
+        from_folder=from_folder,
     )
 
 

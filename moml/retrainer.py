@@ -15,15 +15,11 @@ from moml._run_records import RunRecords
 from moml._weights import save_weights
 from moml.attack import PGD
 from moml.attack.card import MaskedGradients, robustness_card
-from moml.callback import Callback
 from moml.data import Suite
-from moml.loop import fit
 from moml.nas.genotype import Genotype
 from moml.nas.robust_training import Classifier, Recipe, accuracies
 from moml.nas.search_space import SearchSpace
-from moml.oracle import Direct
 from moml.search_trainer import BALLS, Norm, only_classes
-from moml.weighting import EW
 
 
 class Retrainer:
@@ -110,18 +106,16 @@ class Retrainer:
             conflicts_every=None,
         )
         network = self.space.network(self.genotype, seed=self.seed).to(self.device)
-        problem = self.recipe.problem(network, self.suite, self.task)
-        steps = self.recipe.steps(self.suite)
-        history = fit(
-            problem, Direct(), EW(), self.recipe.updater(problem, steps),
-            self.recipe.stream(self.suite, self.device), steps=steps,
-            callbacks=list[Callback](records.logs), checkpoint=records.checkpoint,
+        history = self.recipe.train(
+            network, self.suite, self.task, device=self.device,
+            callbacks=records.logs, checkpoint=records.checkpoint,
         )  # fmt: skip
         if history.stopped:
             return {"stopped": history.stopped}
         save_weights(network, folder / "weights.safetensors")
         (folder / "genotype.json").write_text(self.genotype.to_json() + "\n")
-        results = self._facts(steps) | self._judged(problem.classifier.eval())
+        classifier = Classifier(network, self.task).eval()
+        results = self._facts(self.recipe.steps(self.suite)) | self._judged(classifier)
         results["cpu_seconds"] = round(time.process_time() - started, 2)
         write_json(folder / "results.json", results)
         return results

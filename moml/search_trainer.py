@@ -28,8 +28,7 @@ from moml.nas.method import SearchComposition, SearchMethod, SearchSetting
 from moml.nas.outer import OuterSearch
 from moml.nas.robust_training import Recipe, accuracies
 from moml.nas.search_space import SearchSpace
-from moml.oracle import Direct
-from moml.weighting import EW, Weighting
+from moml.weighting import Weighting
 from moml.weighting._normalization import Normalization
 
 BALLS: dict[str, type[Ball]] = {"Linf": Linf, "L2": L2, "L1": L1}
@@ -158,12 +157,7 @@ class SearchTrainer:
         """A network trained from scratch, and what it reaches on validation data."""
         started = time.process_time()
         network = self.space.network(genotype, seed=self.seed).to(self.device)
-        problem = self.recipe.problem(network, self.suite, self.task)
-        steps = self.recipe.steps(self.suite)
-        fit(
-            problem, Direct(), EW(), self.recipe.updater(problem, steps),
-            self.recipe.stream(self.suite, self.device), steps=steps,
-        )  # fmt: skip
+        self.recipe.train(network, self.suite, self.task, device=self.device)
         found = self._accuracies(network, "val")
         return network, {"val": found, "cpu_seconds": round(time.process_time() - started, 2)}
 

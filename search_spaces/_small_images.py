@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -60,24 +60,36 @@ class SmallImageSpace(SearchSpace):
     """A space of one kind of cell, the cells of a `SmallImageNet`.
 
     Args:
-        name: Name of the space.
-        cell: The cell.
+        num_nodes: Nodes of the cell, input and output included.
+        ops: What an edge may carry; all operations that the space is known for unless given.
         channels: Channels of the first cell.
         stages: Number of cells; channels double and the resolution halves from one to the next.
         image: Channels, rows and columns of the images.
         num_classes: Number of classes.
     """
 
+    title: ClassVar[str]
+    """What names of its versions begin with."""
+    known_for: ClassVar[tuple[str, ...]]
+    """Operations."""
+    normalised: ClassVar[bool] = False
+    """Whether normalisation stands at the nodes."""
+
     def __init__(
         self,
-        name: str,
-        cell: CellSpec,
+        num_nodes: int = 4,
+        ops: Sequence[str] | None = None,
         *,
-        channels: int,
-        stages: int,
-        image: tuple[int, int, int],
-        num_classes: int,
+        channels: int = 8,
+        stages: int = 2,
+        image: tuple[int, int, int] = (1, 8, 8),
+        num_classes: int = 10,
     ) -> None:
+        if num_nodes < 2:
+            raise ValueError(f"`num_nodes` should be at least 2, found {num_nodes}.")
+        ops = tuple(self.known_for if ops is None else ops)
+        name = f"{self.title}-{num_nodes}-{'-'.join(ops)}"
+        cell = CellSpec.dense(1, num_nodes - 1, ops, normalised=self.normalised)
         for what, value in (("channels", channels), ("stages", stages), ("classes", num_classes)):
             if value < 1:
                 raise ValueError(f"`{what}` should be at least 1, found {value}.")

@@ -20,12 +20,13 @@ ENDINGS = (".jpg", ".jpeg", ".png")
 Items = list[tuple[Path, int]]
 
 
-def check_domains(domains: Sequence[str], known: Mapping[str, str]) -> tuple[str, ...]:
-    """The domains themselves.
+def check_domains(domains: Sequence[str] | None, known: Mapping[str, str]) -> tuple[str, ...]:
+    """The domains themselves; all that are known unless given.
 
     Raises:
         ValueError: If one is unknown or named twice, or there is none.
     """
+    domains = tuple(known) if domains is None else domains
     if not set(domains) <= set(known) or len(set(domains)) != len(domains) or not domains:
         raise ValueError(
             f"`domains` should be distinct and among {list(known)}, found {list(domains)}."

@@ -7,7 +7,7 @@ CVPR 2019.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -15,8 +15,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from moml.data import Defaults, Source, Suite, TaskSpec
-from moml.data.suite import Split
+from moml.data import Defaults, TaskSpec
 from moml.losses import CrossEntropy, MaskedL1
 from tasks._cityscapes_raw import RAW, raw_names, read_raw
 from tasks._dense_files import (
@@ -26,11 +25,10 @@ from tasks._dense_files import (
     stems,
 )
 from tasks._dense_metrics import depth_metrics, segmentation_metrics
-from tasks._dense_networks import Network, check_network, dense_encoder, dense_head
-from tasks._dense_views import zoomed_or_mirrored
+from tasks._dense_networks import Network, dense_head
+from tasks._dense_scenes import DenseScenes
 from tasks._files.layout import Found, Layout, find
-from tasks._files.source import FileSource, Sample
-from tasks._held_out import check_held_out, train_or_val
+from tasks._files.source import Sample
 from tasks._references import references
 
 INSIDE = ("cityscapes", "Cityscapes", "cityscapes2")
@@ -39,7 +37,7 @@ PUBLISHED_CLASSES = 7  # of the single-task results
 TYPICAL_INVERSE_DEPTH = 0.05
 
 
-class Cityscapes(Suite):
+class Cityscapes(DenseScenes):
     """Streets: segmentation into 2, 7 or 19 classes, and inverse depth.
 
     Layouts: MTAN's numpy files, ``{train,val}/{image,depth,label_7}/{i}.npy`` (``label_2``,
@@ -91,9 +89,8 @@ class Cityscapes(Suite):
         self.found, self.classes = self.discover(root, classes=classes), classes
         if classes != PUBLISHED_CLASSES:
             self.references = {}
-        self.size, self.augment, self.seed = (size[0], size[1]), augment, seed
-        self.network = check_network(network)
-        self.held_out = check_held_out(held_out)
+        self.size = (size[0], size[1])
+        super().__init__(network, held_out=held_out, augment=augment, seed=seed)
         self._names = {split: self._scenes(split) for split in ("train", "val")}
 
     @staticmethod
@@ -124,21 +121,12 @@ class Cityscapes(Suite):
             "depth": TaskSpec(MaskedL1(), depth_metrics, main="abs_err", scale=0.1),
         }
 
-    def sources(self, split: Split) -> Source:
-        """The pictures of this split, read from disk when a batch asks for them."""
-        name = "val" if split == "test" else "train"
-        names, folder = self._names[name], self.found.folder
+    def scenes(self, published: str) -> tuple[int, Callable[[int], Sample]]:
+        """Number of pictures in a published split, and how one of them is read."""
+        names, folder = self._names[published], self.found.folder
         if self._raw:
-            read = partial(read_raw, folder, name, names, self.classes, self.size)
-        else:
-            read = partial(self._read, folder / name, names)
-        view = zoomed_or_mirrored if self.augment and split == "train" else None
-        source = FileSource(len(names), read, view)
-        return source if split == "test" else train_or_val(source, split, self.held_out, self.seed)
-
-    def encoder(self) -> nn.Module:
-        """The encoder of the chosen network."""
-        return dense_encoder(self.network)
+            return len(names), partial(read_raw, folder, published, names, self.classes, self.size)
+        return len(names), partial(self._read, folder / published, names)
 
     def head(self, task: str, in_features: int) -> nn.Module:
         """The head of the chosen network."""

@@ -7,7 +7,7 @@ of S. Liu, E. Johns, A. Davison, "End-to-end multi-task learning with attention"
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -15,8 +15,7 @@ import torch
 from torch import nn
 
 from moml.backbone.heads import Output
-from moml.data import Defaults, Source, Suite, TaskSpec
-from moml.data.suite import Split
+from moml.data import Defaults, TaskSpec
 from moml.losses import CosineDistance, CrossEntropy, MaskedL1
 from tasks._dense_files import (
     read_classes,
@@ -25,11 +24,10 @@ from tasks._dense_files import (
     stems,
 )
 from tasks._dense_metrics import depth_metrics, normal_metrics, segmentation_metrics
-from tasks._dense_networks import Network, check_network, dense_encoder, dense_head
-from tasks._dense_views import zoomed_or_mirrored
+from tasks._dense_networks import Network, dense_head
+from tasks._dense_scenes import DenseScenes
 from tasks._files.layout import Found, Layout, find
-from tasks._files.source import FileSource, Sample
-from tasks._held_out import check_held_out, train_or_val
+from tasks._files.source import Sample
 from tasks._references import references
 
 CLASSES = 13
@@ -46,7 +44,7 @@ LAYOUTS = [
 ]
 
 
-class NYUv2(Suite):
+class NYUv2(DenseScenes):
     """Indoor scenes: 13-class segmentation, depth and normals of each of 1,449 photographs.
 
     Layout: MTAN's numpy files, ``{train,val}/{image,label,depth,normal}/{i}.npy``; its ``val`` is
@@ -87,8 +85,8 @@ class NYUv2(Suite):
         augment: bool = True,
         seed: int = 688,
     ) -> None:
-        self.found, self.network = self.discover(root), check_network(network)
-        self.held_out, self.augment, self.seed = check_held_out(held_out), augment, seed
+        self.found = self.discover(root)
+        super().__init__(network, held_out=held_out, augment=augment, seed=seed)
         self._stems = {
             split: stems("NYUv2", self.found.folder / split, KINDS) for split in ("train", "val")
         }
@@ -115,17 +113,10 @@ class NYUv2(Suite):
             ),
         }
 
-    def sources(self, split: Split) -> Source:
-        """The scenes of this split, read from disk when a batch asks for them."""
-        name = "val" if split == "test" else "train"
-        read = partial(self._read, self.found.folder / name, self._stems[name])
-        view = zoomed_or_mirrored if self.augment and split == "train" else None
-        source = FileSource(len(self._stems[name]), read, view)
-        return source if split == "test" else train_or_val(source, split, self.held_out, self.seed)
-
-    def encoder(self) -> nn.Module:
-        """The encoder of the chosen network."""
-        return dense_encoder(self.network)
+    def scenes(self, published: str) -> tuple[int, Callable[[int], Sample]]:
+        """Number of scenes in a published split, and how one of them is read."""
+        names = self._stems[published]
+        return len(names), partial(self._read, self.found.folder / published, names)
 
     def head(self, task: str, in_features: int) -> nn.Module:
         """The head of the chosen network."""

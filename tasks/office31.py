@@ -6,23 +6,11 @@ K. Saenko, B. Kulis, M. Fritz, T. Darrell, "Adapting visual category models to n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-
-from torch import nn
-
-from moml.backbone import LinearHead, ResNet
-from moml.data import Defaults, Source, Suite, TaskSpec
-from moml.data.suite import Split
-from tasks._accuracy import classification
-from tasks._files.layout import Found
-from tasks._office_files import check_domains, find_office, office_items, office_source
-
-CLASSES = 31
-DOMAINS = {"amazon": "amazon", "dslr": "dslr", "webcam": "webcam"}
+from moml.data import Defaults
+from tasks._office import Office
 
 
-class Office31(Suite):
+class Office31(Office):
     """31 kinds of office objects in three domains, a task with pictures of its own for each.
 
     Layouts: list files ``{amazon,dslr,webcam}_{train,val,test}.txt`` of lines ``path class`` (those
@@ -30,61 +18,11 @@ class Office31(Suite):
     fifths are for training. Inputs are ``(3, size, size)``, with ImageNet's mean and deviation as
     pretrained networks expect them. Accuracy: higher is better.
 
-    Args:
-        root: Folder with the data.
-        domains: The domains, hence tasks, in order.
-        size: Height and width that pictures are resized to.
-        normalize: ImageNet's mean and deviation; pictures in [0, 1] without, as attacks want them.
-        seed: Seed of the split of class folders.
-
     Raises:
         ValueError: If data are missing, incomplete or damaged.
     """
 
+    title, lists, classes = "Office-31", "office-31", 31
+    patterns = {"amazon": "amazon", "dslr": "dslr", "webcam": "webcam"}  # noqa: RUF012 - as in the base class
     defaults = Defaults(steps=5_200, batch_size=64, learning_rate=1e-4, schedule="constant",
                         eval_every=130, learning_rates=(3e-5, 1e-4, 3e-4))  # fmt: skip
-
-    def __init__(
-        self,
-        root: Path,
-        *,
-        domains: Sequence[str] = tuple(DOMAINS),
-        size: int = 224,
-        normalize: bool = True,
-        seed: int = 0,
-    ) -> None:
-        self.domains, self.size = check_domains(domains, DOMAINS), size
-        self.normalize, self.found = normalize, self.discover(root, domains=domains)
-        patterns = {domain: DOMAINS[domain] for domain in self.domains}
-        self._items = office_items(
-            "Office-31", Path(root), self.found, patterns, classes=CLASSES, seed=seed
-        )
-
-    @staticmethod
-    def discover(root: Path, *, domains: Sequence[str] = tuple(DOMAINS)) -> Found:
-        """The layout of the data in a folder.
-
-        Raises:
-            ValueError: If there is none: what is missing.
-        """
-        return find_office("Office-31", root, {d: DOMAINS[d] for d in domains}, "office-31")
-
-    @property
-    def tasks(self) -> Mapping[str, TaskSpec]:
-        """One classification task per domain."""
-        return dict.fromkeys(self.domains, classification(CLASSES))
-
-    def sources(self, split: Split) -> Mapping[str, Source]:
-        """A source per domain, read from disk when a batch asks for it."""
-        return {
-            domain: office_source(domain, items[split], self.size, normalize=self.normalize)
-            for domain, items in self._items.items()
-        }
-
-    def encoder(self) -> nn.Module:
-        """A ResNet-18 from scratch; published results start from ImageNet's weights."""
-        return ResNet(18)
-
-    def head(self, task: str, in_features: int) -> nn.Module:
-        """A linear classifier."""
-        return LinearHead(in_features, CLASSES)

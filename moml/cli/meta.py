@@ -15,6 +15,7 @@ from moml.cli.train import (
     report_outcome,
     resumed_config,
     resumed_folder,
+    run_folder,
     run_settings,
     start_run,
 )
@@ -46,7 +47,7 @@ def run(argv: Sequence[str]) -> int:
         trainer, _ = meta_trainer_from_file(resumed_config(resumed, argv, command="meta"))
         return report_outcome(resumed, finish_run(trainer, resumed, resume=True), command="meta")
     config = parser.parse(argv)
-    folder = Path(config.run_dir) if config.run_dir else _fresh_folder(config)
+    folder = run_folder(config, ("suite", "method", "weighting"))
     settings, plain = run_settings(config), meta_parser()
     trainer, text = MetaTrainer(**arguments(plain, settings)), dump(plain, settings)
     results = start_run(trainer, text, folder, command="meta")
@@ -70,12 +71,3 @@ def meta_trainer_from_file(path: Path) -> tuple[MetaTrainer, dict[str, Any]]:
     parser = meta_parser()
     config = parser.parse(["--config", str(path)])
     return MetaTrainer(**arguments(parser, config)), yaml.safe_load(path.read_text())
-
-
-def _fresh_folder(config: Any) -> Path:
-    parts = [config[key].class_path.rsplit(".", 1)[-1] for key in ("suite", "method", "weighting")]
-    stem = "-".join([*parts, f"seed{config.seed}"])
-    number = 1
-    while (folder := Path("runs") / (stem if number == 1 else f"{stem}-{number}")).exists():
-        number += 1
-    return folder

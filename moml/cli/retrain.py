@@ -15,6 +15,7 @@ from moml.cli.train import (
     report_outcome,
     resumed_config,
     resumed_folder,
+    run_folder,
     run_settings,
     start_run,
 )
@@ -50,7 +51,7 @@ def run(argv: Sequence[str]) -> int:
         "--resume", type=str, help="Run folder to continue; its own settings apply."
     )
     config = parser.parse(_with_option(argv))
-    folder = Path(config.run_dir) if config.run_dir else _fresh_folder(config)
+    folder = run_folder(config, ("space",), command="retrain")
     settings, plain = run_settings(config), retrain_parser()
     trainer, text = Retrainer(**arguments(plain, settings)), dump(plain, settings)
     return _report(folder, start_run(trainer, text, folder, command="retrain"))
@@ -90,11 +91,3 @@ def _with_option(argv: Sequence[str]) -> list[str]:
     if argv and not argv[0].startswith("-"):
         return [f"--genotype={argv[0]}", *argv[1:]]
     return list(argv)
-
-
-def _fresh_folder(config: Any) -> Path:
-    stem = f"retrain-{config.space.class_path.rsplit('.', 1)[-1]}-seed{config.seed}"
-    number = 1
-    while (folder := Path("runs") / (stem if number == 1 else f"{stem}-{number}")).exists():
-        number += 1
-    return folder

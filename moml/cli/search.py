@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from moml.cli.parser import Parser, arguments, dump
-from moml.cli.train import finish_run, resumed_config, resumed_folder, run_settings, start_run
+from moml.cli.train import (
+    finish_run,
+    resumed_config,
+    resumed_folder,
+    run_folder,
+    run_settings,
+    start_run,
+)
 from moml.nas.genotype import Genotype
 from moml.search_trainer import SearchTrainer, describe
 
@@ -40,7 +47,7 @@ def run(argv: Sequence[str]) -> int:
         trainer = search_from_file(resumed_config(resumed, argv, command="search"))
         return _report(resumed, finish_run(trainer, resumed, resume=True))
     config = parser.parse(argv)
-    folder = Path(config.run_dir) if config.run_dir else _fresh_folder(config)
+    folder = run_folder(config, ("space", "suite", "method"), command="search")
     settings, plain = run_settings(config), search_parser()
     trainer, text = SearchTrainer(**arguments(plain, settings)), dump(plain, settings)
     return _report(folder, start_run(trainer, text, folder, command="search"))
@@ -87,12 +94,3 @@ def _text(genotype: dict[str, Any]) -> str:
     import json
 
     return json.dumps(genotype)
-
-
-def _fresh_folder(config: Any) -> Path:
-    parts = [config[key].class_path.rsplit(".", 1)[-1] for key in ("space", "suite", "method")]
-    stem = "-".join(["search", *parts, f"seed{config.seed}"])
-    number = 1
-    while (folder := Path("runs") / (stem if number == 1 else f"{stem}-{number}")).exists():
-        number += 1
-    return folder

@@ -38,7 +38,7 @@ def run(argv: Sequence[str]) -> int:
     if resumed is not None:
         return report_outcome(resumed, _resume(resumed, argv))
     config = parser.parse(argv)
-    folder = Path(config.run_dir) if config.run_dir else _fresh_folder(config)
+    folder = run_folder(config, ("suite", "method", "weighting"))
     trainer, text = _prepared(parser, config)
     results = start_run(trainer, text, folder)
     return report_outcome(folder, results)
@@ -126,10 +126,19 @@ def _resume(folder: Path, argv: Sequence[str]) -> dict[str, Any]:
     return finish_run(trainer, folder, resume=True)
 
 
-def _fresh_folder(config: Any) -> Path:
-    parts = [config[key] for key in ("suite", "method", "weighting")]
+def run_folder(config: Any, keys: Sequence[str], *, command: str = "") -> Path:
+    """The folder that is asked for, or a new one in ``runs``, named for the choices and the seed.
+
+    Args:
+        config: The run's settings.
+        keys: Which of them are classes that name it.
+        command: Begins the name, if given.
+    """
+    if config.run_dir:
+        return Path(config.run_dir)
+    parts = [config[key] for key in keys]
     names = [part.class_path.rsplit(".", 1)[-1] for part in parts if part is not None]
-    stem = "-".join([*names, f"seed{config.seed}"])
+    stem = "-".join([*([command] if command else []), *names, f"seed{config.seed}"])
     number = 1
     while (folder := Path("runs") / (stem if number == 1 else f"{stem}-{number}")).exists():
         number += 1

@@ -13,13 +13,18 @@ from torch.optim.lr_scheduler import OneCycleLR
 from moml.architecture import Architecture
 from moml.attack import FGSM, PGD, Attack, Ball, Victim, cross_entropy, misclassified
 from moml.attack._base import Bounds, inside
+from moml.callback import Callback
+from moml.checkpoint import Checkpoint
 from moml.data import Batch, Suite
 from moml.data.batch import Inputs
 from moml.data.stream import LoaderStream
 from moml.data.suite import Split
+from moml.loop import History, fit
 from moml.losses import Loss
 from moml.optim import GradientStep
+from moml.oracle import Direct
 from moml.problem import Losses, Problem
+from moml.weighting import EW
 
 OVERSHOOT = 1.25  # length of the one step of training, in radii
 
@@ -161,6 +166,23 @@ class Recipe:
         """Number of optimizer steps."""
         loader = suite.loader("train", batch_size=self.batch_size, seed=self.seed)
         return self.epochs * loader.batches_per_epoch
+
+    def train(
+        self,
+        network: nn.Module,
+        suite: Suite,
+        task: str,
+        *,
+        device: torch.device | str = "cpu",
+        callbacks: Sequence[Callback] = (),
+        checkpoint: Checkpoint | None = None,
+    ) -> History:
+        """Train a network as it is, on the device where it is."""
+        problem, steps = self.problem(network, suite, task), self.steps(suite)
+        return fit(
+            problem, Direct(), EW(), self.updater(problem, steps), self.stream(suite, device),
+            steps=steps, callbacks=callbacks, checkpoint=checkpoint,
+        )  # fmt: skip
 
     def problem(self, network: nn.Module, suite: Suite, task: str) -> RobustTraining:
         """What is minimised."""
