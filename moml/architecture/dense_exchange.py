@@ -70,7 +70,6 @@ class DenseExchange(PerInput):
                 for target in self.tasks
             }
         )
-
         self.auxiliary_weight = intermediate
         self.early_heads = nn.ModuleDict(
             {task: redrawn(copy.deepcopy(head)) for task, head in heads.items() if intermediate}
