@@ -1,13 +1,15 @@
 """Time of encoders cut into stages over that of the encoders themselves: a forward and a backward.
 
     python scripts/bench_stages.py
+    python scripts/bench_stages.py MessagePassing --rounds 200
 
-Paired in one process on one thread, CPU time, the least of five each; the median of sixty ratios
-and their quartiles.
+Paired in one process on one thread, CPU time, the least of five each; the median of the ratios and
+their quartiles, beside those of the encoder against itself: what the machine's noise is.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import time
@@ -33,15 +35,24 @@ CASES = {
 
 def main() -> None:
     """Print a line per encoder."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("encoders", nargs="*", default=list(CASES), help=", ".join(CASES))
+    parser.add_argument("--rounds", type=int, default=60)
+    options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    for label, (make, shape) in CASES.items():
+    for label in options.encoders:
+        make, shape = CASES[label]
         encoder = make()
         stages = Stages.of(encoder)
         inputs = (torch.rand(shape) > 0.5).float()
-        ratios = [_ratio(stages, encoder, inputs, first=k % 2 == 0) for k in range(60)]
-        low, middle, high = np.percentile(ratios, [25, 50, 75])
-        print(f"{label:15s} {len(stages)} stages  {middle:.3f}  [{low:.3f}, {high:.3f}]")
+        found = []
+        for module in (stages, encoder):
+            turns = range(options.rounds)
+            ratios = [_ratio(module, encoder, inputs, first=k % 2 == 0) for k in turns]
+            low, middle, high = np.percentile(ratios, [25, 50, 75])
+            found.append(f"{middle:.3f} [{low:.3f}, {high:.3f}]")
+        print(f"{label:15s} {len(stages)} stages  {found[0]}  itself {found[1]}", flush=True)
 
 
 def _ratio(
