@@ -274,6 +274,10 @@ def test_the_plan_is_a_count_and_survives_in_the_state():
     other.load_state_dict({"plans": {"a,b,c": (2, False)}, "cut": False})
     other(wide, batch())
     assert other.state_dict()["plans"] == {"a,b,c": (2, False)}
+    other(problem(network()), batch())  # has served a network, and is loaded for the next one
+    other.load_state_dict({"plans": {"a,b,c": (3, False)}, "cut": False})
+    other(problem(network()), batch())
+    assert other.state_dict()["plans"] == {"a,b,c": (3, False)}
     counted = Direct()
     counted(wide, batch())
     assert list(counted.state_dict()["plans"].values()) == [(1, True)]
