@@ -3,8 +3,8 @@
     python scripts/bench_stages.py
     python scripts/bench_stages.py MessagePassing --rounds 200
 
-Paired in one process on one thread, CPU time, the least of five each; the median of the ratios and
-their quartiles, beside those of the encoder against itself: what the machine's noise is.
+Paired in one process on one thread, CPU time: the median of the ratios of single passes, taken in
+turns, and their quartiles; beside it the encoder against itself, which tells the machine's noise.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -37,7 +38,7 @@ def main() -> None:
     """Print a line per encoder."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("encoders", nargs="*", default=list(CASES), help=", ".join(CASES))
-    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=300)
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -46,23 +47,23 @@ def main() -> None:
         encoder = make()
         stages = Stages.of(encoder)
         inputs = (torch.rand(shape) > 0.5).float()
+        for module in (encoder, stages) * 5:
+            _spent(module, inputs)
+        turns = (_turn((stages, encoder, encoder), inputs, k) for k in range(options.rounds))
+        times = np.array(list(turns))  # (rounds, 3)
         found = []
-        for module in (stages, encoder):
-            turns = range(options.rounds)
-            ratios = [_ratio(module, encoder, inputs, first=k % 2 == 0) for k in turns]
+        for column in (0, 2):
+            ratios = times[:, column] / times[:, 1]
             low, middle, high = np.percentile(ratios, [25, 50, 75])
             found.append(f"{middle:.3f} [{low:.3f}, {high:.3f}]")
         print(f"{label:15s} {len(stages)} stages  {found[0]}  itself {found[1]}", flush=True)
 
 
-def _ratio(
-    stages: torch.nn.Module, encoder: torch.nn.Module, inputs: torch.Tensor, *, first: bool
-) -> float:
-    """The least of five each, taken in turns; who begins alternates."""
-    pair = (stages, encoder) if first else (encoder, stages)
-    times = [[_spent(module, inputs) for module in pair] for _ in range(5)]
-    a, b = map(min, zip(*times, strict=True))
-    return a / b if first else b / a
+def _turn(modules: Sequence[torch.nn.Module], inputs: torch.Tensor, number: int) -> list[int]:
+    """Nanoseconds of each; every other turn goes backwards."""
+    if number % 2:
+        return [_spent(module, inputs) for module in reversed(modules)][::-1]
+    return [_spent(module, inputs) for module in modules]
 
 
 def _spent(module: torch.nn.Module, inputs: torch.Tensor) -> int:
