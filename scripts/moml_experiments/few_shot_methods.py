@@ -30,11 +30,16 @@ def method_grid(scale: dict[str, Any], folder: Path, jobs: int) -> Grid:
             if method not in found:
                 cells[method] += ["–", "–"]
                 continue
-            runs = found[method][1]
+            runs = [run for run in found[method][1] if "failed" not in run]
+            if not runs:
+                cells[method] += ["diverged", "–"]
+                continue
             values = (
                 spread(accuracies(runs, "clean")) if suite == "Glyphs"
                 else spread([run["test"]["clean"]["mse"] for run in runs], digits=3)
             )  # fmt: skip
+            if lost := len(found[method][1]) - len(runs):
+                values += f" ({lost} of {len(scale['seeds'])} diverged)"
             cells[method] += [values, f"{fmean(run['cpu_seconds'] for run in runs):.0f}"]
     head = ["Method", "Sinusoid, MSE ↓", "CPU s", "Glyphs, accuracy % ↑", "CPU s"]
     steps = ", ".join(f"{size['steps']} on {suite}" for suite, size in scale["suites"].items())
