@@ -195,12 +195,11 @@ class Live(Evaluation):
     # No rows: one backward pass of the weighted sum -------------------------------------------
 
     def _seeds(self, weights: Tensor) -> tuple[list[Tensor], list[Tensor | None]]:
-        """Losses that have a graph, and each one's weight as a tensor like it, ``None`` for 1s."""
+        """Losses that have a graph, and each one's weight like it; ``None`` if all are 1."""
         if bool((weights == 1).all()):
             seeds: list[Tensor | None] = [None] * len(self.live)
         else:  # converted together: a tensor of its own for each costs a hundredth at 32 tasks
-            like = self.live[0]
-            converted = weights.to(like).unbind()
+            converted = weights.to(self.live[0]).unbind()
             seeds = [seed.to(x) for seed, x in zip(converted, self.live, strict=True)]
         pairs = [p for p in zip(self.live, seeds, strict=True) if p[0].requires_grad]
         return [loss for loss, _ in pairs], [seed for _, seed in pairs]

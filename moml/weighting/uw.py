@@ -55,7 +55,7 @@ class UW(LossWeighting):
         """The penalty's gradient in closed form: half of one minus the scaled loss."""
         gradient = 0.5 - self.weights(losses, tasks=tasks) * losses.to(self.log_variances)
         if tasks is not None and len(tasks) < len(self.names):
-            whole = torch.zeros_like(self.log_variances, requires_grad=False)
+            whole = torch.zeros_like(self.log_variances)
             gradient = whole.index_copy(0, tasks, gradient)
         accumulate(self.log_variances, gradient)
 
