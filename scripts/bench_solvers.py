@@ -19,6 +19,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,6 @@ from moml.weighting._cone import projected_weights
 from moml.weighting._fair import fair_weights
 from moml.weighting._gramian import Array
 from moml.weighting._min_norm import min_norm_weights
-from moml.weighting._nash import nash_weights
 
 SIZES = (2, 3, 8, 32, 128)
 C = 0.4
@@ -212,7 +212,7 @@ def row(family: Callable[..., Array], m: int, seeds: int) -> str:
         gap, margin = min_norm_errors(gramian, weights) if length > 1e-9 else (np.nan, np.nan)
         if family in (hull, zero_row):
             gap = margin = np.nan  # the direction is rounding noise; its length is what counts
-        nash, nash_ms = timed(lambda g=gramian: nash_weights(g), repeats)
+        nash, nash_ms = timed(lambda g=gramian: fair_weights(g, power=1.0), repeats)
         cagrad, cagrad_ms = timed(lambda g=gramian: cagrad_weights(g, c=C), repeats)
         rows, cone_ms = timed(lambda g=gramian: projected_weights(g), repeats)
         kkt, cosine = upgrad_errors(gramian, rows)
@@ -272,20 +272,20 @@ def print_fair(seeds: int) -> None:
     """Print FairGrad's residuals and times, and what a record of diagnostics costs."""
     sizes = (2, 8, 32, 64)
     heads = "".join(f" | K = {m} | ms" for m in sizes)
-    print(f"\n| FairGrad(alpha=2) on{heads} |\n|---{'|--:' * 2 * len(sizes)}|")
-    for family in FAMILIES:
+    print(f"\n| alpha | gradients{heads} |\n|--:|---{'|--:' * 2 * len(sizes)}|")
+    for alpha, family in product((1, 2), FAMILIES):
         cells = []
         for m in sizes:
             errors, times = [], []
             for seed in range(seeds):
                 jacobian = family(m, np.random.default_rng(seed))
                 gramian = jacobian @ jacobian.T
-                weights, ms = timed(lambda g=gramian: fair_weights(g, power=0.5), 3)
-                errors.append(fair_error(gramian, weights, 0.5))
+                weights, ms = timed(lambda g=gramian, p=1 / alpha: fair_weights(g, power=p), 3)
+                errors.append(fair_error(gramian, weights, 1 / alpha))
                 times.append(ms)
             cells.append("–" if family is hull else f"{max(errors):.0e}")
             cells.append(f"{np.median(times):.3f}")
-        print(f"| {family.__name__} | {' | '.join(cells)} |", flush=True)
+        print(f"| {alpha} | {family.__name__} | {' | '.join(cells)} |", flush=True)
     print(f"\n| diagnostics of a step{heads} |\n|---{'|--:' * 2 * len(sizes)}|")
     cells = []
     for m in sizes:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from moml.weighting._base import GramianWeighting
+from moml.weighting._fair import fair_weights
 from moml.weighting._gramian import checked, solve_each
-from moml.weighting._nash import nash_weights
 
 
 class NashMTL(GramianWeighting):
@@ -46,7 +46,7 @@ class NashMTL(GramianWeighting):
     ) -> Tensor:
         """The bargaining solution, scaled to at most ``max_norm``, ``(*b, m)``."""
         gramian = checked(gramian)
-        weights = solve_each(nash_weights, gramian)
+        weights = solve_each(fair_weights, gramian, power=1.0)
         if self.max_norm is None:
             return weights
         products = (gramian @ weights[..., None]).squeeze(-1)

@@ -4,6 +4,7 @@ Gradient families and error measures are those of ``scripts/bench_solvers.py``.
 """
 
 import runpy
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,9 @@ import torch
 from moml.weighting import MGDA, CAGrad, NashMTL, PCGrad, UPGrad
 from moml.weighting._cagrad import cagrad_weights
 from moml.weighting._cone import Projector, projected_weights
+from moml.weighting._fair import fair_weights
 from moml.weighting._gramian import one_thread, root
 from moml.weighting._min_norm import frank_wolfe_weights, min_norm_weights
-from moml.weighting._nash import nash_weights
 
 BENCH = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "bench_solvers.py"))
 STATIONARY = ("hull", "zero_row")
@@ -65,7 +66,7 @@ def test_min_norm_vanishes_at_stationary_points(family, m):
 def test_nash_solves_its_equation(family, m):
     for seed in range(3):
         gramian = gramian_of(family, m, seed)
-        weights = nash_weights(gramian)
+        weights = fair_weights(gramian, power=1.0)
         live = np.diagonal(gramian) > 0
         assert (weights[live] > 0).all()
         assert not weights[~live].any()
@@ -73,9 +74,18 @@ def test_nash_solves_its_equation(family, m):
         assert weights @ gramian @ weights == pytest.approx(live.sum(), rel=1e-8)
 
 
+@pytest.mark.parametrize("power", (0.5, 2.0, 3.0))
+@pytest.mark.parametrize("family", ("spread", "near_stationary", "correlated_spread", "zero_row"))
+def test_fair_shares_solve_their_equation(family, power):
+    for m, seed in ((2, 0), (8, 2), (64, 1)):
+        gramian = gramian_of(family, m, seed)
+        weights = fair_weights(gramian, power=power)
+        assert BENCH["fair_error"](gramian, weights, power) <= 1e-6
+
+
 @pytest.mark.parametrize("m", SIZES[1:])
 def test_nash_is_finite_without_solution(m):
-    weights = nash_weights(gramian_of("hull", m, 0))
+    weights = fair_weights(gramian_of("hull", m, 0), power=1.0)
     assert np.isfinite(weights).all()
     assert (weights > 0).all()
 
@@ -128,7 +138,7 @@ def test_root_of_dependent_rows():
 
 @pytest.mark.parametrize(
     "solve",
-    [min_norm_weights, frank_wolfe_weights, nash_weights,
+    [min_norm_weights, frank_wolfe_weights, partial(fair_weights, power=1.0),
      lambda gramian: cagrad_weights(gramian, c=0.4),
      lambda gramian: projected_weights(gramian).mean(0)],
     ids=["min_norm", "frank_wolfe", "nash", "cagrad", "cone"],
