@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -26,17 +28,40 @@ import moml
 from moml.attack import Linf
 from moml.data import Source, Suite, TaskSpec, TensorSource
 from moml.nas import GateGradients, Genotype, SearchSpace
-from moml.nas.method import E2RNAS, GatedSearch, SearchMethod, SearchSetting
-from moml.nas.outer import ListedSearch, OuterSearch, ParetoSearch
+from moml.nas.method import DARTS, E2RNAS, GatedSearch, SearchMethod, SearchSetting
+from moml.nas.outer import OuterSearch, ParetoSearch, RandomSearch
 from moml.problem import Objectives
 from moml.weighting import EW, Weighting
 from tasks import Digits
 from tasks.nb_digits._data import digit_images
 from tasks.nb_digits._table import Table
 
-STEPS = {"naive": 60, "gates": 70}
-PROPOSALS = 30
 FOLDER = Path(__file__).parent.parent / "tasks" / "nb_digits"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A search by gradient.
+
+    Args:
+        method: What it is.
+        steps: Its steps.
+        proposals: Architectures that it proposes, at most.
+        weighting: Instead of the method's own.
+    """
+
+    method: SearchMethod
+    steps: int
+    proposals: int = 30
+    weighting: Weighting | None = None
+
+
+KINDS = {
+    "mgda": Kind(E2RNAS(), steps=60),
+    "equal": Kind(E2RNAS(), steps=60, weighting=EW()),
+    "gates": Kind(GatedSearch(), steps=70),
+    "darts": Kind(DARTS(), steps=60, proposals=5),
+}
 
 
 class TableImages(Suite):
@@ -68,58 +93,92 @@ def seconds_per_training(name: str) -> float:
     return float(table.seconds[table.seconds > 0].mean())
 
 
-@cache
-def learnt(
-    kind: str, nodes: int, ops: tuple[str, ...], seed: int
-) -> tuple[Objectives, OuterSearch, float]:
-    """What a method has learnt after its steps, its own search, and its cost in trainings."""
-    from search_spaces import NBDigits
+@dataclass(frozen=True)
+class Learnt:
+    """What a method has learnt, its own search, and the processor time in seconds."""
 
+    problem: Objectives
+    outer: OuterSearch
+    seconds: float
+
+
+def learnt(
+    kind: str,
+    space: SearchSpace,
+    seed: int,
+    *,
+    steps: int | None = None,
+    known: Mapping[str, Any] | None = None,
+) -> Learnt:
+    """Trains the supernet of a method on the images of the table.
+
+    Args:
+        kind: One of `KINDS`.
+        space: The space.
+        seed: Of everything.
+        steps: Instead of the kind's own.
+        known: State and seconds of a supernet that was trained before.
+    """
     torch.set_num_threads(1)
-    space = NBDigits(nodes, ops)
-    method: SearchMethod = GatedSearch() if kind == "gates" else E2RNAS()
-    weighting: Weighting | None = EW() if kind == "equal" else None
-    steps = STEPS["gates" if kind == "gates" else "naive"]
+    how = KINDS[kind]
+    number = steps or how.steps
     setting = SearchSetting(
-        space=space, suite=TableImages(), task="digit", weighting=weighting, ball=Linf(0.1),
-        bounds=(0.0, 1.0), steps=steps, batch_size=64, learning_rate=0.1,
-        upper_learning_rate=0.02, held_out=0.5, budget=PROPOSALS, seed=seed, device="cpu",
+        space=space, suite=TableImages(), task="digit", weighting=how.weighting, ball=Linf(0.1),
+        bounds=(0.0, 1.0), steps=number, batch_size=64, learning_rate=0.1,
+        upper_learning_rate=0.02, held_out=0.5, budget=how.proposals, seed=seed, device="cpu",
     )  # fmt: skip
     started = time.process_time()
-    parts = method.compose(setting)
+    parts = how.method.compose(setting)
     assert parts is not None
-    moml.fit(parts.problem, parts.oracle, parts.weighting, parts.updater, parts.stream, steps=steps)
-    outer = method.outer(setting, parts)
-    table = "digits3" if nodes == 3 else "digits"
-    return parts.problem, outer, (time.process_time() - started) / seconds_per_training(table)
+    if known is not None:
+        parts.problem.module.load_state_dict(known["state"])
+        return Learnt(parts.problem, how.method.outer(setting, parts), known["seconds"])
+    moml.fit(
+        parts.problem, parts.oracle, parts.weighting, parts.updater, parts.stream, steps=number
+    )
+    outer = how.method.outer(setting, parts)
+    return Learnt(parts.problem, outer, time.process_time() - started)
 
 
-class ThenAtRandom(ListedSearch):
-    """A list, and architectures at random when it is at its end."""
+class ProposedFirst:
+    """Architectures of a list, and then those of another search, which is told of all.
+
+    Args:
+        proposals: The list; what the search knows or does not allow is left out.
+        search: Goes on at the end of the list.
+        cost: What the proposals cost, in trainings.
+    """
 
     def __init__(
-        self,
-        space: SearchSpace,
-        proposals: Sequence[Genotype],
-        *,
-        candidates: Sequence[Genotype],
-        cost: float,
-        seed: int,
+        self, proposals: Sequence[Genotype], search: OuterSearch, *, cost: float = 0.0
     ) -> None:
-        OuterSearch.__init__(self, space, candidates=candidates, seed=seed)
-        self.cost, self.proposals = cost, [g for g in proposals if self.is_new(g)]
+        self.proposals, self.search, self.cost = proposals, search, cost
 
-    def _propose(self) -> Genotype:
-        return next((g for g in self.proposals if self.is_new(g)), None) or self.any_new()
+    def ask(self) -> Genotype:
+        """The next of the list that is new, or what the search asks for."""
+        return next(filter(self.search.is_new, self.proposals), None) or self.search.ask()
+
+    def tell(self, genotype: Genotype, errors: Sequence[float]) -> None:
+        """Hands it on."""
+        self.search.tell(genotype, errors)
+
+
+@cache
+def of_table(kind: str, nodes: int, ops: tuple[str, ...], seed: int) -> tuple[Learnt, float]:
+    """What a method has learnt in the space of a table, and its cost in the table's trainings."""
+    from search_spaces import NBDigits
+
+    found = learnt(kind, NBDigits(nodes, ops), seed)
+    return found, found.seconds / seconds_per_training("digits3" if nodes == 3 else "digits")
 
 
 def _listed(
     kind: str, space: SearchSpace, candidates: Sequence[Genotype], seed: int
-) -> OuterSearch:
+) -> ProposedFirst:
     cell = space.spec.by_name["cell"]
-    _, outer, cost = learnt(kind, cell.size, cell.ops, seed)
-    proposals = spread(list(outer.pool or ()))
-    return ThenAtRandom(space, proposals, candidates=candidates, cost=cost, seed=seed)
+    found, cost = of_table(kind, cell.size, cell.ops, seed)
+    search = RandomSearch(space, candidates=candidates, seed=seed)
+    return ProposedFirst(spread(list(found.outer.pool or ())), search, cost=cost)
 
 
 def spread(genotypes: Sequence[Genotype]) -> list[Genotype]:
@@ -129,14 +188,14 @@ def spread(genotypes: Sequence[Genotype]) -> list[Genotype]:
     return [genotypes[i] for i in order]
 
 
-def naive_mgda(space: SearchSpace, *, candidates: Sequence[Genotype], seed: int) -> OuterSearch:
+def naive_mgda(space: SearchSpace, *, candidates: Sequence[Genotype], seed: int) -> ProposedFirst:
     """E2RNAS, later form."""
     return _listed("mgda", space, candidates, seed)
 
 
 def naive_equal_weights(
     space: SearchSpace, *, candidates: Sequence[Genotype], seed: int
-) -> OuterSearch:
+) -> ProposedFirst:
     """The same objectives with equal weights."""
     return _listed("equal", space, candidates, seed)
 
@@ -146,8 +205,8 @@ def gates_and_pareto(
 ) -> OuterSearch:
     """Gate gradients as a feature of the Bayesian search."""
     cell = space.spec.by_name["cell"]
-    problem, _, cost = learnt("gates", cell.size, cell.ops, seed)
-    assert isinstance(problem, GateGradients)
+    found, cost = of_table("gates", cell.size, cell.ops, seed)
+    assert isinstance(found.problem, GateGradients)
     return ParetoSearch(
-        space, candidates=candidates, seed=seed, prior=problem.scores, prior_cost=cost
+        space, candidates=candidates, seed=seed, prior=found.problem.scores, prior_cost=cost
     )
