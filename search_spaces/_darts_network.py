@@ -65,7 +65,8 @@ class DARTSNetwork(nn.Module):
     def forward(self, x: Tensor, *context: Any) -> Tensor:
         """Logits ``(B, classes)`` of images ``(B, in_channels, H, W)``."""
         previous = last = self.stem(x)
-        for (first, second), cell in zip(self.before, self.cells, strict=True):  # type: ignore[misc]
+        for before, cell in zip(self.before, self.cells, strict=True):
+            first, second = before.children()
             previous, last = last, cell(first(previous), second(last), *context)
         logits: Tensor = self.classifier(last.mean((-2, -1)))
         return logits

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from moml.nas import CellSpec, Cost, Placement, SearchSpace, SpaceSpec
+from search_spaces._checks import at_least_one
 
 
 class SmallImageNet(nn.Module):
@@ -90,9 +91,7 @@ class SmallImageSpace(SearchSpace):
         ops = tuple(self.known_for if ops is None else ops)
         name = f"{self.title}-{num_nodes}-{'-'.join(ops)}"
         cell = CellSpec.dense(1, num_nodes - 1, ops, normalised=self.normalised)
-        for what, value in (("channels", channels), ("stages", stages), ("classes", num_classes)):
-            if value < 1:
-                raise ValueError(f"`{what}` should be at least 1, found {value}.")
+        at_least_one(channels=channels, stages=stages, num_classes=num_classes)
         macro = ("stem", "cell", *("reduction", "cell") * (stages - 1), "classifier")
         self.spec = SpaceSpec(name, 1, (("cell", cell),), macro)
         self.cell, self.channels, self.stages = cell, channels, stages

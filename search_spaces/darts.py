@@ -10,6 +10,7 @@ from torch import nn
 from moml.catalog import hint
 from moml.nas import CellSpec, Cost, Genotype, Placement, SearchSpace, SpaceSpec
 from moml.nas.cell import Choice
+from search_spaces._checks import at_least_one
 from search_spaces._darts_network import STEM, DARTSNetwork, plan
 
 OPS = (
@@ -78,9 +79,7 @@ class DARTS(SearchSpace):
     ) -> None:
         if layers < 3:
             raise ValueError(f"`layers` should be at least 3, found {layers}: two are reductions.")
-        for name, value in (("channels", channels), ("num_classes", num_classes)):
-            if value < 1:
-                raise ValueError(f"`{name}` should be at least 1, found {value}.")
+        at_least_one(nodes=nodes, channels=channels, num_classes=num_classes)
         normal, reduce = (
             CellSpec.dense(2, nodes, ops, keep_per_node=2, output="concat", reduction=reduction)
             for reduction in (False, True)

@@ -8,6 +8,7 @@ from itertools import pairwise
 from torch import nn
 
 from moml.nas import CellSpec, Cost, Placement, SearchSpace, SpaceSpec
+from search_spaces._checks import at_least_one
 from search_spaces._residual_network import ResidualNetwork
 
 OPS = ("none", "skip", "conv1", "conv3", "avg3")
@@ -39,9 +40,7 @@ class NASBench201(SearchSpace):
         image: tuple[int, int, int] = (3, 32, 32),
         num_classes: int = 10,
     ) -> None:
-        for name, value in (("channels", channels), ("cells", cells), ("classes", num_classes)):
-            if value < 1:
-                raise ValueError(f"`{name}` should be at least 1, found {value}.")
+        at_least_one(channels=channels, cells=cells, num_classes=num_classes)
         self.cell = CellSpec.dense(1, 3, OPS)
         stage = ("cell",) * cells
         macro = ("stem", *stage, "reduction", *stage, "reduction", *stage, "classifier")

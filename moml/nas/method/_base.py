@@ -114,6 +114,21 @@ class SearchMethod(ABC):
         """
 
 
+class OuterMethod(SearchMethod):
+    """A search that learns nothing by gradients: it only asks what to train."""
+
+    search: ClassVar[type[OuterSearch]]
+    """Which one."""
+
+    def compose(self, setting: SearchSetting) -> SearchComposition | None:
+        """Nothing is learnt beforehand."""
+        return None
+
+    def outer(self, setting: SearchSetting, learnt: SearchComposition | None) -> OuterSearch:
+        """The search itself."""
+        return self.search(setting.space, seed=setting.seed)
+
+
 class GradientMethod(SearchMethod):
     """A search whose architecture parameters are decoded to one architecture per band of sizes.
 

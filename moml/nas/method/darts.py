@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from moml.bilevel import Hypergradient
 from moml.nas.method._base import GradientMethod, SearchComposition, SearchSetting, composed
-from moml.nas.method._wanted import wanted
+from moml.nas.method._first_order import wanted
 from moml.weighting import EW
 
 

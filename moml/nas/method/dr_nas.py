@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from moml.nas.method._base import GradientMethod, SearchComposition, SearchSetting, composed
-from moml.nas.method._wanted import wanted
+from moml.nas.method._first_order import FirstOrderMethod
 from moml.nas.relaxation import Dirichlet
-from moml.weighting import EW
 
 
-class DrNAS(GradientMethod):
+class DrNAS(FirstOrderMethod):
     """Weights of the mixture are drawn from a Dirichlet distribution whose parameters are learnt.
 
     Chen, Wang, Cheng, Tang & Hsieh, `DrNAS: Dirichlet Neural Architecture Search
@@ -21,15 +19,4 @@ class DrNAS(GradientMethod):
 
     paper = "Chen et al., DrNAS: Dirichlet Neural Architecture Search, ICLR 2021"
 
-    def __init__(self, *, robust: bool = True) -> None:
-        self.robust = robust
-
-    def compose(self, setting: SearchSetting) -> SearchComposition:
-        """Draws explore; the mean is decoded."""
-        return composed(
-            setting,
-            wanted(robust=self.robust),
-            EW(),
-            relaxation=Dirichlet(),
-            adversarial_training=self.robust,
-        )
+    relaxation = Dirichlet()  # draws explore; the mean is decoded

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from moml.nas.executor import MixedCell
-from moml.nas.method._base import GradientMethod, SearchComposition, SearchSetting, composed
-from moml.nas.method._wanted import wanted
+from moml.nas.method._first_order import FirstOrderMethod
 from moml.nas.relaxation import FairPaths, Gumbel
-from moml.weighting import EW
 
 
-class FairPathSearch(GradientMethod):
+class FairPathSearch(FirstOrderMethod):
     """Weights see every operation of every edge equally often; the mixture is drawn as in GDAS.
 
     Chu, Zhang & Xu, `FairNAS: Rethinking Evaluation Fairness of Weight Sharing Neural Architecture
@@ -22,17 +20,5 @@ class FairPathSearch(GradientMethod):
 
     paper = "Chu et al., FairNAS: Rethinking Evaluation Fairness of Weight Sharing NAS, ICCV 2021"
 
-    def __init__(self, *, robust: bool = True) -> None:
-        self.robust = robust
-
-    def compose(self, setting: SearchSetting) -> SearchComposition:
-        """Fair paths below, drawn paths above."""
-        return composed(
-            setting,
-            wanted(robust=self.robust),
-            EW(),
-            executor=MixedCell,
-            relaxation=Gumbel(),
-            lower_relaxation=FairPaths(),
-            adversarial_training=self.robust,
-        )
+    executor = MixedCell
+    relaxation, lower_relaxation = Gumbel(), FairPaths()

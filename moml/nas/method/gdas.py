@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from moml.nas.executor import MixedCell
-from moml.nas.method._base import GradientMethod, SearchComposition, SearchSetting, composed
-from moml.nas.method._wanted import wanted
+from moml.nas.method._first_order import FirstOrderMethod
 from moml.nas.relaxation import Gumbel
-from moml.weighting import EW
 
 
-class GDAS(GradientMethod):
+class GDAS(FirstOrderMethod):
     """One operation per edge and step, drawn by the Gumbel trick: many times faster than DARTS.
 
     Dong & Yang, `Searching for A Robust Neural Architecture in Four GPU Hours
@@ -21,16 +19,5 @@ class GDAS(GradientMethod):
 
     paper = "Dong & Yang, Searching for A Robust Neural Architecture in Four GPU Hours, CVPR 2019"
 
-    def __init__(self, *, robust: bool = True) -> None:
-        self.robust = robust
-
-    def compose(self, setting: SearchSetting) -> SearchComposition:
-        """One-hot weights; operations that were not drawn are not run."""
-        return composed(
-            setting,
-            wanted(robust=self.robust),
-            EW(),
-            executor=MixedCell,
-            relaxation=Gumbel(),
-            adversarial_training=self.robust,
-        )
+    executor = MixedCell  # does not run what was not drawn
+    relaxation = Gumbel()

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from moml.nas import outer
-from moml.nas.method._base import SearchComposition, SearchMethod, SearchSetting
+from moml.nas.method._base import OuterMethod
 
 
-class RegularizedEvolution(SearchMethod):
+class RegularizedEvolution(OuterMethod):
     """Mutants of good architectures; the oldest leave the population."""
 
     paper = "Real et al., Regularized Evolution for Image Classifier Architecture Search, AAAI 2019"
 
-    def compose(self, setting: SearchSetting) -> SearchComposition | None:
-        """Nothing is learnt beforehand."""
-        return None
-
-    def outer(self, setting: SearchSetting, learnt: SearchComposition | None) -> outer.OuterSearch:
-        """The search itself."""
-        return outer.RegularizedEvolution(setting.space, seed=setting.seed)
+    search = outer.RegularizedEvolution
