@@ -52,7 +52,7 @@ class FewShot(BilevelProblem):
             others. The rest is used as it is and learnt by the upper level only.
         rates: Learning rates that are learnt too: none, one per number (``"variable"``), per
             parameter tensor (``"layer"``), or per tensor and lower step (``"layer_step"``).
-        inner_lr: Initial value of learnt rates.
+        inner_lr: Initial value of learnt rates, of which the upper level trains multiples.
         inner_steps: Number of lower steps that learnt rates and norms are kept for.
         proximal: Factor of half the squared distance to the start, added to the support loss.
         multi_step: Number of meta-steps over which the objectives look at all lower steps, from

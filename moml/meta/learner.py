@@ -22,11 +22,15 @@ _NORMS = (
 class Learner(nn.Module):
     """A network, learnt learning rates, and normalisation parameters per lower step.
 
+    Learnt rates are kept as multiples of the rate they start from. Adam moves what it trains by
+    about its own rate, whatever the gradient: a rate of 0.01 trained with 0.001 would change by a
+    tenth in every step, and the lower level diverge; its multiple changes by a thousandth.
+
     Args:
         network: Its parameters are the start of the lower level.
         adapted: Which parameters the lower level moves, by name.
         rates: How learnt rates are shared; see `FewShot`.
-        inner_lr: Their initial value.
+        inner_lr: Their initial value, of multiple 1.
         steps: Number of lower steps they are kept for.
         step_norms: Keep normalisation parameters per lower step.
         step_statistics: Keep running statistics per lower step.
@@ -52,7 +56,9 @@ class Learner(nn.Module):
         super().__init__()
         if rates not in get_args(Rates):
             raise ValueError(f"`rates` should be one of {get_args(Rates)}, found {rates!r}.")
-        self.network, self.kind, self.steps = network, rates, steps
+        if not inner_lr > 0:
+            raise ValueError(f"`inner_lr` should be positive, found {inner_lr}.")
+        self.network, self.kind, self.steps, self.inner_lr = network, rates, steps, inner_lr
         self.generators = list(generators)
         named = {n: p for n, p in network.named_parameters() if p.requires_grad}
         norms = _norm_names(network) & named.keys() if step_norms else set()
@@ -63,7 +69,7 @@ class Learner(nn.Module):
                 "none. With 'head', the network needs a child of that name."
             )
         self.rates = nn.ParameterDict(
-            {_key(n): _rate(named[n], rates, inner_lr, steps) for n in self.adapted}
+            {_key(n): _multiple(named[n], rates, steps) for n in self.adapted}
             if rates != "fixed"
             else {}
         )
@@ -98,7 +104,7 @@ class Learner(nn.Module):
         """Learnt rates of the lower variables at a step; ``None`` without any."""
         if self.kind == "fixed":
             return None
-        rates = {name: omega[f"rates.{_key(name)}"] for name in self.adapted}
+        rates = {n: self.inner_lr * omega[f"rates.{_key(n)}"] for n in self.adapted}
         if self.kind == "layer_step":
             return {name: rate[min(step, self.steps - 1)] for name, rate in rates.items()}
         return rates
@@ -120,11 +126,11 @@ def _key(name: str) -> str:
     return name.replace(".", "/")
 
 
-def _rate(parameter: Tensor, kind: Rates, value: float, steps: int) -> Parameter:
+def _multiple(parameter: Tensor, kind: Rates, steps: int) -> Parameter:
     like = parameter.detach()
     if kind == "variable":
-        return Parameter(torch.full_like(like, value))
-    return Parameter(like.new_full((steps,) if kind == "layer_step" else (), value))
+        return Parameter(torch.ones_like(like))
+    return Parameter(like.new_ones((steps,) if kind == "layer_step" else ()))
 
 
 def _norm_names(network: nn.Module) -> set[str]:
