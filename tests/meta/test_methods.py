@@ -173,7 +173,7 @@ def test_rates_start_equal_and_are_learnt(name, shape):
     assert all((rate == 0.01).all() for rate in before.values())
     meta_step(made, batch, torch.optim.Adam(problem.module.parameters(), lr=1e-3))
     for name, rate in rates().items():  # Adam's step is its own rate, here of multiples of 0.01
-        assert float((rate - before[name]).abs().max()) == pytest.approx(1e-5, rel=0.01)
+        assert (rate - before[name]).abs().max().item() == pytest.approx(1e-5, rel=0.01)
 
 
 def test_maml_plus_plus_keeps_norms_per_step_and_anneals_its_losses():
