@@ -281,21 +281,28 @@ def objectives(rounds: int) -> None:
 
 # Memory ----------------------------------------------------------------------------------------
 
+_REVERSE = {
+    "Unrolled": Unrolled(),
+    "Checkpointed": Checkpointed(),
+    "Checkpointed(80)": Checkpointed(80),
+}
+
 
 def memory(rounds: int) -> None:
     """Peak of T = 400 unrolled and checkpointed, each in a process of its own."""
     print("### Checkpointed, T = 400, K = 1\n")
     peaks = {}
-    for name in ("Unrolled", "Checkpointed"):
+    for name in _REVERSE:
         command = [sys.executable, __file__, "--peak", name]
         out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         peaks[name] = float(out)
         print(f"{name}: {peaks[name]:.1f} MiB above the process before")
-    print(f"\nMemory over Unrolled's: {peaks['Checkpointed'] / peaks['Unrolled']:.2f}\n")
+    shares = (f"{name} {peak / peaks['Unrolled']:.2f}" for name, peak in peaks.items())
+    print(f"\nMemory over Unrolled's: {', '.join(shares)}\n")
     problem, inner = SampleWeights(1), InnerSGD(0.1, steps=400)
     contenders: dict[str, Callable[[], object]] = {
         name: lambda m=method: Bilevel(inner, m)(problem, None).jacobian
-        for name, method in (("Unrolled", Unrolled()), ("Checkpointed", Checkpointed()))
+        for name, method in _REVERSE.items()
     }
     compete(contenders, baseline="Unrolled", rounds=max(5, rounds // 2))
 
@@ -323,13 +330,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--sections", nargs="+", choices=sections, default=list(sections))
     parser.add_argument("--trim", action="store_true", help="let the C library give memory back")
-    parser.add_argument("--peak", choices=("Unrolled", "Checkpointed"), help=argparse.SUPPRESS)
+    parser.add_argument("--peak", choices=_REVERSE, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     warnings.filterwarnings("ignore", module="higher")
     if arguments.peak:
-        print(peak({"Unrolled": Unrolled(), "Checkpointed": Checkpointed()}[arguments.peak]))
+        print(peak(_REVERSE[arguments.peak]))
         return
     if not arguments.trim:
         keep_freed_memory()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
 from math import ceil, sqrt
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from moml.bilevel._lower import LowerLevel, Tensors, fresh
@@ -20,12 +20,14 @@ class Checkpointed(Hypergradient):
     """The exact derivative of T lower steps in the memory of a few.
 
     The lower level is solved without a graph, keeping every ``segment``-th state; going backwards
-    each segment is run again with its graph. The same numbers as `Unrolled` at the cost of one more
-    lower solve, with memory for ``segment`` graphs and ``T / segment`` states. Upper parameters
-    must not change in between, and a lower loss with random parts must draw the same numbers again.
+    each segment is run again with its graph, but for the last one, whose graph is there already.
+    The same numbers as `Unrolled` at the cost of almost one more lower solve, with memory for
+    ``segment`` graphs and ``T / segment`` states. Upper parameters must not change in between, and
+    a lower loss with random parts must draw the same numbers again.
 
     Args:
-        segment: Steps per segment; about the root of T unless given, where memory is least.
+        segment: Steps per segment; twice the root of T unless given. About the root takes least
+            memory, longer ones less time.
     """
 
     def __init__(self, segment: int | None = None) -> None:
@@ -35,107 +37,107 @@ class Checkpointed(Hypergradient):
         self.segment = segment
 
     def _solve(self, lower: LowerLevel, inner: InnerSolver, start: Tensors) -> LowerSolution:
-        length = self.segment or max(1, ceil(sqrt(inner.steps)))
+        length = self.segment or max(1, ceil(2 * sqrt(inner.steps)))
         weights = looks(lower, inner)
         state = inner.begin(lower, fresh(start))
-        kept, points = [], [fresh(start)] if 0 in weights else []
+        kept, seen = [], {0: fresh(start)}
 
         def look(state: InnerState) -> None:
             if state.step in weights:
-                points.append(fresh(state.theta))
+                seen[state.step] = fresh(state.theta)
 
-        while state.step < inner.steps:
+        while (ahead := inner.steps - state.step - length) > 0:
             kept.append(state)
-            steps = min(length, inner.steps - state.step)
+            # a shorter segment is the first one: the last saves a second run
+            steps = ahead % length or length
             state = inner.walk(lower, state, steps, create_graph=False, look=look)
+        kept.append(state)
+        last = _record(inner, lower, state, inner.steps, weights)
+        seen.update({step: fresh(theta) for step, theta in last.seen.items()})
         return LowerSolution(
-            lower, start, points, weights, [t.detach() for t in state.theta], (inner, kept)
+            lower,
+            start,
+            [seen[step] for step in weights],
+            weights,
+            [t.detach() for t in last.theta],
+            trace=(inner, kept, [last]),
         )
 
     def pull(self, solution: LowerSolution, cotangents: Sequence[Row]) -> list[Row]:
         """Segment after segment, from the last to the first."""
-        inner, kept = solution.trace
+        inner, kept, recorded = solution.trace
         lower, omega, p = solution.lower, solution.omega, len(solution.start)
         at = {
             step: [row[i * p : (i + 1) * p] for row in cotangents]
             for i, step in enumerate(solution.looks)
         }
-        end = inner.steps
-        adjoint = _with(at.get(end), [[None] * p for _ in cotangents])
+        adjoint: list[Row] = [[None] * p for _ in cotangents]
         total: list[Row] = [[None] * len(omega) for _ in cotangents]
+        end = inner.steps
         for state in reversed(kept):
-            before, above = self._segment(inner, lower, state, end, at, adjoint)
+            # taken out, so that nothing holds a segment's graph when the next one is built
+            segment = recorded.pop() if recorded else _record(inner, lower, state, end, at)
+            adjoint, above = self._through(segment, omega, at, adjoint)
             total = [add_rows(a, b) for a, b in zip(total, above, strict=True)]
             end = state.step
-            adjoint = _with(at.get(end), before)
-        through = self._back(solution.start, omega, [row[:p] for row in adjoint])
+            del segment
+        starts = [row[:p] for row in adjoint]
+        if 0 in at:
+            starts = [add_rows(a, b) for a, b in zip(starts, at[0], strict=True)]
+        through = self._back(solution.start, omega, starts)
         return [add_rows(a, b) for a, b in zip(total, through, strict=True)]
 
-    def _segment(
-        self,
-        inner: InnerSolver,
-        lower: LowerLevel,
-        state: InnerState,
-        end: int,
-        at: dict[int, list[Row]],
-        adjoint: list[Row],
+    def _through(
+        self, segment: _Segment, omega: Tensors, at: dict[int, list[Row]], adjoint: list[Row]
     ) -> tuple[list[Row], list[Row]]:
-        """Cotangents of a segment's first state and of the upper parameters.
-
-        On return its graph is gone, before the next one is built.
-        """
-        begin, leaves = _restart(state)
-        outputs, seeds = _outputs(inner, lower, begin, end, at, adjoint)
-        rows = self._back(outputs, [*leaves, *lower.omega.values()], seeds)
-        cut = len(leaves)
+        """Cotangents of a segment's first state and of the upper parameters."""
+        outputs = [*segment.theta, *segment.slots]
+        blank: Row = [None] * len(outputs)
+        seeds = [[*row, *blank[len(row) :]] for row in adjoint]
+        for step, theta in segment.seen.items():
+            outputs += theta
+            seeds = [[*seed, *row] for seed, row in zip(seeds, at[step], strict=True)]
+        rows = self._back(outputs, [*segment.leaves, *omega], seeds)
+        cut = len(segment.leaves)
         return [row[:cut] for row in rows], [row[cut:] for row in rows]
 
 
-def _with(looked: list[Row] | None, adjoint: list[Row]) -> list[Row]:
-    """Cotangents of a state, to which those of objectives that look at it are added."""
-    if looked is None:
-        return adjoint
-    return [
-        [*add_rows(row[: len(seen)], seen), *row[len(seen) :]]
-        for row, seen in zip(adjoint, looked, strict=True)
-    ]
+@dataclass(frozen=True)
+class _Segment:
+    """Lower steps with their graph.
+
+    Attributes:
+        leaves: The state they start from, variables first, then slots.
+        theta: Variables at their end.
+        slots: Differentiable slots at their end.
+        seen: Variables after the steps that are looked at.
+    """
+
+    leaves: Tensors
+    theta: Tensors
+    slots: Tensors
+    seen: dict[int, Tensors]
 
 
-def _restart(state: InnerState) -> tuple[InnerState, list[Tensor]]:
-    """The same state on fresh leaves, and these: variables first, then slots."""
+def _record(
+    inner: InnerSolver, lower: LowerLevel, state: InnerState, end: int, looked: Container[int]
+) -> _Segment:
+    """Run from a state to the step ``end``."""
     theta = fresh(state.theta)
     parts, spec = pytree.tree_flatten(state.slots)
     parts = [x.detach().requires_grad_() if _differentiable(x) else x for x in parts]
-    slots = pytree.tree_unflatten(parts, spec)
-    leaves = [*theta, *[x for x in parts if _differentiable(x)]]
-    return InnerState(theta, slots, state.step), leaves
+    begin = InnerState(theta, pytree.tree_unflatten(parts, spec), state.step)
+    seen: dict[int, Tensors] = {}
+
+    def look(state: InnerState) -> None:
+        if state.step in looked:
+            seen[state.step] = state.theta
+
+    last = inner.walk(lower, begin, end - state.step, create_graph=True, look=look)
+    slots = [x for x in pytree.tree_leaves(last.slots) if _differentiable(x)]
+    leaves = [*theta, *filter(_differentiable, parts)]
+    return _Segment(leaves, last.theta, slots, seen)
 
 
 def _differentiable(x: Any) -> bool:
     return isinstance(x, torch.Tensor) and x.is_floating_point()
-
-
-def _outputs(
-    inner: InnerSolver,
-    lower: LowerLevel,
-    state: InnerState,
-    end: int,
-    at: dict[int, list[Row]],
-    adjoint: list[Row],
-) -> tuple[list[Tensor], list[Row]]:
-    """Tensors to pull back from (the segment's end, points looked at inside), and cotangents."""
-    outputs: list[Tensor] = []
-    seeds: list[Row] = [[] for _ in adjoint]
-
-    def look(state: InnerState) -> None:
-        if state.step < end and state.step in at:
-            outputs.extend(state.theta)
-            for seed, row in zip(seeds, at[state.step], strict=True):
-                seed.extend(row)
-
-    last = inner.walk(lower, state, end - state.step, create_graph=True, look=look)
-    tensors = [x for x in pytree.tree_leaves(last.slots) if _differentiable(x)]
-    outputs = [*last.theta, *tensors, *outputs]
-    blank: Row = [None] * (len(last.theta) + len(tensors))
-    ends = [[*row, *blank[len(row) :]] for row in adjoint]
-    return outputs, [[*a, *b] for a, b in zip(ends, seeds, strict=True)]
