@@ -20,7 +20,7 @@ def check_network(network: str) -> Network:
     """
     for known in get_args(Network):
         if network == known:
-            return known  # type: ignore[no-any-return]
+            return known
     raise ValueError(f"`network` should be one of {get_args(Network)}, found {network!r}.")
 
 

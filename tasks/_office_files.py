@@ -15,7 +15,7 @@ from tasks._files.layout import GUIDE, Found, Layout, complete, find
 from tasks._files.source import FileSource, Sample
 
 LISTS, FOLDERS, BELOW_IMAGES = "list files", "class folders", "class folders below images/"
-SPLITS = ("train", "val", "test")
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 ENDINGS = (".jpg", ".jpeg", ".png")
 Items = list[tuple[Path, int]]
 

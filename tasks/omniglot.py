@@ -134,8 +134,12 @@ class Omniglot(FewShotSuite):
         order = [names[i] for i in torch.randperm(len(names), generator=generator)]
         train_end = round(SHARES["train"] * len(names))
         val_end = train_end + max(1, round(SHARES["val"] * len(names)))
-        ends = {"train": (0, train_end), "val": (train_end, val_end), "test": (val_end, None)}
-        return {s: {name: every[name] for name in order[a:b]} for s, (a, b) in ends.items()}
+        parts: dict[Split, list[str]] = {
+            "train": order[:train_end],
+            "val": order[train_end:val_end],
+            "test": order[val_end:],
+        }
+        return {s: {name: every[name] for name in part} for s, part in parts.items()}
 
 
 class _Turned:

@@ -71,7 +71,8 @@ class Protocol:
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, self.learning_rate, total_steps=steps, cycle_momentum=False
         )
-        network.to(memory_format=torch.channels_last).train()  # the faster one on processors
+        # the faster layout on processors
+        network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         images = images.contiguous(memory_format=torch.channels_last)
         for _ in range(self.epochs):
             order = torch.randperm(len(images), generator=generator)
