@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
 from torch import nn
 
 from moml._weights import load_weights
@@ -137,7 +138,8 @@ def load_multi_task_run(path: str | Path, *, weights: Weights = "best") -> Run:
     """
     from safetensors.torch import load_model
 
-    from moml.cli.parser import command_of, trainer_from_file
+    from moml.cli.parser import command_of
+    from moml.cli.train import COMMAND
 
     folder = Path(path)
     config = folder / "config.yaml"
@@ -148,21 +150,22 @@ def load_multi_task_run(path: str | Path, *, weights: Weights = "best") -> Run:
             f"`path` should be a multi-task run, found one of `moml {found}` in '{folder}'."
         )
     file = _weights_file(folder, weights, "train")
-    trainer, settings = trainer_from_file(config)
+    trainer: Trainer = COMMAND.from_file(config)
     load_model(trainer.architecture, str(file))
     trainer.architecture.eval()
-    return Run(folder, settings, trainer)
+    return Run(folder, yaml.safe_load(config.read_text()), trainer)
 
 
 def _load_meta_run(folder: Path, weights: Weights) -> MetaRun:
-    from moml.cli.meta import meta_trainer_from_file
+    from moml.cli.meta import COMMAND
 
     file = _weights_file(folder, weights, "meta")
-    trainer, settings = meta_trainer_from_file(folder / "config.yaml")
+    config = folder / "config.yaml"
+    trainer: MetaTrainer = COMMAND.from_file(config)
     load_weights(trainer.module, file)
     trainer.module.eval()
     trainer.network.eval()
-    return MetaRun(folder, settings, trainer)
+    return MetaRun(folder, yaml.safe_load(config.read_text()), trainer)
 
 
 def _weights_file(folder: Path, weights: Weights, command: str) -> Path:

@@ -91,7 +91,7 @@ def run_one(settings: Mapping[str, Any], folder: str) -> dict[str, Any]:
         ValueError: If it was stopped by a signal, or its settings are wrong.
     """
     from moml.cli.parser import build_trainer, dump, train_parser
-    from moml.cli.train import finish_run, start_run
+    from moml.cli.run_command import finish_run, start_run
 
     path = Path(folder)
     parser = train_parser()

@@ -106,7 +106,7 @@ def _analytic(parser: Parser, config: Any, folder: Path) -> Result:
 
 
 def _suite(parser: Parser, config: Any, folder: Path) -> Result:
-    from moml.cli.train import start_run
+    from moml.cli.run_command import start_run
     from moml.front import spread
 
     _kind(config)

@@ -155,13 +155,6 @@ def arguments(parser: Parser, config: Namespace) -> dict[str, Any]:
     return vars(settings)
 
 
-def trainer_from_file(path: Path) -> tuple[Trainer, dict[str, Any]]:
-    """The trainer a run folder's ``config.yaml`` describes, and the configuration."""
-    parser = train_parser()
-    config = parser.parse(["--config", str(path)])
-    return build_trainer(parser, config), yaml.safe_load(path.read_text())
-
-
 def command_of(path: Path) -> str:
     """The command that a run folder's ``config.yaml`` belongs to."""
     content = yaml.safe_load(path.read_text())

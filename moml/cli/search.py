@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import signal
+import json
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
-from moml.cli.parser import Parser, arguments, dump
-from moml.cli.train import (
-    finish_run,
-    resumed_config,
-    resumed_folder,
-    run_folder,
-    run_settings,
-    start_run,
-)
+from moml.cli.parser import Parser
+from moml.cli.run_command import Results, RunCommand
 from moml.nas.genotype import Genotype
 from moml.search_trainer import SearchTrainer, describe
 
@@ -33,26 +25,6 @@ class SearchParser(Parser):
     }
 
 
-def run(argv: Sequence[str]) -> int:
-    """Search, or continue a search; return the exit status."""
-    parser = search_parser()
-    parser.add_argument(
-        "--run_dir", type=str, help="New folder for the run; under runs/ if not given."
-    )
-    parser.add_argument(
-        "--resume", type=str, help="Run folder to continue; its own settings apply."
-    )
-    resumed = resumed_folder(argv)
-    if resumed is not None:
-        trainer = search_from_file(resumed_config(resumed, argv, command="search"))
-        return _report(resumed, finish_run(trainer, resumed, resume=True))
-    config = parser.parse(argv)
-    folder = run_folder(config, ("space", "suite", "method"), command="search")
-    settings, plain = run_settings(config), search_parser()
-    trainer, text = SearchTrainer(**arguments(plain, settings)), dump(plain, settings)
-    return _report(folder, start_run(trainer, text, folder, command="search"))
-
-
 def search_parser() -> SearchParser:
     """The parser of everything a `moml.search_trainer.SearchTrainer` takes."""
     for package in ("tasks", "search_spaces"):  # at run time only: makes names known
@@ -66,31 +38,21 @@ def search_parser() -> SearchParser:
     return parser
 
 
-def search_from_file(path: Path) -> SearchTrainer:
-    """The search a run folder's ``config.yaml`` describes."""
-    parser = search_parser()
-    config = parser.parse(["--config", str(path)])
-    return SearchTrainer(**arguments(parser, config))
-
-
-def _report(folder: Path, results: dict[str, Any]) -> int:
-    if "stopped" in results:
-        name = results["stopped"].split()[0]
-        print(f"Stopped by {results['stopped']}; continue with `moml search --resume {folder}`.")
-        return 128 + int(signal.Signals[name])
+def _report(folder: Path, results: Results) -> None:
     print("  front, on test data (clean, pgd, parameters):")
     for entry in results["front"]:
-        genotype = Genotype.from_json(_text(entry["genotype"]))
+        genotype = Genotype.from_json(json.dumps(entry["genotype"]))
         test = entry["test"]
         print(
             f"  {test['clean']:.3f}  {test['pgd']:.3f}  {entry['parameters']:7d}  "
             f"{entry['file']}  {describe(genotype)}"
         )
     print(f"{results['trained']} networks trained. Page: {folder / 'report.html'}")
-    return 0
 
 
-def _text(genotype: dict[str, Any]) -> str:
-    import json
+COMMAND = RunCommand("search", search_parser, ("space", "suite", "method"), _report, "search")
 
-    return json.dumps(genotype)
+
+def run(argv: Sequence[str]) -> int:
+    """Search, or continue a search; return the exit status."""
+    return COMMAND.run(argv)

@@ -1,0 +1,161 @@
+"""Commands whose run has a folder and can be continued: train, meta, search, retrain."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from moml._files import versions, write_json
+from moml.cli.parser import Parser, arguments, command_of, dump
+
+Results = dict[str, Any]
+
+
+class Runnable(Protocol):
+    """What runs in a folder: a trainer of any kind."""
+
+    def run(self, folder: Path, *, resume: bool = False, quiet: bool = False) -> Results:
+        """Train in a folder, from scratch or on."""
+
+
+@dataclass(frozen=True)
+class RunCommand:
+    """From options or a recipe to a finished run folder.
+
+    Attributes:
+        name: Of the command.
+        parser: Makes the parser of everything the run is built from.
+        named_by: Options whose classes name a new folder in ``runs``.
+        report: Says what a finished run found.
+        prefix: Begins the name of a new folder.
+    """
+
+    name: str
+    parser: Callable[[], Parser]
+    named_by: Sequence[str]
+    report: Callable[[Path, Results], None]
+    prefix: str = ""
+
+    def run(self, argv: Sequence[str]) -> int:
+        """Run, or continue a run; return the exit status."""
+        folder = _resumed_folder(argv)
+        if folder is not None:
+            path = self._config_of(folder, argv)
+            return self._outcome(folder, finish_run(self.from_file(path), folder, resume=True))
+        parser = self.parser()
+        parser.add_argument(
+            "--run_dir", type=str, help="New folder for the run; under runs/ if not given."
+        )
+        parser.add_argument(
+            "--resume", type=str, help="Run folder to continue; its own settings apply."
+        )
+        config = parser.parse(argv)
+        folder = self._new_folder(config)
+        settings, plain = config.clone(), self.parser()
+        for key in ("run_dir", "resume", "config"):  # belong to this call only
+            settings.pop(key, None)
+        trainer = plain.builds(**arguments(plain, settings))
+        results = start_run(trainer, dump(plain, settings), folder, command=self.name)
+        return self._outcome(folder, results)
+
+    def from_file(self, path: Path) -> Any:
+        """What a run folder's ``config.yaml`` describes."""
+        parser = self.parser()
+        return parser.builds(**arguments(parser, parser.parse(["--config", str(path)])))
+
+    def _config_of(self, folder: Path, argv: Sequence[str]) -> Path:
+        """The configuration of a run that is to be continued.
+
+        Raises:
+            ValueError: If it is not a run of this command, or there are other options.
+        """
+        if len([a for a in argv if a.startswith("--")]) > 1:
+            raise ValueError("`resume` should be the only option: the run's own settings apply.")
+        path = folder / "config.yaml"
+        if not path.exists():
+            raise ValueError(
+                f"`resume` should be a run folder, found no config.yaml in '{folder}'."
+            )
+        if (found := command_of(path)) != self.name:
+            raise ValueError(
+                f"`resume` should be a run of `moml {self.name}`, found one of `moml {found}` in "
+                f"'{folder}'. Continue it with `moml {found} --resume {folder}`."
+            )
+        return path
+
+    def _new_folder(self, config: Any) -> Path:
+        """The folder that is asked for, or one in ``runs`` named for the choices and the seed."""
+        if config.run_dir:
+            return Path(config.run_dir)
+        parts = [config[key] for key in self.named_by]
+        names = [part.class_path.rsplit(".", 1)[-1] for part in parts if part is not None]
+        stem = "-".join([*([self.prefix] if self.prefix else []), *names, f"seed{config.seed}"])
+        number = 1
+        while (folder := Path("runs") / (stem if number == 1 else f"{stem}-{number}")).exists():
+            number += 1
+        return folder
+
+    def _outcome(self, folder: Path, results: Results) -> int:
+        if "stopped" not in results:
+            self.report(folder, results)
+            return 0
+        stopped = results["stopped"]
+        print(f"Stopped by {stopped}; continue with `moml {self.name} --resume {folder}`.")
+        return 128 + int(signal.Signals[stopped.split()[0]])
+
+
+def start_run(
+    trainer: Runnable, config: str, folder: Path, *, quiet: bool = False, command: str = "train"
+) -> Results:
+    """Make a run folder and train in it.
+
+    Raises:
+        ValueError: If the folder is in use.
+    """
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise ValueError(
+            f"`run_dir` should be a new or empty folder, found '{folder}' in use. "
+            f"Continue it with `moml {command} --resume {folder}`, or choose another."
+        )
+    from moml.checkpoint import make_folder
+
+    make_folder(folder)
+    (folder / "config.yaml").write_text(config)
+    write_json(folder / "versions.json", versions())
+    return finish_run(trainer, folder, resume=False, quiet=quiet)
+
+
+def finish_run(trainer: Runnable, folder: Path, *, resume: bool, quiet: bool = False) -> Results:
+    """Train to the end and write the page."""
+    from moml.report import write_report
+
+    results = trainer.run(folder, resume=resume, quiet=quiet)
+    if "stopped" not in results:
+        write_report(folder)
+    return results
+
+
+def print_selected(folder: Path, results: Results) -> None:
+    """Test metrics of the weights that validation chose."""
+    intervals = results.get("test_intervals", {})
+    for task, metrics in results["test"].items():
+        near = intervals.get(task, {})
+        values = "  ".join(
+            f"{name} {value:.4g}" + (f" ± {near[name]:.2g}" if name in near else "")
+            for name, value in metrics.items()
+        )
+        print(f"  test {task}: {values}")
+    print(f"Best at step {results['best_step']} (by validation). Page: {folder / 'report.html'}")
+
+
+def _resumed_folder(argv: Sequence[str]) -> Path | None:
+    """The folder after ``--resume``, looked up first: with it, no other option is needed."""
+    for i, argument in enumerate(argv):
+        if argument == "--resume" and i + 1 < len(argv):
+            return Path(argv[i + 1])
+        if argument.startswith("--resume="):
+            return Path(argument.removeprefix("--resume="))
+    return None
