@@ -20,9 +20,8 @@ def run(argv: Sequence[str]) -> int:
 
     found = catalog.entries(argv[0])
     table = Table(box=None, pad_edge=False, header_style="bold")
-    columns = ["name", "summary", *(["needs"] if any(e.needs for e in found) else [])]
-    columns += ["traits"] if argv[0] == "architectures" else []
-    columns += ["paper"] if any(e.paper for e in found) else []
+    columns = ["name", "summary"]
+    columns += [c for c in ("needs", "traits", "paper") if any(getattr(e, c) for e in found)]
     for column in columns:
         table.add_column(column, no_wrap=column == "name", overflow="fold")
     for entry in found:

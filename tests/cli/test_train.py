@@ -385,3 +385,13 @@ def test_list(kind, capsys):
     expected = {"weightings": "UPGrad", "architectures": "HPS", "suites": "Rooms"}
     expected["few_shot_suites"] = "Glyphs"
     assert expected.get(kind, "two_digits") in out
+
+
+def test_listed_weightings_say_what_they_need_and_what_is_proven(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "250")
+    assert main(["list", "weightings"]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["name", "summary", "needs", "traits", "paper"]
+    line = next(line for line in lines if line.startswith("UPGrad"))
+    assert "Gramian" in line
+    assert "non conflicting" in line
