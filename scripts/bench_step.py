@@ -5,6 +5,7 @@ take turns, one step each, in one process on one thread; a ratio is the median o
 times of the same round. Run it on a quiet machine:
 
     python scripts/bench_step.py [--peers] [--settings mlp8 resnet8] [--rounds 30] [--all]
+    python scripts/bench_step.py --draws --rounds 15
     python scripts/bench_step.py --rows --settings mlp8 mlp32 mlp32s linear32s transformer8
 
 With ``--all`` every weighting takes part; MoDo and SDMGrad draw two further batches a step. With
@@ -41,7 +42,7 @@ from moml.optim import GradientStep
 from moml.oracle import Direct, Oracle, Representation
 from moml.oracle._rows import Strategy
 from moml.weighting import (
-    CAGrad, DWA, EW, GLS, MGDA, NashMTL, PCGrad, RLW, UPGrad, UW, Every, Weighting,
+    CAGrad, DWA, EW, GLS, MGDA, MoDo, NashMTL, PCGrad, RLW, SDMGrad, UPGrad, UW, Every, Weighting,
 )  # fmt: skip
 
 # LibMTL 4336804 and TorchJD 0.18.0 on the same networks, measured once on a similar machine against
@@ -166,9 +167,14 @@ def lean(setting: Setting, *, optimize: bool = True) -> Callable[[], None]:
 
 
 def ours(
-    setting: Setting, make: Callable[[], Weighting], oracle: Oracle, *, optimize: bool = True
+    setting: Setting,
+    make: Callable[[], Weighting],
+    oracle: Oracle,
+    *,
+    optimize: bool = True,
+    draws: bool = True,
 ) -> Callable[[], None]:
-    """A step of `moml.fit`, without logging."""
+    """A step of `moml.fit`, without logging; without ``draws`` every batch is the step's own."""
     network, batch = setting.build()
     problem = moml.MultiTask(network, {task: CrossEntropy(10) for task in network.tasks})
     weighting = make()
@@ -179,7 +185,8 @@ def ours(
     def step() -> None:
         updater.zero_grad()
         evaluation = oracle(problem, batch)
-        evaluation.source = Draws(problem, oracle, batch, IterableStream([batch]))
+        if draws:
+            evaluation.source = Draws(problem, oracle, batch, IterableStream([batch]))
         finite_losses(evaluation)
         weighting.learn(evaluation.losses, tasks=evaluation.tasks)
         weights = weighting.update(evaluation)
@@ -251,6 +258,18 @@ def ways(setting: Setting) -> dict[str, Callable[[], None]]:
     return steps
 
 
+def drawing(setting: Setting, rounds: int) -> dict[str, float]:
+    """Methods with three batches over themselves with one."""
+    ratios = {}
+    for method in (MoDo, SDMGrad):
+        pair = {
+            f"{method.__name__}, one batch": ours(setting, method, Direct(), draws=False),
+            f"{method.__name__}, three batches": ours(setting, method, Direct()),
+        }
+        ratios |= measure(pair, rounds)
+    return ratios
+
+
 def main() -> None:
     """Measure and print one Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -259,24 +278,28 @@ def main() -> None:
     parser.add_argument("--peers", action="store_true", help="TorchJD too, if it is installed")
     parser.add_argument("--all", action="store_true", help="every weighting there is")
     parser.add_argument("--rows", action="store_true", help="MGDA's gradients, in every way")
+    parser.add_argument("--draws", action="store_true", help="three batches a step over one")
     options = parser.parse_args()
     torch.set_num_threads(1)
     methods = every_weighting() if options.all else METHODS
     table = {}
     for name in options.settings:
         setting = SETTINGS[name]
-        steps = (
-            ways(setting)
-            if options.rows
-            else contenders(setting, peers=options.peers, methods=methods)
-        )
-        table[name] = measure(steps, options.rounds)
+        if options.draws:
+            table[name] = drawing(setting, options.rounds)
+        elif options.rows:
+            table[name] = measure(ways(setting), options.rounds)
+        else:
+            steps = contenders(setting, peers=options.peers, methods=methods)
+            table[name] = measure(steps, options.rounds)
     rows = list(dict.fromkeys(row for column in table.values() for row in column))
     print("| step | " + " | ".join(table) + " |\n|---|" + "---|" * len(table))
     for row in rows:
         cells = [f"{column[row]:.2f}" if row in column else "–" for column in table.values()]
         print(f"| {row} | " + " | ".join(cells) + " |")
-    for method in LIBMTL["mlp8"] if set(table) <= set(LIBMTL) and not options.rows else ():
+    for method in (
+        LIBMTL["mlp8"] if set(table) <= set(LIBMTL) and not (options.rows or options.draws) else ()
+    ):
         cells = [f"{LIBMTL[name][method]:.2f}" for name in table]
         print(f"| LibMTL {method} (its own ratio) | " + " | ".join(cells) + " |")
 

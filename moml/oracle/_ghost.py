@@ -19,10 +19,16 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 from torch.nn import Parameter
 
-from moml.evaluation import checked
+from moml.evaluation import Evaluation, checked
+from moml.oracle._cross import products_of_rows
 from moml.oracle._linear_leaves import Leaf, linear_leaves
 from moml.oracle._live import ParameterRows
 from moml.oracle._rows import Row, add_rows, combine_rows, form_rows, gramian_of_rows, trustworthy
+
+Side = tuple[Sequence[Leaf], Sequence[Tensor]]
+"""Layers, and the tasks' gradients on their outputs, of one batch."""
+
+_LEAST = 1e-30  # products below it may have lost digits in float32
 
 
 class GhostRows(ParameterRows):
@@ -61,12 +67,31 @@ class GhostRows(ParameterRows):
         rest = gramian_of_rows(others)
         if not leaves:
             return checked(rest, self.names)
-        dtypes = {signal.dtype for signal in signals}
-        if torch.float64 not in dtypes:
-            quick = rest + _products(leaves, signals, torch.float32)
+        sides = leaves, signals
+        if torch.float64 not in {signal.dtype for signal in signals}:
+            quick = rest + _symmetric(_products(sides, sides, torch.float32))
             if trustworthy(quick):
                 return checked(quick, self.names)
-        return checked(rest + _products(leaves, signals, torch.float64), self.names)
+        exact = rest + _symmetric(_products(sides, sides, torch.float64))
+        return checked(exact, self.names)
+
+    def cross(self, other: Evaluation) -> Tensor:
+        """Inner products with the rows of another batch, from what lies between the layers."""
+        if other is self or not isinstance(other, GhostRows):
+            return super().cross(other)
+        leaves, signals, others = self._parts
+        theirs, received, rest = other._parts
+        if [(x.weight, x.bias) for x in leaves] != [(x.weight, x.bias) for x in theirs]:
+            return super().cross(other)
+        total = products_of_rows(others, rest)
+        if not leaves:
+            return total
+        sides = (leaves, signals), (theirs, received)
+        if torch.float64 not in {signal.dtype for signal in (*signals, *received)}:
+            quick = _products(*sides, torch.float32)
+            if torch.isfinite(quick).all() and quick.abs().max() > _LEAST:
+                return total + quick
+        return total + _products(*sides, torch.float64)
 
     @cached_property
     def rows(self) -> list[Row]:
@@ -106,13 +131,17 @@ def _stacked(signals: Sequence[Tensor | None], inputs: Sequence[Parameter], leaf
     return torch.stack([blank if signal is None else signal for signal in signals])
 
 
-def _products(leaves: Sequence[Leaf], signals: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
-    """Inner products of the layers' gradients, ``(m, m)`` float64 on the CPU."""
-    total = torch.zeros(len(signals[0]), len(signals[0]), dtype=torch.float64)
-    for leaf, signal in zip(leaves, signals, strict=True):
-        x, d = leaf.inputs.to(dtype), signal.to(dtype)
-        kernel = x @ x.T  # (N, N)
+def _products(first: Side, second: Side, dtype: torch.dtype) -> Tensor:
+    """Inner products of the layers' gradients, ``(m, m')`` float64 on the CPU."""
+    total = torch.zeros(len(first[1][0]), len(second[1][0]), dtype=torch.float64)
+    for leaf, signal, other, received in zip(*first, *second, strict=True):
+        kernel = leaf.inputs.to(dtype) @ other.inputs.to(dtype).T  # (N, N')
         if leaf.bias is not None:
             kernel = kernel + 1.0
-        total += (d.flatten(1) @ (kernel @ d).flatten(1).T).double().cpu()
-    return (total + total.T) / 2
+        spread = kernel @ received.to(dtype)  # (m', N, out)
+        total += (signal.to(dtype).flatten(1) @ spread.flatten(1).T).double().cpu()
+    return total
+
+
+def _symmetric(products: Tensor) -> Tensor:
+    return (products + products.T) / 2

@@ -122,3 +122,17 @@ def test_a_task_that_does_not_reach_the_encoder_has_a_row_of_zeros():
     ghost, formed = (Direct(rows=r)(problem(model), batch()) for r in ("ghost", "loop"))
     torch.testing.assert_close(ghost.gramian, formed.gramian)
     assert float(ghost.gramian[1].abs().sum()) == 0.0
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_products_of_two_batches_equal_those_of_formed_rows(name):
+    encoder, data = ENCODERS[name]
+    model = model_of(encoder)
+    first, second = data(), data(size=4)
+    formed, ghost = (
+        [Direct(rows=rows)(problem(model), part) for part in (first, second)]
+        for rows in ("loop", "ghost")
+    )
+    expected = formed[0].jacobian @ formed[1].jacobian.T
+    torch.testing.assert_close(ghost[0].cross(ghost[1]), expected, rtol=1e-10, atol=1e-14)
+    torch.testing.assert_close(ghost[0].cross(formed[1]), expected, rtol=1e-10, atol=1e-14)
