@@ -33,7 +33,9 @@ def sweep_parser(prog: str, description: str) -> Parser:
     )  # fmt: skip
     parser.add_argument("--seeds", type=list[int], default=[0, 1, 2], help="Seeds of every method.")
     parser.add_argument(
-        "--learning_rates", type=list[float], help="Rates to choose from; the suite's by default."
+        "--learning_rates",
+        type=list[float],
+        help="Rates to choose from; the suite's by default. Without tuning, the one of all runs.",
     )
     parser.add_argument(
         "--tune", choices=["all", "baseline", "none"], default="all",
@@ -59,8 +61,23 @@ def common_settings(config: Any) -> dict[str, Any]:
     }
 
 
-def default_rates(parser: Parser, config: Any) -> tuple[float, ...]:
-    """The learning rates the suite suggests to choose from."""
-    suite = parser.instantiate(config).suite
-    rates: tuple[float, ...] = suite.defaults.learning_rates
-    return rates
+def learning_rates(parser: Parser, config: Any) -> list[float]:
+    """The learning rates to choose from: those asked for, or what the suite suggests.
+
+    Without tuning it is the one of ``moml train``.
+
+    Raises:
+        ValueError: If there are several and none is to be chosen.
+    """
+    asked: list[float] | None = config.learning_rates
+    if config.tune == "none" and asked is not None and len(asked) != 1:
+        raise ValueError(
+            f"`learning_rates` should hold one rate with --tune none, found {asked}. "
+            "Leave it out for the suite's."
+        )
+    if asked:
+        return asked
+    defaults = parser.instantiate(config).suite.defaults
+    if config.tune == "none":
+        return [config.learning_rate or defaults.learning_rate]
+    return list(defaults.learning_rates)

@@ -13,7 +13,7 @@ from typing import Any
 
 from moml import catalog
 from moml._files import write_json
-from moml.cli._sweep_options import common_settings, default_rates, sweep_parser
+from moml.cli._sweep_options import common_settings, learning_rates, sweep_parser
 from moml.cli.single import single_task_reference
 from moml.sweep import Job, run_jobs, tune, workers
 
@@ -39,7 +39,7 @@ def run(argv: Sequence[str]) -> int:
         }
     common = common_settings(config)
     folder = Path(config.output or f"runs/compare-{common['suite']['class_path'].split('.')[-1]}")
-    rates = config.learning_rates or list(default_rates(parser, config))
+    rates = learning_rates(parser, config)
     seeds = config.seeds
     with workers(config.jobs) as pool:
         if config.references:
@@ -69,7 +69,7 @@ def compare(
     def execute(jobs: list[Job]) -> dict[Job, dict[str, Any]]:
         return run_jobs(jobs, common, folder, pool=pool)
 
-    chosen = dict.fromkeys(settings, common.get("learning_rate") or rates[0])
+    chosen = dict.fromkeys(settings, rates[0])
     if tuned != "none":
         first = next(iter(settings))
         some = settings if tuned == "all" else {first: settings[first]}

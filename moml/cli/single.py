@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from moml._files import write_json
-from moml.cli._sweep_options import common_settings, default_rates, sweep_parser
+from moml.cli._sweep_options import common_settings, learning_rates, sweep_parser
 from moml.cli.parser import train_parser
 from moml.sweep import Job, run_jobs, tune, workers
 
@@ -19,7 +19,7 @@ def run(argv: Sequence[str]) -> int:
     parser = sweep_parser("moml single", "Train each task alone, at a tuned rate, over seeds.")
     config = parser.parse(argv)
     folder = Path(config.output or f"runs/single-{config.suite.class_path.split('.')[-1]}")
-    rates = config.learning_rates or list(default_rates(parser, config))
+    rates = learning_rates(parser, config)
     path = folder / "reference.json"
     with workers(config.jobs) as pool:
         single_task_reference(

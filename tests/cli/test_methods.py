@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 import moml
 from moml.__main__ import main
 from moml.logging import MetricsLog
+from tests.small_suite import Small
 
 SMALL = [
     "--suite", "tests.small_suite.Small", "--batch_size", "16", "--eval_every", "6",
@@ -157,7 +158,10 @@ def test_methods_in_a_comparison(tmp_path, capsys):
         ("EW", None, "EW"), ("MOML", "MOML", None), ("FORUM-2", "FORUM", None),
     ]  # fmt: skip
     assert len({r["steps"] for r in rows}) == 1
+    assert {r["learning_rate"] for r in rows} == {Small().defaults.learning_rate}
     assert "FORUM-2" in (folder / "comparison.html").read_text()
+    assert main(["compare", *SMALL, "--tune", "none", "--learning_rates", "[1e-3, 1e-2]"]) == 2
+    assert "`learning_rates` should hold one rate with --tune none" in capsys.readouterr().err
     assert main(["compare", *SMALL, "--methods", "[MOLM]"]) == 2
     assert "Did you mean 'MOML'?" in capsys.readouterr().err
 
