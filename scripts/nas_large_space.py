@@ -28,12 +28,13 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import Path
+from typing import Any
 
 import moocore
 import numpy as np
 import torch
-from bench_nas import interval
 from nas_by_gradient import Learnt, ProposedFirst, learnt, spread
 
 from moml._files import write_json
@@ -144,7 +145,7 @@ def gates_and_pareto(space: SearchSpace, *, seed: int, learnt: Learnt) -> OuterS
 
 
 def proposed_and_random(space: SearchSpace, *, seed: int, learnt: Learnt) -> ProposedFirst:
-    """What a search by gradient proposes, spread over the sizes, and then at random."""
+    """What a search by gradient proposes, spread over the sizes, then at random."""
     return ProposedFirst(spread(list(learnt.outer.pool or ())), RandomSearch(space, seed=seed))
 
 
@@ -199,36 +200,36 @@ class Experiment:
         write_json(path, {"points": points, "seconds": seconds})
 
     def report(self, costs: Sequence[int]) -> list[str]:
-        """A Markdown table; costs of searches by gradient are charged."""
-        runs = {
-            label: [json.loads(path.read_text()) for path in self._runs(label)] for label in METHODS
-        }
+        """A Markdown table of the repetitions that all methods have."""
+        number = min(len(self._runs(label)) for label in METHODS)
+        runs = {label: self._runs(label)[:number] for label in METHODS}
         every = np.concatenate([run["points"] for found in runs.values() for run in found])
         scale = np.array([1.0, 1.0, 1.05 * every[:, 2].max()])
-        best, unit = volume(every / scale), float(np.mean(self.trainings.seconds))
-        number = min(len(found) for found in runs.values())
+        best, unit = volume(every, scale), float(np.mean(self.trainings.seconds))
+        front = moocore.filter_dominated(every, keep_weakly=False)
         lines = [
-            f"**{self.setting.title}**: {len(self.trainings.seconds)} trainings of {unit:.1f} s of "
-            f"processor time, {moocore.is_nondominated(every).sum()} of the architectures on the "
-            f"front of all; {number} repetitions.",
+            f"**{self.setting.title}**: {number} repetitions, {len(np.unique(every, axis=0))} "
+            f"different trainings of {unit:.1f} s of processor time, {len(front)} of them on the "
+            "front of all.",
             "",
-            "| share of that hypervolume at | cost before | "
-            + " | ".join(map(str, costs)) + " |",
-            "|---|---|" + "---|" * len(costs),
+            "| share of that front's hypervolume at | cost before | "
+            + " | ".join(map(str, costs)) + f" | {costs[-1]}, were that free |",
+            "|---|---|" + "---|" * (len(costs) + 1),
         ]  # fmt: skip
         for label, found in runs.items():
-            spent = [run["seconds"] / unit for run in found]
-            shares = np.array(
+            before = [run["seconds"] / unit for run in found]
+            charged = np.array(
                 [
-                    [
-                        volume(np.array(run["points"][: max(0, int(c - cost))]) / scale)
-                        for c in costs
-                    ]
-                    for run, cost in zip(found, spent, strict=True)
+                    [volume(run["points"][: max(0, int(c - cost))], scale) for c in costs]
+                    + [volume(run["points"][: costs[-1]], scale)]
+                    for run, cost in zip(found, before, strict=True)
                 ]
-            )
-            cells = [interval(column / best) for column in shares.T]
-            lines.append(f"| {label} | {np.mean(spent):.1f} | " + " | ".join(cells) + " |")
+            )  # (repetitions, costs + 1)
+            cells = [
+                f"{share.mean():.3f} [{share.min():.3f}, {share.max():.3f}]"
+                for share in (charged / best).T
+            ]
+            lines.append(f"| {label} | {np.mean(before):.1f} | " + " | ".join(cells) + " |")
         return [*lines, ""]
 
     def _learnt(self, kind: str, seed: int) -> Learnt:
@@ -243,14 +244,17 @@ class Experiment:
     def _run(self, label: str, repetition: int) -> Path:
         return self.folder / f"run-{list(METHODS).index(label)}-{repetition}.json"
 
-    def _runs(self, label: str) -> list[Path]:
-        number = list(METHODS).index(label)
-        return sorted(self.folder.glob(f"run-{number}-*.json"))
+    def _runs(self, label: str) -> list[dict[str, Any]]:
+        """What was written down of the first repetitions, as far as there are no gaps."""
+        paths = takewhile(Path.exists, (self._run(label, r) for r in count()))
+        return [json.loads(path.read_text()) for path in paths]
 
 
-def volume(points: np.ndarray) -> float:
-    """Hypervolume up to one in every objective."""
-    return float(moocore.hypervolume(points, ref=[1.0] * 3)) if len(points) else 0.0
+def volume(points: Sequence[Sequence[float]] | np.ndarray, scale: np.ndarray) -> float:
+    """Hypervolume in units of the reference point."""
+    return (
+        float(moocore.hypervolume(np.array(points) / scale, ref=[1.0] * 3)) if len(points) else 0.0
+    )
 
 
 def main() -> None:
