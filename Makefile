@@ -12,6 +12,7 @@ help:
 	@echo "make test-slow  run the tests that take minutes each"
 	@echo "make lint    ruff and mypy"
 	@echo "make format  let ruff format the code"
+	@echo "make docs    the documentation as web pages, in site/"
 	@echo "make bench   step and solver benchmarks (docs/benchmarks.md)"
 	@echo "make clean   remove $(VENV)"
 
@@ -62,6 +63,9 @@ format: $(READY)
 bench: $(READY)
 	$(BIN)/python scripts/bench_solvers.py --peers
 	$(BIN)/python scripts/bench_step.py --peers
+
+docs: $(READY)
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs site
 
 clean:
 	rm -rf $(VENV)

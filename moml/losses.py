@@ -9,6 +9,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+__all__ = [
+    "BinaryCrossEntropy",
+    "CosineDistance",
+    "CrossEntropy",
+    "EntrywiseLoss",
+    "Loss",
+    "MaskedL1",
+    "MeanSquaredError",
+]
+
 
 class Loss(ABC):
     """A loss of ``(prediction, target)``; undefined target entries do not count.
