@@ -9,7 +9,7 @@ from typing import Any
 
 from moml_experiments._grid import Grid
 from moml_experiments._shards import spread
-from moml_experiments.few_shot_runs import INNER, tuned
+from moml_experiments.few_shot_runs import INNER, best_rates, on_seeds
 from tasks import Glyphs
 
 Points = dict[str, list[dict[str, Any]]]
@@ -24,11 +24,11 @@ def front(
         {"suite": "Glyphs", "method": method, "weighting": name, "size": scale["front"]}
         for name in names
     ]
-    found = dict(
-        zip(names, tuned(lines, scale["front_rates"], scale["seeds"], folder, jobs), strict=True)
-    )
-    best = max((n for n in names if n.startswith("EW")), key=lambda n: found[n][0])
-    return {name: runs for name, (_, runs) in found.items()}, best
+    scores, rates = zip(*best_rates(lines, scale["front_rates"], folder, jobs), strict=True)
+    score = dict(zip(names, scores, strict=True))
+    best = max((n for n in names if n.startswith("EW")), key=score.__getitem__)
+    runs = on_seeds(lines, rates, scale["seeds"], folder, jobs)
+    return dict(zip(names, runs, strict=True)), best
 
 
 def accuracies(runs: Sequence[dict[str, Any]], objective: str) -> list[float]:

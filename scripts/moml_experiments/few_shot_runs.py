@@ -41,11 +41,13 @@ FULL: dict[str, Any] = {
     },
     "methods": ["MAML", "FOMAML", "ANIL", "BOIL", "Reptile", "MetaSGD", "MAMLPlusPlus", "IMAML",
                 "ProtoNet"],
+    "proximal": [0.1, 0.5, 2.0],  # iMAML's own choice: the right one depends on the suite
 }  # fmt: skip
 _TINY = {"steps": 4, "eval_every": 4, "val_episodes": 4, "test_episodes": 4}
 SMOKE: dict[str, Any] = {
     "seeds": [0], "shares": [0.5], "front_rates": [3e-3], "method_rates": [3e-3], "front": _TINY,
     "suites": {"Sinusoid": _TINY, "Glyphs": _TINY}, "methods": ["MAML", "Reptile", "ProtoNet"],
+    "proximal": [],
 }  # fmt: skip
 INNER = {  # the lower level of each suite, for all methods but iMAML, which takes its 16 steps
     "Sinusoid": {"inner_learning_rate": 0.01, "inner_steps": 5, "eval_inner_steps": 10},
@@ -73,7 +75,10 @@ def train(
     torch.manual_seed(seed)
     glyphs = suite == "Glyphs"
     front = weighting != "-"
-    options: dict[str, Any] = {"on_invalid": "ignore"} if method == "IMAML" else {}
+    options: dict[str, Any] = {}
+    if method.startswith("IMAML "):
+        method, proximal = method.split()
+        options = {"proximal": float(proximal), "on_invalid": "ignore"}
     trainer = MetaTrainer(
         Glyphs() if glyphs else Sinusoid(),
         getattr(methods, method)(**options),
@@ -100,38 +105,40 @@ def file_of(job: dict[str, Any]) -> str:
     return "_".join(parts).replace(" ", "")
 
 
-def tuned(
+def best_rates(
+    lines: Sequence[dict[str, Any]], rates: Sequence[float], folder: Path, jobs: int
+) -> list[tuple[float, float]]:
+    """Every line's best validation score, and the rate it has there."""
+    if len(rates) == 1:
+        return [(0.0, rates[0])] * len(lines)
+    tries = [
+        {**line, "rate": rate, "seed": VALIDATION_SEED}
+        for line in lines for rate in rates
+    ]  # fmt: skip
+    found = run_shards(train, {file_of(t): t for t in tries}, folder, processes=jobs)
+    best = []
+    for line in lines:
+        scores = {
+            rate: found[file_of({**line, "rate": rate, "seed": VALIDATION_SEED})]["val_score"]
+            for rate in rates
+        }
+        rate = max(scores, key=scores.__getitem__)
+        best.append((scores[rate], rate))
+    return best
+
+
+def on_seeds(
     lines: Sequence[dict[str, Any]],
-    rates: Sequence[float],
+    chosen: Sequence[float],
     seeds: Sequence[int],
     folder: Path,
     jobs: int,
-) -> list[tuple[float, list[dict[str, Any]]]]:
-    """Every line's validation score at its best rate, and its runs there on all seeds."""
-    scores, chosen = [0.0] * len(lines), [rates[0]] * len(lines)
-    if len(rates) > 1:
-        tries = [
-            {**line, "rate": rate, "seed": VALIDATION_SEED}
-            for line in lines for rate in rates
-        ]  # fmt: skip
-        found = run_shards(train, {file_of(t): t for t in tries}, folder, processes=jobs)
-        for i, line in enumerate(lines):
-            by_rate = {
-                rate: found[file_of({**line, "rate": rate, "seed": VALIDATION_SEED})]["val_score"]
-                for rate in rates
-            }
-            chosen[i] = max(by_rate, key=lambda rate: by_rate[rate])
-            scores[i] = by_rate[chosen[i]]
+) -> list[list[dict[str, Any]]]:
+    """Every line's runs at its rate."""
     rows = [
-        {**line, "rate": rate, "seed": seed}
-        for line, rate in zip(lines, chosen, strict=True) for seed in seeds
-    ]  # fmt: skip
-    found = run_shards(train, {file_of(r): r for r in rows}, folder, processes=jobs)
-    return [
-        (score, [{**found[file_of(r)], "rate": rate} for r in rows if _is_of(r, line)])
-        for line, rate, score in zip(lines, chosen, scores, strict=True)
+        [{**line, "rate": rate, "seed": seed} for seed in seeds]
+        for line, rate in zip(lines, chosen, strict=True)
     ]
-
-
-def _is_of(row: dict[str, Any], line: dict[str, Any]) -> bool:
-    return all(row[key] == line[key] for key in ("suite", "method", "weighting"))
+    every = {file_of(row): row for several in rows for row in several}
+    found = run_shards(train, every, folder, processes=jobs)
+    return [[{**found[file_of(row)], "rate": row["rate"]} for row in several] for several in rows]

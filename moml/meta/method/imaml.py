@@ -18,7 +18,8 @@ class IMAML(MetaMethod):
     ``proximal`` or ``inner_steps`` where it warns.
 
     Args:
-        proximal: Factor of half the squared distance to the start, λ in the paper.
+        proximal: Factor of half the squared distance to the start, λ in the paper. The lower
+            level moves by about the gradient over λ: tune it, 2 can leave nothing to learn.
         inner_steps: Lower steps, in training and evaluation, instead of the run's own.
         rounds: Rounds of conjugate gradients.
         on_invalid: See `moml.bilevel.ConjugateGradient`.
