@@ -35,10 +35,10 @@ from typing import Any
 import moocore
 import numpy as np
 import torch
-from nas_by_gradient import Learnt, ProposedFirst, learnt, spread
+from nas_by_gradient import KINDS, Learnt, ProposedFirst, learnt, spread
 
 from moml._files import write_json
-from moml.nas import GateGradients, Genotype, SearchSpace
+from moml.nas import ArchParameters, GateGradients, Genotype, SearchSpace, decode_sizes
 from moml.nas.outer import (
     NSGA2,
     OuterSearch,
@@ -46,6 +46,7 @@ from moml.nas.outer import (
     RandomSearch,
     StratifiedSearch,
 )
+from moml.nas.relaxation import Softmax
 from search_spaces import DARTS, NBDigits
 from tasks.nb_digits._data import digit_images
 from tasks.nb_digits._protocol import MEASURES, Protocol, measure
@@ -154,6 +155,13 @@ def proposed_and_pareto(space: SearchSpace, *, seed: int, learnt: Learnt) -> Pro
     return ProposedFirst(spread(list(learnt.outer.pool or ())), ParetoSearch(space, seed=seed))
 
 
+def untrained_and_pareto(space: SearchSpace, *, seed: int) -> ProposedFirst:
+    """The control: proposals as DARTS decodes them from a mixture that has learnt nothing."""
+    arch = ArchParameters(space, Softmax(), seed=seed)
+    proposals = decode_sizes(space, arch.strengths(), KINDS["darts"].proposals)
+    return ProposedFirst(spread(proposals), ParetoSearch(space, seed=seed))
+
+
 METHODS = {
     "random": Method(RandomSearch),
     "random, stratified by size": Method(StratifiedSearch),
@@ -162,6 +170,7 @@ METHODS = {
     "ParetoSearch": Method(ParetoSearch),
     "ParetoSearch with gates": Method(gates_and_pareto, "gates"),
     "ParetoSearch from DARTS's proposals": Method(proposed_and_pareto, "darts"),
+    "the same, DARTS untrained": Method(untrained_and_pareto),
 }
 
 
