@@ -1,6 +1,6 @@
 """Searches in spaces that are too large to be trained: every architecture asked for is trained.
 
-python scripts/nas_large_space.py --space cells5 --repetitions 5 --budget 20   # goes on if stopped
+python scripts/nas_large_space.py --space cells5 --repetitions 4 --budget 20   # goes on if stopped
 python scripts/nas_large_space.py --space darts --repetitions 3 --budget 20
 python scripts/nas_large_space.py --space cells5 darts --report --write       # into docs/nas.md
 python scripts/nas_large_space.py --smoke                         # a minute, to see that it works
@@ -270,7 +270,7 @@ def main() -> None:
     """Train, print, and write if asked to."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--space", choices=sorted(SETTINGS), nargs="+", default=["cells5"])
-    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--repetitions", type=int, default=4)
     parser.add_argument("--budget", type=int, default=20)
     parser.add_argument("--costs", type=int, nargs="+", default=[5, 10, 15, 20])
     parser.add_argument("--folder", type=Path, default=Path("runs/nas_large_space"))
