@@ -2,7 +2,7 @@
 
 python scripts/nas_large_space.py --space cells5 --repetitions 4 --budget 20   # goes on if stopped
 python scripts/nas_large_space.py --space darts --repetitions 3 --budget 20
-python scripts/nas_large_space.py --space cells5 darts --report --write       # into docs/nas.md
+python scripts/nas_large_space.py --space cells5 --report --write      # what is there, into docs/nas.md
 python scripts/nas_large_space.py --smoke                         # a minute, to see that it works
 
 *cells5* is NBDigits with 4 nodes and 5 operations (15,625 strings, 5,043 different functions),
@@ -211,6 +211,8 @@ class Experiment:
     def report(self, costs: Sequence[int]) -> list[str]:
         """A Markdown table of the repetitions that all methods have."""
         number = min(len(self._runs(label)) for label in METHODS)
+        if number == 0:
+            return [f"**{self.setting.title}**: not a single repetition of all methods yet.", ""]
         runs = {label: self._runs(label)[:number] for label in METHODS}
         every = np.concatenate([run["points"] for found in runs.values() for run in found])
         scale = np.array([1.0, 1.0, 1.05 * every[:, 2].max()])
