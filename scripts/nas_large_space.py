@@ -2,7 +2,7 @@
 
 python scripts/nas_large_space.py --space cells5 --repetitions 4 --budget 20   # goes on if stopped
 python scripts/nas_large_space.py --space darts --repetitions 3 --budget 20
-python scripts/nas_large_space.py --space cells5 --report --write      # what is there, into docs/nas.md
+python scripts/nas_large_space.py --space cells5 --report --write    # what is there, into the docs
 python scripts/nas_large_space.py --smoke                         # a minute, to see that it works
 
 *cells5* is NBDigits with 4 nodes and 5 operations (15,625 strings, 5,043 different functions),
