@@ -17,5 +17,4 @@ def test_pages_build(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "api" / "moml.weighting.html").read_text()
-    assert "Multiple-Gradient" in page or "MGDA" in page
     assert "Weights of the shortest vector between all gradients" in page
