@@ -132,7 +132,13 @@ def completed(config: Namespace) -> Namespace:
 
 def build_trainer(parser: Parser, config: Namespace) -> Trainer:
     """Instantiate the classes of a configuration; the seed is set before any of them is built."""
-    return Trainer(**arguments(parser, config))
+    trainer: Trainer = build(parser, config)
+    return trainer
+
+
+def build(parser: Parser, config: Namespace) -> Any:
+    """What the options are arguments of, with its classes; the seed is set before any is built."""
+    return parser.builds(**arguments(parser, config))
 
 
 def arguments(parser: Parser, config: Namespace) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from moml._files import versions, write_json
-from moml.cli.parser import Parser, arguments, command_of, dump
+from moml.cli.parser import Parser, build, command_of, dump
 
 Results = dict[str, Any]
 
@@ -57,14 +57,14 @@ class RunCommand:
         settings, plain = config.clone(), self.parser()
         for key in ("run_dir", "resume", "config"):  # belong to this call only
             settings.pop(key, None)
-        trainer = plain.builds(**arguments(plain, settings))
-        results = start_run(trainer, dump(plain, settings), folder, command=self.name)
+        trainer, text = build(plain, settings), dump(plain, settings)
+        results = start_run(trainer, text, folder, command=self.name)
         return self._outcome(folder, results)
 
     def from_file(self, path: Path) -> Any:
         """What a run folder's ``config.yaml`` describes."""
         parser = self.parser()
-        return parser.builds(**arguments(parser, parser.parse(["--config", str(path)])))
+        return build(parser, parser.parse(["--config", str(path)]))
 
     def _config_of(self, folder: Path, argv: Sequence[str]) -> Path:
         """The configuration of a run that is to be continued.
