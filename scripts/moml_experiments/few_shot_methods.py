@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from moml_experiments._grid import Grid
 from moml_experiments._shards import spread
 from moml_experiments.few_shot_front import accuracies
-from moml_experiments.few_shot_runs import best_rates, on_seeds
+from moml_experiments.few_shot_runs import METHODS, best_rates, on_seeds
 
 _LOST = 100  # mean squared error
 
@@ -19,21 +20,18 @@ def method_grid(scale: dict[str, Any], folder: Path, jobs: int) -> Grid:
     cells: dict[str, list[str]] = {}
     for suite, size in scale["suites"].items():
         names = [m for m in scale["methods"] if suite == "Glyphs" or m != "ProtoNet"]
-        variants = {
-            method: [f"IMAML {x:g}" for x in scale["proximal"]] if method == "IMAML" else [method]
-            for method in names
-        }
-        lines = {
-            v: {"suite": suite, "method": v, "weighting": "-", "size": size}
-            for several in variants.values() for v in several
-        }  # fmt: skip
-        rates = best_rates(list(lines.values()), scale["method_rates"], folder, jobs)
-        scored = dict(zip(lines, rates, strict=True))
-        best = {m: max(several, key=lambda v: scored[v][0]) for m, several in variants.items()}
+        lines = [
+            {"suite": suite, "method": m, "variant": v, "weighting": "-", "size": size}
+            for m in names for v in METHODS[m]
+        ]  # fmt: skip
+        rates = best_rates(lines, scale["method_rates"], folder, jobs)  # (score, rate) of each
+        tried = [(score, rate, line) for (score, rate), line in zip(rates, lines, strict=True)]
+        chosen = [max((t for t in tried if t[2]["method"] == m), key=itemgetter(0)) for m in names]
         runs_of = on_seeds(
-            [lines[v] for v in best.values()], [scored[v][1] for v in best.values()],
+            [line for *_, line in chosen], [rate for _, rate, _ in chosen],
             scale["seeds"], folder, jobs,
         )  # fmt: skip
+        variants = {line["method"]: line["variant"] for *_, line in chosen}
         found = dict(zip(names, runs_of, strict=True))
         for method in scale["methods"]:
             cells.setdefault(method, [])
@@ -50,8 +48,8 @@ def method_grid(scale: dict[str, Any], folder: Path, jobs: int) -> Grid:
             )  # fmt: skip
             if lost := len(found[method]) - len(runs):
                 values += f" ({lost} of {len(scale['seeds'])} diverged)"
-            if best[method] != method:
-                values += f", λ = {best[method].split()[1]}"
+            if variants[method]:
+                values += f", {variants[method]}"
             cells[method] += [values, f"{fmean(run['cpu_seconds'] for run in runs):.0f}"]
     head = ["Method", "Sinusoid, MSE ↓", "CPU s", "Glyphs, accuracy % ↑", "CPU s"]
     steps = ", ".join(f"{size['steps']} on {suite}" for suite, size in scale["suites"].items())

@@ -9,14 +9,26 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-import moml.meta.method as methods
 from moml.backbone import MLP
 from moml.errors import NonFiniteError
+from moml.meta.method import (
+    ANIL,
+    BOIL,
+    FOMAML,
+    IMAML,
+    MAML,
+    MAMLPlusPlus,
+    MetaMethod,
+    MetaSGD,
+    ProtoNet,
+    Reptile,
+)
 from moml.meta_trainer import MetaTrainer
 from moml.weighting import (
     EW,
@@ -31,6 +43,14 @@ from moml_experiments._shards import run_shards
 from tasks import Glyphs, Sinusoid
 
 VALIDATION_SEED = 100
+METHODS: dict[str, dict[str, Callable[[], MetaMethod]]] = {  # variants; validation chooses one
+    "MAML": {"": MAML}, "FOMAML": {"": FOMAML}, "ANIL": {"": ANIL}, "BOIL": {"": BOIL},
+    "Reptile": {"": Reptile}, "MetaSGD": {"": MetaSGD}, "MAMLPlusPlus": {"": MAMLPlusPlus},
+    "IMAML": {  # its own choice: the right λ depends on the suite
+        f"λ = {x:g}": partial(IMAML, proximal=x, on_invalid="ignore") for x in (0.1, 0.5, 2.0)
+    },
+    "ProtoNet": {"": ProtoNet},
+}  # fmt: skip
 FULL: dict[str, Any] = {
     "seeds": [0, 1, 2], "shares": [0.9, 0.7, 0.5, 0.3, 0.1],
     "front_rates": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2], "method_rates": [1e-3, 3e-3, 1e-2],
@@ -39,15 +59,12 @@ FULL: dict[str, Any] = {
         "Sinusoid": {"steps": 500, "eval_every": 125, "val_episodes": 100, "test_episodes": 600},
         "Glyphs": {"steps": 300, "eval_every": 100, "val_episodes": 60, "test_episodes": 300},
     },
-    "methods": ["MAML", "FOMAML", "ANIL", "BOIL", "Reptile", "MetaSGD", "MAMLPlusPlus", "IMAML",
-                "ProtoNet"],
-    "proximal": [0.1, 0.5, 2.0],  # iMAML's own choice: the right one depends on the suite
+    "methods": list(METHODS),
 }  # fmt: skip
 _TINY = {"steps": 4, "eval_every": 4, "val_episodes": 4, "test_episodes": 4}
 SMOKE: dict[str, Any] = {
     "seeds": [0], "shares": [0.5], "front_rates": [3e-3], "method_rates": [3e-3], "front": _TINY,
     "suites": {"Sinusoid": _TINY, "Glyphs": _TINY}, "methods": ["MAML", "Reptile", "ProtoNet"],
-    "proximal": [],
 }  # fmt: skip
 INNER = {  # the lower level of each suite, for all methods but iMAML, which takes its 16 steps
     "Sinusoid": {"inner_learning_rate": 0.01, "inner_steps": 5, "eval_inner_steps": 10},
@@ -69,19 +86,22 @@ def weighting_of(name: str) -> Weighting:
 
 
 def train(
-    *, suite: str, method: str, weighting: str, rate: float, seed: int, size: dict[str, int]
+    *,
+    suite: str,
+    method: str,
+    variant: str = "",
+    weighting: str,
+    rate: float,
+    seed: int,
+    size: dict[str, int],
 ) -> dict[str, Any]:
     """One run: validation score, test metrics and their intervals, CPU seconds."""
     torch.manual_seed(seed)
     glyphs = suite == "Glyphs"
     front = weighting != "-"
-    options: dict[str, Any] = {}
-    if method.startswith("IMAML "):
-        method, proximal = method.split()
-        options = {"proximal": float(proximal), "on_invalid": "ignore"}
     trainer = MetaTrainer(
         Glyphs() if glyphs else Sinusoid(),
-        getattr(methods, method)(**options),
+        METHODS[method][variant](),
         weighting_of(weighting) if front else EW(),
         objectives=["clean", "robust"] if front else ["clean"],
         encoder=MLP(784, hidden=(64, 64)) if glyphs else None,
@@ -101,8 +121,9 @@ def train(
 
 def file_of(job: dict[str, Any]) -> str:
     """Name of a run's file."""
-    parts = (job["suite"], job["method"], job["weighting"], f"{job['rate']:g}", str(job["seed"]))
-    return "_".join(parts).replace(" ", "")
+    method = job["method"] + job.get("variant", "")
+    parts = (job["suite"], method, job["weighting"], f"{job['rate']:g}", str(job["seed"]))
+    return "".join(c for c in "_".join(parts) if c.isascii() and c not in " =")
 
 
 def best_rates(
