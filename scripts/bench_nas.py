@@ -7,10 +7,10 @@ A method is anything with `ask()` and `tell(genotype, errors)`; a factory is cal
 `candidates` and `seed`. All minimize the error, the error under PGD-10 of radius 0.1, and the
 number of parameters. The reference point is error 1, error 1, and 1.05 times the largest network.
 
-Protocols. *clean*: the search sees validation errors averaged over seeds, and what it found is
-scored by the same numbers. *noisy*: it sees validation errors of one seed, and what it took for the
-front is scored by the errors of other seeds on test images (of the same seed where a table has but
-one), as a share of the largest hypervolume there.
+Protocols. *clean*: the search sees validation errors averaged over so many seeds, and what it found
+is scored by the same numbers. *noisy*: it sees validation errors of one of them, and what it took
+for the front is scored by the test errors of all other seeds that the table has of a cell (of the
+same one if it has no other), as a share of the largest hypervolume there.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from typing import Any
 
 import moocore
 import numpy as np
+from _pages import fill
 
 from moml.nas import Genotype, SearchSpace
 from moml.nas.outer import (
@@ -42,7 +43,6 @@ from search_spaces import NBDigits
 from tasks import NBDigits as Tables
 
 DOCS = Path(__file__).parent.parent / "docs" / "nas.md"
-START, END = "<!-- bench_nas -->", "<!-- /bench_nas -->"
 COSTS = (5, 10, 20, 30)
 RADIUS = 0.1
 RESAMPLES = 5000
@@ -90,19 +90,20 @@ def numbers(table: Tables, space: SearchSpace, protocol: str, seeds: int, seed: 
     """The numbers of a table in one protocol; ``seed`` is the one that a noisy search sees."""
     genotypes = list(table.genotypes(seeds=seeds))
 
+    def others(genotype: Genotype) -> list[int]:
+        return [s for s in table.query(genotype).seeds if s != seed] or [seed]
+
     def errors(genotype: Genotype, split: str, of: Sequence[int]) -> list[float]:
         records = [table.query(genotype, seed=s) for s in of]
         parts = [getattr(record, split) for record in records]
         clean, pgd = np.mean([[a.clean, a.at(RADIUS)] for a in parts], 0)
         return [1 - clean, 1 - pgd, float(records[0].parameters)]
 
-    every = range(seeds)
     if protocol == "clean":
-        seen = scored = np.array([errors(g, "val", every) for g in genotypes])
+        seen = scored = np.array([errors(g, "val", range(seeds)) for g in genotypes])
     else:
-        others = [s for s in every if s != seed] or [seed]
         seen = np.array([errors(g, "val", [seed]) for g in genotypes])
-        scored = np.array([errors(g, "test", others) for g in genotypes])
+        scored = np.array([errors(g, "test", others(g)) for g in genotypes])
     return Numbers(space, genotypes, seen, scored)
 
 
@@ -197,9 +198,7 @@ def main() -> None:
             lines += measured(name, protocol, methods, options.repetitions, int(seeds))
     print("\n".join(lines))
     if options.write:
-        text = DOCS.read_text()
-        before, rest = text.split(START)
-        DOCS.write_text(before + START + "\n\n" + "\n".join(lines) + END + rest.split(END)[1])
+        fill(DOCS, "bench_nas", "\n".join(lines))
 
 
 if __name__ == "__main__":

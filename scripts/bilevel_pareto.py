@@ -21,6 +21,7 @@ from statistics import median
 
 import numpy as np
 import torch
+from _pages import fill
 from matplotlib.figure import Figure
 
 import moml
@@ -32,10 +33,6 @@ from moml.weighting import MGDA, Constant
 from tasks import QuadraticBilevel
 
 STEPS, RATE = 400, 0.5
-MARKERS = (
-    "<!-- pareto: `python scripts/bilevel_pareto.py --write docs/bilevel.md` -->",
-    "<!-- /pareto -->",
-)
 METHODS: dict[str, Callable[[], Bilevel]] = {
     "one unrolled step (MOML as released)": lambda: Bilevel(
         InnerSGD(RATE, steps=1), Unrolled(), warm_start=True
@@ -156,10 +153,7 @@ def main() -> None:
     text = f"{table(arguments.seeds)}\n\n{coverage(arguments.seeds)}"
     print(text)
     if arguments.write is not None:
-        document = arguments.write.read_text()
-        before, rest = document.split(MARKERS[0])
-        after = rest.split(MARKERS[1])[1]
-        arguments.write.write_text(f"{before}{MARKERS[0]}\n{text}\n{MARKERS[1]}{after}")
+        fill(arguments.write, "pareto", text)
         picture(arguments.write.with_name("bilevel_pareto.png"))
 
 

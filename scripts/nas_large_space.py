@@ -35,6 +35,7 @@ from typing import Any
 import moocore
 import numpy as np
 import torch
+from _pages import fill
 from nas_by_gradient import KINDS, Learnt, ProposedFirst, learnt, spread
 
 from moml._files import write_json
@@ -52,7 +53,6 @@ from tasks.nb_digits._data import digit_images
 from tasks.nb_digits._protocol import MEASURES, Protocol, measure
 
 DOCS = Path(__file__).parent.parent / "docs" / "nas.md"
-START, END = "<!-- large -->", "<!-- /large -->"
 PGD = MEASURES.index("pgd_0.1")
 
 
@@ -292,9 +292,7 @@ def main() -> None:
         lines += experiment.report([6] if options.smoke else options.costs)
     print("\n".join(lines))
     if options.write:
-        text = DOCS.read_text()
-        before, rest = text.split(START)
-        DOCS.write_text(before + START + "\n\n" + "\n".join(lines) + END + rest.split(END)[1])
+        fill(DOCS, "large", "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from pathlib import Path
+
+from _pages import with_block
 
 from moml import catalog
 
@@ -49,8 +50,8 @@ def filled(text: str) -> str:
         "field": suites(from_folder=True),
     }
     for name, table in tables.items():
-        pattern = rf"(<!-- {name}: .*? -->\n).*?(<!-- /{name} -->)"
-        text = re.sub(pattern, lambda m, t=table: f"{m[1]}{t}\n{m[2]}", text, flags=re.S)
+        if f"<!-- {name}: " in text:
+            text = with_block(text, name, table)
     return text
 
 

@@ -27,8 +27,16 @@ from pathlib import Path
 from mta.costs import timings
 from mta.jobs import Job, compute, tuned
 from mta.protocol import FULL, SETTINGS, SMOKE, Scale, seeds_of
-from mta.report import fill, write
-from mta.tables import cost_grid, one_delta_grid, opposed_grid, overview_grid, setting_grid
+from mta.report import write
+from _pages import fill
+from mta.tables import (
+    cost_grid,
+    markdown,
+    one_delta_grid,
+    opposed_grid,
+    overview_grid,
+    setting_grid,
+)
 
 
 def main() -> None:
@@ -61,7 +69,7 @@ def main() -> None:
         grids += [cost_grid(timings(scale.images, numbers))]
     write(scale, rates, grids, out)
     if options.docs:
-        fill(options.docs, grids)
+        fill(options.docs, "mta", markdown(grids, level=3))
 
 
 def _scale(options: argparse.Namespace) -> Scale:

@@ -10,6 +10,8 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from moml._files import write_json
+
 
 def run_shards(
     work: Callable[..., dict[str, Any]],
@@ -41,9 +43,7 @@ def run_shards(
 
 
 def _write(folder: Path, name: str, result: Mapping[str, Any], progress: str) -> None:
-    draft = folder / f"{name}.draft"
-    draft.write_text(json.dumps(result))
-    draft.replace(folder / f"{name}.json")
+    write_json(folder / f"{name}.json", result)
     print(f"  [{progress}] {name}", flush=True)
 
 

@@ -18,12 +18,13 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import argparse
 import base64
-import re
 import sys
 from pathlib import Path
 
 if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
+
+from _pages import fill
 
 from moml.report.html import element, section
 from moml_experiments._grid import Grid, html, markdown
@@ -56,14 +57,10 @@ def _write(out: Path, name: str, grid: Grid) -> None:
     print(text)
 
 
-def fill(page: Path, out: Path) -> None:
+def fill_page(page: Path, out: Path) -> None:
     """Put the tables between the markers of a page, and the picture beside it."""
-    text = page.read_text(encoding="utf-8")
-    for name in ("front", "methods"):
-        content = (out / f"few_shot_{name}.md").read_text(encoding="utf-8")
-        pattern = rf"(<!-- few_shot_{name}[^\n]*-->\n).*?(<!-- /few_shot_{name} -->)"
-        text = re.sub(pattern, lambda m, c=content: f"{m[1]}{c}{m[2]}", text, flags=re.S)
-    page.write_text(text, encoding="utf-8")
+    for name in ("few_shot_front", "few_shot_methods"):
+        fill(page, name, (out / f"{name}.md").read_text(encoding="utf-8"))
     (page.parent / "few_shot_front.svg").write_bytes((out / "few_shot_front.svg").read_bytes())
 
 
@@ -78,7 +75,7 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     run(options.output, smoke=options.smoke, jobs=options.jobs)
     if options.docs is not None:
-        fill(options.docs, options.output)
+        fill_page(options.docs, options.output)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from mta.one_delta import run_one_delta, run_opposed
 from mta.protocol import TUNED, VALIDATION_SEED, Scale
 from mta.training import run_generator
 
+from moml._files import write_json
+
 
 @dataclass(frozen=True)
 class Job:
@@ -48,9 +50,7 @@ def execute(job: Job, out: Path) -> None:
     result = runs[job.kind](job, out)
     path = job.path(out)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".draft")
-    draft.write_text(json.dumps(result))
-    draft.replace(path)
+    write_json(path, result)
     print(path.stem, flush=True)
 
 

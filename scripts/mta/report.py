@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import re
 from pathlib import Path
 
 import torch
@@ -75,15 +74,3 @@ def write(scale: Scale, rates: dict[str, dict[str, float]], grids: list[Grid], o
     (out / "mta.md").write_text(text, encoding="utf-8")
     print(text)
     print(f"Written: {out / 'mta.html'} and {out / 'mta.md'}")
-
-
-def fill(document: Path, grids: list[Grid]) -> None:
-    """Put the tables between the document's markers, ``<!-- mta: … -->`` and ``<!-- /mta -->``."""
-    pattern = r"(<!-- mta: .*? -->\n).*?(<!-- /mta -->)"
-    tables = markdown(grids, level=3)
-    text, count = re.subn(
-        pattern, lambda m: f"{m[1]}{tables}{m[2]}", document.read_text(), flags=re.S
-    )
-    if not count:
-        raise SystemExit(f"`docs` should be a file with the markers of mta, found {document}.")
-    document.write_text(text)
