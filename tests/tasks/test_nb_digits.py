@@ -9,6 +9,7 @@ from torch import nn
 import search_spaces
 import tasks
 from moml.nas import Genotype
+from scripts import bench_nas
 from scripts.build_nb_digits import SPLITS, Table, cells_of, empty, trained, wanted
 from tasks._glyph_images import STYLES
 from tasks.nb_digits._data import GLYPH_TEST, GLYPH_VAL, digit_images, glyph_images
@@ -153,3 +154,28 @@ def test_glyphs_are_tested_in_fonts_of_their_own():
     assert len(known) >= 100
     pairs = [(table.query(g).val.clean, digits.query(g).val.clean) for g in known]
     assert spearmanr(*zip(*pairs, strict=True))[0] > 0.6
+
+
+def test_front_cells_are_chosen_by_means_over_their_seeds():
+    """A network that one lucky training brought to the front leaves it with its second seed."""
+    table = empty("digits3")
+    table.right[:, 0] = np.arange(59)[:, None, None] + 250
+    lucky = int(table.parameters.argmax())
+    table.right[lucky, 0] = 390
+    assert lucky in wanted(table, "front:0")
+    table.right[lucky, 1] = 0
+    assert lucky not in wanted(table, "front:0")
+
+
+def test_noisy_benchmark_scores_by_the_trainings_a_search_did_not_see():
+    three = bench_nas.numbers(TABLE, THREE, "noisy", 3, 1)
+    for row in (0, 17, 58):
+        records = [TABLE.query(three.genotypes[row], seed=s) for s in range(3)]
+        seen = [1 - records[1].val.clean, 1 - records[1].val.at(0.1), records[1].parameters]
+        others = [(1 - r.test.clean, 1 - r.test.at(0.1)) for r in (records[0], records[2])]
+        assert three.seen[row].tolist() == pytest.approx(seen)
+        assert three.scored[row].tolist() == pytest.approx([*np.mean(others, 0), seen[2]])
+    digits = tasks.NBDigits()
+    one = bench_nas.numbers(digits, FOUR, "noisy", 1, 0)
+    alone = next(i for i, g in enumerate(one.genotypes) if digits.query(g).seeds == (0,))
+    assert one.scored[alone, 0] == pytest.approx(1 - digits.query(one.genotypes[alone]).test.clean)
