@@ -63,6 +63,51 @@ class Problem(Objectives):
         """Parameters that only this task's loss reaches."""
 
 
+class AroundProblem(Problem):
+    """A problem around another one: like it in all that a subclass does not change.
+
+    Args:
+        problem: The problem inside.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Those of the problem inside, as is all that follows."""
+        return self.problem.tasks
+
+    @property
+    def module(self) -> nn.Module:
+        """What is trained."""
+        return self.problem.module
+
+    def trainable(self) -> Iterable[tuple[str, Parameter]]:
+        """What the updater must hold."""
+        return self.problem.trainable()
+
+    def curves(self) -> Mapping[str, Mapping[str, float]]:
+        """Numbers for charts."""
+        return self.problem.curves()
+
+    def penalty(self) -> Tensor | None:
+        """What is minimised besides the objectives."""
+        return self.problem.penalty()
+
+    def after_step(self, step: int, steps: int) -> None:
+        """Schedules."""
+        self.problem.after_step(step, steps)
+
+    def shared_parameters(self) -> Iterable[Parameter]:
+        """Parameters that at least two losses reach."""
+        return self.problem.shared_parameters()
+
+    def private_parameters(self, task: str) -> Iterable[Parameter]:
+        """Parameters that only this task's loss reaches."""
+        return self.problem.private_parameters(task)
+
+
 class FactoredProblem(Problem):
     """A problem whose losses depend on the shared parameters through a representation.
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import Parameter
+from torch import Tensor
 
 from moml._replay import buffers_kept, draws_of, restore_draws
 from moml.data.batch import Batch
@@ -19,7 +18,7 @@ from moml.oracle._layout import Features, Layout, trainable
 from moml.oracle._live import Live, ParameterRows
 from moml.oracle._rows import Plan, Row, add_rows
 from moml.oracle.direct import Direct
-from moml.problem import FactoredProblem, Losses, Problem
+from moml.problem import AroundProblem, FactoredProblem, Losses, Problem
 
 
 class Accumulated(Oracle):
@@ -193,25 +192,12 @@ class AccumulatedRows(ParameterRows):
         return weights[[self.names.index(name) for name in live.names]]
 
 
-class _Shared(Problem):
+class _Shared(AroundProblem):
     """A problem whose losses are each multiplied by a number."""
 
     def __init__(self, problem: Any, shares: Mapping[str, float]) -> None:
-        self.problem, self.shares = problem, shares
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        return self.problem.tasks
-
-    @property
-    def module(self) -> nn.Module:
-        return self.problem.module
-
-    def shared_parameters(self) -> Iterable[Parameter]:
-        return self.problem.shared_parameters()
-
-    def private_parameters(self, task: str) -> Iterable[Parameter]:
-        return self.problem.private_parameters(task)
+        super().__init__(problem)
+        self.shares = shares
 
     def losses(self, batch: Any) -> Losses:
         return self._times(self.problem.losses(batch))
@@ -222,6 +208,8 @@ class _Shared(Problem):
 
 class _SharedFactored(_Shared, FactoredProblem):
     """The same with a representation."""
+
+    problem: FactoredProblem
 
     def features(self, batch: Any) -> dict[str, Tensor]:
         return self.problem.features(batch)

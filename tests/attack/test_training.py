@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 import moml
+from moml.architecture import LTB, DSelectK
 from moml.attack import PGD, Linf
 from moml.attack.training import AWP, TRADES, Adversarial
 from moml.attack.training.trades import class_distance
@@ -142,6 +143,21 @@ def test_awp_gradient_is_that_at_the_perturbed_weights():
     inside = Quartic()
     AWP(inside, gamma=0.1).losses(None)["a"].backward()
     assert inside.module.weight.grad.item() == pytest.approx(4 * 2.2**3)
+
+
+@pytest.mark.parametrize("make", [lambda p: p, AWP])
+def test_regulariser_and_schedules_of_the_network_stay(make):
+    encoder = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 4))
+    encoder.example_input = torch.zeros(1, 6)
+    heads = {task: nn.Linear(4, 3) for task in TASKS}
+    gated, branching = (kind(encoder, heads, stages=2).double() for kind in (DSelectK, LTB))
+    problem = make(Adversarial(gated, LOSSES, attack()))
+    problem.losses(batch())
+    assert problem.penalty() is not None
+    torch.testing.assert_close(problem.penalty(), gated.penalty())
+    before = float(branching.temperature)
+    make(Adversarial(branching, LOSSES, attack())).after_step(5, 10)
+    assert float(branching.temperature) < before
 
 
 def digits():

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
 
 from moml.architecture import Architecture
 from moml.attack import Attack, Victim
@@ -16,12 +15,12 @@ from moml.attack.objectives import Compare
 from moml.data import Batch
 from moml.losses import Loss
 from moml.multitask import MultiTask
-from moml.problem import FactoredProblem
+from moml.problem import AroundProblem, FactoredProblem
 
 CLEAN, ROBUST = "clean/", "robust/"
 
 
-class Perturbing(FactoredProblem):
+class Perturbing(AroundProblem, FactoredProblem):
     """Runs the network on a batch and on its perturbed twin.
 
     The attack sees the network in evaluation mode, so making the twin moves no running statistic;
@@ -37,20 +36,13 @@ class Perturbing(FactoredProblem):
         self, architecture: Architecture, losses: Mapping[str, Loss], attack: Attack
     ) -> None:
         self.clean = MultiTask(architecture, losses)
+        super().__init__(self.clean)
         self.attack = attack
 
     @property
     def module(self) -> Architecture:
         """The network."""
         return self.clean.architecture
-
-    def penalty(self) -> Tensor | None:
-        """The network's regulariser."""
-        return self.clean.penalty()
-
-    def after_step(self, step: int, steps: int) -> None:
-        """The network's schedules."""
-        self.clean.after_step(step, steps)
 
     def perturbed(
         self, batch: Batch, losses: Mapping[str, Compare], targets: Mapping[str, Tensor]
@@ -69,14 +61,6 @@ class Perturbing(FactoredProblem):
             goal = victim.objective(targets[task], loss=loss)
             inputs[task] = self.attack.perturb(goal, inputs[task])
         return replace(batch, inputs=inputs)
-
-    def shared_parameters(self) -> Iterable[Parameter]:
-        """As the architecture says; a problem with two objectives per task shares everything."""
-        return self.clean.shared_parameters()
-
-    def private_parameters(self, task: str) -> Iterable[Parameter]:
-        """As the architecture says."""
-        return self.clean.private_parameters(task)
 
 
 def labelled_losses(losses: Mapping[str, Loss], batch: Batch) -> dict[str, Compare]:

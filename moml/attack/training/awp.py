@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import nn
 from torch.func import functional_call
-from torch.nn import Parameter
 
-from moml.problem import Losses, Problem
+from moml.problem import AroundProblem, Losses, Problem
 
 
-class AWP(Problem):
+class AWP(AroundProblem):
     r"""The losses of another problem at :math:`\theta + v`, with :math:`v` raising their sum.
 
     Wu, Xia & Wang, `Adversarial Weight Perturbation Helps Robust Generalization
@@ -30,25 +28,8 @@ class AWP(Problem):
     def __init__(self, problem: Problem, *, gamma: float = 5e-3) -> None:
         if gamma < 0:
             raise ValueError(f"`gamma` should not be negative, found {gamma}.")
-        self.problem, self.gamma = problem, gamma
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """Those of the problem inside."""
-        return self.problem.tasks
-
-    @property
-    def module(self) -> nn.Module:
-        """That of the problem inside."""
-        return self.problem.module
-
-    def shared_parameters(self) -> Iterable[Parameter]:
-        """Those of the problem inside."""
-        return self.problem.shared_parameters()
-
-    def private_parameters(self, task: str) -> Iterable[Parameter]:
-        """Those of the problem inside."""
-        return self.problem.private_parameters(task)
+        super().__init__(problem)
+        self.gamma = gamma
 
     def losses(self, batch: Any) -> Losses:
         """Losses at the perturbed weights, differentiable with respect to the weights."""
