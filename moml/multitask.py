@@ -97,9 +97,14 @@ class MultiTask(FactoredProblem):
 
     def losses_at(self, state: Mapping[str, Tensor], batch: Batch, tasks: Sequence[str]) -> Losses:
         """Losses of some tasks with other parameters and buffers in the architecture's place."""
-        placed = {f"architecture.{name}": value for name, value in state.items()}
-        made = functional_call(_Network(self.architecture), placed, (batch.inputs, tasks))
+        network = _Network(self.architecture)
+        made = functional_call(network, _placed(state), (batch.inputs, tasks))
         return self._losses(made, batch, tasks)
+
+    def penalty_at(self, state: Mapping[str, Tensor]) -> Tensor | None:
+        """The architecture's regulariser with other parameters in its place; after `losses_at`."""
+        found: Tensor | None = functional_call(_Regulariser(self.architecture), _placed(state), ())
+        return found
 
     def present(self, batch: Batch) -> list[str]:
         """The tasks with at least one label in the batch."""
@@ -151,6 +156,21 @@ class _Network(nn.Module):
     def forward(self, inputs: Inputs, tasks: Sequence[str]) -> Predictions:
         features = self.architecture.features(inputs, tasks)
         return _predictions(self.architecture, features, tasks)
+
+
+class _Regulariser(nn.Module):
+    """The architecture as a function of its parameters alone."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+
+    def forward(self) -> Tensor | None:
+        return self.architecture.penalty()
+
+
+def _placed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"architecture.{name}": value for name, value in state.items()}
 
 
 def _predictions(

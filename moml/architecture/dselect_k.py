@@ -12,6 +12,7 @@ from moml.architecture._base import PerInput, head_dict
 from moml.architecture._experts import stem_and_experts
 from moml.architecture._gate import mixture, pooled
 from moml.architecture._stages import Encoder
+from moml.data.batch import Inputs
 
 
 class DSelectK(PerInput):
@@ -77,6 +78,11 @@ class DSelectK(PerInput):
             {t: _Selectors(width, experts, selected, gamma, static) for t in self.tasks}
         )
         self._read: dict[str, Tensor] = {}  # what the gates read in the last forward pass
+
+    def features(self, inputs: Inputs, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """What the gates read, and what each expert says; a new pass for the regulariser."""
+        self._read = {}
+        return super().features(inputs, tasks)
 
     def represent(self, x: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
         """What the gates read, and what each expert says."""

@@ -15,7 +15,7 @@ from moml.problem import Losses
 
 
 class WeightedSum(BilevelProblem):
-    r""":math:`f(\theta, \omega) = \sum_j c_j(\omega) L_j(\theta)`: weights of tasks, of samples.
+    r""":math:`f(\theta, \omega) = \sum_j c_j(\omega) L_j(\theta) + R(\theta)`: weights of tasks.
 
     The upper parameters enter through the weights alone.
     """
@@ -28,12 +28,16 @@ class WeightedSum(BilevelProblem):
     def term_weights(self, omega: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The weight of every term, a scalar each."""
 
-    def lower_loss(self, theta: Params, omega: Mapping[str, Tensor], batch: Any) -> Tensor:
-        """The weighted sum over the terms present."""
-        return self.weighted(self.lower_terms(theta, batch), omega)
+    def regulariser(self, theta: Params) -> Tensor | None:
+        """What no weight scales, asked for when the terms are known; ``None`` if nothing."""
+        return None
 
-    def weighted(self, terms: Losses, omega: Mapping[str, Tensor]) -> Tensor:
-        """The weighted sum.
+    def lower_loss(self, theta: Params, omega: Mapping[str, Tensor], batch: Any) -> Tensor:
+        """The weighted sum over the terms present, and the regulariser."""
+        return self.weighted(self.lower_terms(theta, batch), theta, omega)
+
+    def weighted(self, terms: Losses, theta: Params, omega: Mapping[str, Tensor]) -> Tensor:
+        """The weighted sum and the regulariser.
 
         Raises:
             NonFiniteError: If a term is not finite.
@@ -41,7 +45,9 @@ class WeightedSum(BilevelProblem):
         """
         check_terms(terms)
         weights = self.term_weights(omega)
-        return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+        total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+        besides = self.regulariser(theta)
+        return total if besides is None else total + besides
 
 
 def check_terms(terms: Losses) -> None:

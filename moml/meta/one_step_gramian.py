@@ -11,14 +11,14 @@ from moml.bilevel import Hypergradient, InnerSGD, InnerSolver, LowerLevel, Lower
 from moml.bilevel._lower import Tensors, fresh
 from moml.bilevel.hypergradient._base import require_plain_look, solved
 from moml.meta._weighted_sum import WeightedSum, check_terms
-from moml.oracle._rows import Row, combine_rows
+from moml.oracle._rows import Row, add_rows, combine_rows
 
 
 class OneStepGramian(Hypergradient):
     r"""The exact derivative of one gradient step on a weighted sum, without second derivatives.
 
-    With :math:`f = \sum_j c_j(\omega) L_j(\theta)` and one step :math:`\theta' = \theta - \eta
-    \nabla_\theta f`,
+    With :math:`f = \sum_j c_j(\omega) L_j(\theta) + R(\theta)` and one step
+    :math:`\theta' = \theta - \eta \nabla_\theta f`,
 
     .. math:: \frac{dF_k(\theta')}{d\omega} = -\eta \sum_j \langle \nabla F_k(\theta'), \nabla
        L_j(\theta) \rangle \, \frac{\partial c_j}{\partial \omega}:
@@ -59,6 +59,8 @@ class OneStepGramian(Hypergradient):
         weights = problem.term_weights(lower.omega)
         chosen = torch.stack([weights[name] for name in terms])  # (j,) with a graph to omega
         step = combine_rows(rows, chosen.detach())
+        if (besides := problem.regulariser(lower.named(theta))) is not None:
+            step = add_rows(step, list(torch.autograd.grad(besides, theta, allow_unused=True)))
         moved = []
         for t, g in zip(theta, step, strict=True):
             gradient = torch.zeros_like(t) if g is None else g

@@ -69,8 +69,8 @@ class SharingStructure(BilevelProblem):
         return previous or {name: p.detach() for name, p in self._lower.items()}
 
     def lower_loss(self, theta: Params, omega: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        """Sum of the training losses of the tasks present."""
-        return self._sum(self._losses(theta, omega, batch, self._buffers()))
+        """Sum of the training losses of the tasks present, and the architecture's regulariser."""
+        return self._sum(theta, omega, self._losses(theta, omega, batch, self._buffers()))
 
     def upper_losses(self, theta: Params, omega: Mapping[str, Tensor], batch: Batch) -> Losses:
         """Held-out loss of every task present."""
@@ -78,7 +78,7 @@ class SharingStructure(BilevelProblem):
 
     def training_loss(self, theta: Params, omega: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """The lower loss, updating the architecture's own running statistics."""
-        return self._sum(self._losses(theta, omega, batch, {}))
+        return self._sum(theta, omega, self._losses(theta, omega, batch, {}))
 
     def commit(self, theta: Params) -> None:
         """Write the lower variables into the architecture."""
@@ -95,9 +95,11 @@ class SharingStructure(BilevelProblem):
         state = {**theta, **omega, **buffers}
         return self.problem.losses_at(state, batch, tasks)
 
-    def _sum(self, losses: Losses) -> Tensor:
+    def _sum(self, theta: Params, omega: Mapping[str, Tensor], losses: Losses) -> Tensor:
         check_terms(losses)
-        return torch.stack(list(losses.values())).sum()
+        total = torch.stack(list(losses.values())).sum()
+        penalty = self.problem.penalty_at({**theta, **omega})
+        return total if penalty is None else total + penalty
 
     def _buffers(self) -> Params:
         return {name: b.clone() for name, b in self.problem.architecture.named_buffers()}

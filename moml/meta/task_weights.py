@@ -64,6 +64,10 @@ class TaskWeights(WeightedSum):
         """The architecture, and the upper variable."""
         return self._module
 
+    def after_step(self, step: int, steps: int) -> None:
+        """The architecture's schedules."""
+        self.problem.after_step(step, steps)
+
     def upper_parameters(self) -> dict[str, Parameter]:
         """One number per task."""
         return {"task_weights": self._module.omega}
@@ -86,6 +90,10 @@ class TaskWeights(WeightedSum):
         """Training loss of every task present."""
         return self._losses(theta, batch, self.problem.present(batch), self._buffers())
 
+    def regulariser(self, theta: Params) -> Tensor | None:
+        """The architecture's."""
+        return self.problem.penalty_at(theta)
+
     def upper_losses(self, theta: Params, omega: Mapping[str, Tensor], batch: Batch) -> Losses:
         """Held-out loss of every objective present."""
         wanted = [task for task in self.problem.present(batch) if task in self._objectives]
@@ -93,7 +101,8 @@ class TaskWeights(WeightedSum):
 
     def training_loss(self, theta: Params, omega: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """The lower loss, updating the architecture's own running statistics."""
-        return self.weighted(self._losses(theta, batch, self.problem.present(batch), {}), omega)
+        terms = self._losses(theta, batch, self.problem.present(batch), {})
+        return self.weighted(terms, theta, omega)
 
     def commit(self, theta: Params) -> None:
         """Write the lower variables into the architecture."""

@@ -82,6 +82,14 @@ def test_the_entropy_of_dselect_k_trains_its_gates_and_nothing_else():
     torch.testing.assert_close(penalty, 0.5 * entropy, rtol=1e-2, atol=0)
 
 
+def test_the_entropy_of_dselect_k_is_that_of_the_last_pass():
+    model = DSelectK(cnn(), linear_heads(), entropy=0.5)
+    alone = [model(digits(), ["a"]) and model.penalty() for _ in range(2)]
+    model(digits(), ["b"])  # seen, and never asked for
+    model(digits(), ["a"])
+    torch.testing.assert_close(model.penalty(), alone[1])
+
+
 def test_the_entropy_of_dselect_k_makes_up_its_mind():
     model = DSelectK(cnn(), linear_heads(), entropy=1.0)
     optimizer = torch.optim.SGD([p for g in model.gates.values() for p in g.parameters()], lr=0.3)

@@ -8,7 +8,7 @@ from torch import nn
 from torch.func import functional_call
 
 from moml import MultiTask, fit
-from moml.architecture import HPS
+from moml.architecture import HPS, LTB, DSelectK
 from moml.bilevel import (
     Along,
     Alternate,
@@ -41,6 +41,14 @@ def with_norm(dtype=torch.float64):
     return HPS(encoder, {task: nn.Linear(8, 3) for task in TASKS}).to(dtype)
 
 
+def gated(kind=DSelectK, **options):
+    torch.manual_seed(0)
+    encoder = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 8))
+    encoder.example_input = torch.zeros(1, 6)
+    heads = {task: nn.Linear(8, 3) for task in TASKS}
+    return kind(encoder, heads, stages=2, **options).double()
+
+
 def hypergradients(hypergradient, form, model, data, *, decay=0.0):
     levels_ = TaskWeights(problem(model), form=form)
     levels_.module.omega.data += torch.tensor([0.3, -0.2, 0.05], dtype=torch.float64)
@@ -50,7 +58,7 @@ def hypergradients(hypergradient, form, model, data, *, decay=0.0):
 
 
 @pytest.mark.parametrize("form", [Softmax(), Free(0.5)], ids=["softmax", "free"])
-@pytest.mark.parametrize("make", [network, with_norm])
+@pytest.mark.parametrize("make", [network, with_norm, gated])
 @pytest.mark.parametrize("multi_input", [False, True])
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 def test_the_closed_form_is_the_unrolled_derivative(form, make, multi_input, decay):
@@ -208,6 +216,30 @@ def test_only_the_weights_are_trainable_and_they_are_charted():
     evaluation = Bilevel(InnerSGD(0.1), OneStepGramian())(levels_, levels())
     assert evaluation.names == ("a", "c")
     assert evaluation.jacobian.shape == (2, 3)
+
+
+def test_regulariser_of_the_network_is_part_of_the_lower_level():
+    plain, regularised = (TaskWeights(problem(gated(entropy=e))) for e in (0.0, 0.5))
+    data, omega = batch(), dict(plain.upper_parameters())
+    theta = {n: p.detach().clone().requires_grad_() for n, p in gated().named_parameters()}
+    network = regularised.problem.architecture
+    for loss in (TaskWeights.lower_loss, TaskWeights.training_loss):
+        with_it, without = loss(regularised, theta, omega, data), loss(plain, theta, omega, data)
+        network.features(data.inputs)
+        network(data.inputs)
+        torch.testing.assert_close(with_it - without, network.penalty())
+        gradients = torch.autograd.grad(with_it - without, list(theta.values()), allow_unused=True)
+        reached = {n for n, g in zip(theta, gradients, strict=True) if g is not None and g.any()}
+        assert reached and all(name.startswith("gates.") for name in reached)
+
+
+def test_schedules_of_the_network_go_on():
+    model = gated(LTB)
+    levels_ = TaskWeights(problem(model))
+    oracle = Bilevel(InnerSGD(0.1, steps=1), Unrolled(), warm_start=True)
+    before, optimizer = float(model.temperature), torch.optim.Adam([levels_.module.omega])
+    fit(levels_, oracle, EW(), optimizer, [levels()], steps=3)
+    assert float(model.temperature) < before
 
 
 def test_a_free_weight_below_zero_counts_as_zero_and_can_come_back():
