@@ -27,15 +27,21 @@ class Checkpoint:
         folder: Created if missing.
         every: Save every so many steps, besides the end of the run.
         resume: Continue from the folder's checkpoint if there is one.
+        writes: Read and save; off in all but the first of several processes that train together.
 
     Raises:
         ValueError: If the folder holds a checkpoint and ``resume`` is false, or is not writable.
     """
 
-    def __init__(self, folder: str | Path, *, every: int = 100, resume: bool = False) -> None:
+    def __init__(
+        self, folder: str | Path, *, every: int = 100, resume: bool = False, writes: bool = True
+    ) -> None:
         if every < 1:
             raise ValueError(f"`every` should be at least 1, found {every}.")
         self.folder, self.every, self.resume = Path(folder), every, resume
+        self.writes = writes
+        if not writes:
+            return
         make_folder(self.folder)
         if not resume and (self.last.exists() or self.previous.exists()):
             raise ValueError(
@@ -54,7 +60,9 @@ class Checkpoint:
         return self.folder / "previous.pt"
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Store a state made of tensors and plain data."""
+        """Store a state made of tensors and plain data, unless another process does."""
+        if not self.writes:
+            return
         temporary = self.folder / "last.pt.tmp"
         write_atomically(state, temporary)
         if self.last.exists():
@@ -70,6 +78,8 @@ class Checkpoint:
         Raises:
             CheckpointError: If there are checkpoints but none can be read.
         """
+        if not self.writes:
+            return None
         problem: CheckpointError | None = None
         for path in (self.last, self.previous):
             if not path.exists():

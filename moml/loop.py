@@ -68,13 +68,15 @@ def fit(
     updater.adopt(weighting.parameters())
     _check_updater(problem, updater)
     training = Training(problem, oracle, weighting, updater, Stream.of(batches), steps)
-    if checkpoint is not None and (state := checkpoint.load()) is not None:
-        _restore(training, callbacks, state)
+    state = oracle.from_first(None if checkpoint is None else checkpoint.load())
+    if state is not None:
+        own = checkpoint is not None and checkpoint.writes
+        _restore(training, callbacks if own else None, state)
     for callback in callbacks:
         callback.start(training)
     with StopSignals(active=checkpoint is not None) as signals:
         try:
-            while training.step < steps and not signals.received:
+            while training.step < steps and not oracle.anywhere(bool(signals.received)):
                 _step(training, callbacks, checkpoint)
                 if checkpoint is not None and training.step % checkpoint.every == 0:
                     _save(training, callbacks, checkpoint)
@@ -83,8 +85,9 @@ def fit(
         finally:
             for callback in callbacks:
                 callback.finish(training)
-    if signals.received and training.step < steps:
-        training.history.stopped = f"{signals.received} after step {training.step} of {steps}"
+    if training.step < steps:
+        why = signals.received or "A signal to another process"
+        training.history.stopped = f"{why} after step {training.step} of {steps}"
     return training.history
 
 
@@ -112,8 +115,7 @@ def _step(training: Training, callbacks: Sequence[Callback], checkpoint: Checkpo
             _save(training, callbacks, checkpoint)
             message += f" The state before this step is in '{checkpoint.last}'."
         raise error.with_message(message) from error
-    if penalty is not None:
-        penalty.backward()
+    training.oracle.add_penalty(training.problem, penalty)
     training.updater.step(evaluation, training.weights)
     try:
         training.oracle.advance(training.problem)
@@ -176,7 +178,10 @@ def _state(training: Training, callbacks: Sequence[Callback]) -> dict[str, Any]:
     }
 
 
-def _restore(training: Training, callbacks: Sequence[Callback], state: dict[str, Any]) -> None:
+def _restore(
+    training: Training, callbacks: Sequence[Callback] | None, state: dict[str, Any]
+) -> None:
+    """Everything stored; without the callbacks where another process saved its own."""
     try:
         if state["tasks"] != list(training.problem.tasks):
             raise ValueError(f"its tasks are {state['tasks']}")
@@ -185,8 +190,9 @@ def _restore(training: Training, callbacks: Sequence[Callback], state: dict[str,
         training.updater.load_state_dict(state["updater"])
         training.oracle.load_state_dict(state["oracle"])
         training.stream.load_state_dict(state["stream"])
-        for callback, stored in zip(callbacks, state["callbacks"], strict=True):
-            callback.load_state_dict(stored)
+        if callbacks is not None:
+            for callback, stored in zip(callbacks, state["callbacks"], strict=True):
+                callback.load_state_dict(stored)
     except (KeyError, RuntimeError, ValueError) as error:
         raise CheckpointError(
             "The checkpoint should come from the same problem, weighting, optimizer and callbacks, "

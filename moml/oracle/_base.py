@@ -19,6 +19,19 @@ class Oracle(ABC):
     def __call__(self, problem: Any, batch: Any) -> Evaluation:
         """Compute the losses; gradients are computed when the weighting asks for them."""
 
+    def add_penalty(self, problem: Objectives, penalty: Tensor | None) -> None:
+        """Accumulate the gradient of the problem's penalty into ``.grad``, if there is one."""
+        if penalty is not None:
+            penalty.backward()
+
+    def from_first(self, state: dict[str, Any] | None) -> dict[str, Any] | None:
+        """What the first of the processes that work on the step read from its checkpoint."""
+        return state
+
+    def anywhere(self, flag: bool) -> bool:
+        """Whether a flag is set in any process that works on the step."""
+        return flag
+
     def advance(self, problem: Objectives) -> None:
         """Called after each step, for oracles with a lower level that moves by itself."""
         return

@@ -17,8 +17,9 @@ from moml.oracle._base import Oracle, positions
 from moml.oracle._layout import Features, Layout, trainable
 from moml.oracle._live import Live, ParameterRows
 from moml.oracle._rows import Plan, Row, add_rows
+from moml.oracle._shares import shared_out
 from moml.oracle.direct import Direct
-from moml.problem import AroundProblem, FactoredProblem, Losses, Problem
+from moml.problem import Losses, Problem
 
 
 class Accumulated(Oracle):
@@ -99,8 +100,7 @@ class _Part:
     def evaluate(self) -> Live:
         """The losses with their graph, each times its share of the batch."""
         restore_draws(self.problem.module, self.draws)
-        kind = _SharedFactored if isinstance(self.problem, FactoredProblem) else _Shared
-        return self.oracle(kind(self.problem, self.shares), self.batch)
+        return self.oracle(shared_out(self.problem, self.shares), self.batch)
 
 
 class AccumulatedRows(ParameterRows):
@@ -179,6 +179,8 @@ class AccumulatedRows(ParameterRows):
         kept = buffers_kept(self.problem.module) if self._passes else nullcontext()
         with kept:  # running statistics move once
             for part in self.parts:
+                if not part.values:  # no sample of it has a label
+                    continue
                 live = part.evaluate()
                 where = [i for i, name in enumerate(live.names) if name in self.names]
                 if where:
@@ -190,34 +192,3 @@ class AccumulatedRows(ParameterRows):
 
     def _present(self, weights: Tensor, live: Live) -> Tensor:
         return weights[[self.names.index(name) for name in live.names]]
-
-
-class _Shared(AroundProblem):
-    """A problem whose losses are each multiplied by a number."""
-
-    def __init__(self, problem: Any, shares: Mapping[str, float]) -> None:
-        super().__init__(problem)
-        self.shares = shares
-
-    def losses(self, batch: Any) -> Losses:
-        return self._times(self.problem.losses(batch))
-
-    def _times(self, losses: Losses) -> Losses:
-        return {name: loss * self.shares[name] for name, loss in losses.items()}
-
-
-class _SharedFactored(_Shared, FactoredProblem):
-    """The same with a representation."""
-
-    problem: FactoredProblem
-
-    def features(self, batch: Any) -> dict[str, Tensor]:
-        return self.problem.features(batch)
-
-    def fan_out(self, features: dict[str, Tensor], batch: Any) -> dict[str, Tensor] | None:
-        return self.problem.fan_out(features, batch)
-
-    def losses_from(self, features: dict[str, Tensor], batch: Any) -> Losses:
-        return self._times(self.problem.losses_from(features, batch))
-
-    losses = FactoredProblem.losses

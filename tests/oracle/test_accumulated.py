@@ -20,8 +20,14 @@ def partly(data):
     return Batch(data.inputs, data.targets, present)
 
 
+def half(data):
+    """No label in the second half."""
+    return Batch(data.inputs, data.targets, dict.fromkeys(TASKS, torch.arange(12) < 6))
+
+
 DATA = {
     "single input": batch,
+    "half without labels": lambda: half(batch()),
     "multi input": lambda: batch(multi_input=True),
     "partly labelled": lambda: partly(batch()),
 }
