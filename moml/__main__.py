@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from moml._launch import Launch
 from moml.catalog import hint
 
 _COMMANDS = {
@@ -27,6 +28,12 @@ _COMMANDS = {
 }
 
 
+_ONE_PROCESS = (
+    "`torchrun` should start `moml train`, found this command, which would run once in every "
+    "process. Start it without."
+)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -39,6 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     command, rest = arguments[0], arguments[1:]
     if command not in _COMMANDS:
         print(f"moml: unknown command '{command}'.{hint(command, _COMMANDS)}", file=sys.stderr)
+        return 2
+    if command != "train" and Launch.current().count > 1:
+        print(f"moml {command}: {_ONE_PROCESS}", file=sys.stderr)
         return 2
     # A user's own classes lie in the current folder; the console script does not look there.
     if os.getcwd() not in sys.path:

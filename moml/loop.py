@@ -86,7 +86,7 @@ def fit(
             for callback in callbacks:
                 callback.finish(training)
     if training.step < steps:
-        why = signals.received or "A signal to another process"
+        why = signals.received or "a signal to another process"
         training.history.stopped = f"{why} after step {training.step} of {steps}"
     return training.history
 

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from moml._files import write_json
+from moml._launch import Launch
 from moml._options import Gradients, check_method, oracle_of, wrap
 from moml._preflight import (
     check_labels,
@@ -25,15 +26,19 @@ from moml._preflight import (
 )
 from moml._run_records import RunRecords
 from moml.architecture import Architecture
-from moml.data import BatchLoader, Suite
+from moml.callback import Callback, History
+from moml.checkpoint import Checkpoint
+from moml.data import BatchLoader, Suite, prefetched
 from moml.data.stream import LoaderStream
 from moml.data.subset import TaskSubset
 from moml.data.suite import Schedule, Split
 from moml.evaluation import Heads
+from moml.logging import Conflicts
 from moml.loop import fit
 from moml.method import Composition, Method, Setting
 from moml.multitask import MultiTask, Precision
 from moml.optim import GradientStep
+from moml.oracle import Distributed
 from moml.oracle._rows import Strategy
 from moml.validation import (
     Scores,
@@ -129,7 +134,8 @@ class Trainer:
         reference: Path | None = None,
     ) -> None:
         torch.set_num_threads(positive("threads", threads))
-        self.device = usable_device(device)
+        self.launch = Launch.current()
+        self.device = usable_device(self.launch.device(device))
         self.suite = suite if tasks is None else TaskSubset(suite, tasks)
         self.suite_name, defaults = type(suite).__name__, suite.defaults
         size = defaults.batch_size if batch_size is None else batch_size
@@ -220,7 +226,10 @@ class Trainer:
     def loader(self, split: Split) -> BatchLoader:
         """Batches of a split; larger ones where nothing is kept for a backward pass."""
         size = self.batch_size if split == "train" else 4 * self.batch_size
-        return self.suite.loader(split, batch_size=size, seed=self.seed)
+        batches = self.suite.loader(split, batch_size=size, seed=self.seed)
+        if split == "train" and self.launch.count > 1:
+            batches = batches.part(self.launch.rank, self.launch.count)
+        return prefetched(batches, self.workers)
 
     def evaluate(self, split: Split) -> Scores:
         """Losses and metrics on a split."""
@@ -236,6 +245,8 @@ class Trainer:
 
     def run(self, folder: Path, *, resume: bool = False, quiet: bool = False) -> dict[str, Any]:
         """Train, select on validation data, test the best weights, write the folder.
+
+        Among several processes of ``torchrun`` this is what the first one does.
 
         Args:
             folder: The run folder.
@@ -263,20 +274,32 @@ class Trainer:
             write=records.write,
         )
         started = time.process_time()
-        parts = self.composition()
-        history = fit(
-            parts.problem,
-            parts.oracle,
-            parts.weighting,
-            parts.updater,
-            parts.stream,
-            steps=self.steps,
-            callbacks=records.callbacks(validation),
-            checkpoint=records.checkpoint,
-        )
+        history = self._fit(records.callbacks(validation), records.checkpoint)
         if history.stopped:
             return {"stopped": history.stopped}
         return self._conclude(folder, validation, records.write, time.process_time() - started)
+
+    def follow(self) -> dict[str, Any]:
+        """Do this process's part of every step: what all but the first one of ``torchrun`` do.
+
+        Returns:
+            Nothing; with key ``"stopped"`` why the run stopped early, if it did.
+        """
+        every = self.conflicts_every
+        looks: list[Callback] = [] if every is None else [Conflicts(every)]
+        history = self._fit(looks, Checkpoint(Path(), writes=False))
+        return {"stopped": history.stopped} if history.stopped else {}
+
+    def _fit(self, callbacks: list[Callback], checkpoint: Checkpoint) -> History:
+        """The loop, alone or with other processes."""
+        with self.launch.together(self.device):
+            parts = self.composition()
+            together = self.launch.count > 1
+            oracle = Distributed(parts.oracle) if together else parts.oracle
+            return fit(
+                parts.problem, oracle, parts.weighting, parts.updater, parts.stream,
+                steps=self.steps, callbacks=callbacks, checkpoint=checkpoint,
+            )  # fmt: skip
 
     def _conclude(
         self,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from moml._files import versions, write_json
+from moml._launch import Launch
 from moml.cli.parser import Parser, build, command_of, dump
 
 Results = dict[str, Any]
@@ -44,6 +45,8 @@ class RunCommand:
         folder = _resumed_folder(argv)
         if folder is not None:
             path = self._config_of(folder, argv)
+            if not Launch.current().first:
+                return _status(self.from_file(path).follow())
             return self._outcome(folder, finish_run(self.from_file(path), folder, resume=True))
         parser = self.parser()
         parser.add_argument(
@@ -53,10 +56,12 @@ class RunCommand:
             "--resume", type=str, help="Run folder to continue; its own settings apply."
         )
         config = parser.parse(argv)
-        folder = self._new_folder(config)
         settings, plain = config.clone(), self.parser()
         for key in ("run_dir", "resume", "config"):  # belong to this call only
             settings.pop(key, None)
+        if not Launch.current().first:
+            return _status(build(plain, settings).follow())
+        folder = self._new_folder(config)
         trainer, text = build(plain, settings), dump(plain, settings)
         results = start_run(trainer, text, folder, command=self.name)
         return self._outcome(folder, results)
@@ -104,7 +109,15 @@ class RunCommand:
             return 0
         stopped = results["stopped"]
         print(f"Stopped by {stopped}; continue with `moml {self.name} --resume {folder}`.")
-        return 128 + int(signal.Signals[stopped.split()[0]])
+        return _status(results)
+
+
+def _status(results: Results) -> int:
+    """As a shell reports it: 0, or 128 and the signal that stopped the run."""
+    if "stopped" not in results:
+        return 0
+    name = results["stopped"].split()[0]
+    return 128 + int(signal.Signals[name] if name in signal.Signals.__members__ else signal.SIGTERM)
 
 
 def start_run(

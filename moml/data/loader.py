@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Generic, TypeVar
@@ -26,6 +27,21 @@ class BatchLoader(ABC, Generic[AnyBatch]):
     @abstractmethod
     def batch(self, number: int) -> AnyBatch:
         """The batch with this number, counted from the first batch of epoch 0."""
+
+    def part(self, index: int, count: int) -> BatchLoader[AnyBatch]:
+        """The same batches, of which each of several processes reads a part.
+
+        Args:
+            index: Which part.
+            count: Into how many parts every batch is cut.
+
+        Raises:
+            ValueError: If the loader has no parts.
+        """
+        raise ValueError(
+            f"Batches should be in parts for several processes, found {type(self).__name__}. "
+            "Train in one process."
+        )
 
     def __iter__(self) -> Iterator[AnyBatch]:
         return (self.batch(number) for number in range(self.batches_per_epoch))
@@ -59,6 +75,7 @@ class Loader(BatchLoader[Batch]):
             raise ValueError(f"`batch_size` should be at least 1, found {batch_size}.")
         self.source, self.batch_size = source, min(batch_size, len(source))
         self.shuffle, self.drop_last, self.seed = shuffle, drop_last, seed
+        self._part = (0, 1)
         self._order: tuple[int, Tensor] | None = None
 
     @property
@@ -71,11 +88,30 @@ class Loader(BatchLoader[Batch]):
         """The batch with this number."""
         epoch, position = divmod(number, self.batches_per_epoch)
         start = position * self.batch_size
-        indices = self._epoch_order(epoch)[start : start + self.batch_size]
+        whole = self._epoch_order(epoch)[start : start + self.batch_size]
+        index, count = self._part
+        indices = whole.tensor_split(count)[index]
         if not self.shuffle:
             return self.source.batch(indices)
-        mixed = (self.seed * 1_000_003 + number * 7919 + 54_321) % 2**63
+        mixed = (self.seed * 1_000_003 + number * 7919 + 54_321 + 104_729 * index) % 2**63
         return self.source.view(indices, torch.Generator().manual_seed(mixed))
+
+    def part(self, index: int, count: int) -> Loader:
+        """The same batches, of which only a part of the samples is read.
+
+        Samples whose views are random (`Source.view`) are drawn by every part for itself.
+
+        Raises:
+            ValueError: If there are fewer samples in a batch than parts.
+        """
+        if self.batch_size < count:
+            raise ValueError(
+                f"`batch_size` should be at least the number of processes ({count}), found "
+                f"{self.batch_size}. It counts the samples of all of them."
+            )
+        part = copy.copy(self)
+        part._part = index, count
+        return part
 
     def _epoch_order(self, epoch: int) -> Tensor:
         if not self.shuffle:
@@ -105,6 +141,10 @@ class MultiLoader(BatchLoader[Batch]):
     def batches_per_epoch(self) -> int:
         """Batches of the longest loader."""
         return max(loader.batches_per_epoch for loader in self.loaders.values())
+
+    def part(self, index: int, count: int) -> MultiLoader:
+        """A part of every task's samples."""
+        return MultiLoader({t: one.part(index, count) for t, one in self.loaders.items()})
 
     def batch(self, number: int) -> Batch:
         """The tasks' own batches with this number, side by side."""

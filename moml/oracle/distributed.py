@@ -50,12 +50,7 @@ class Distributed(Oracle):
         ValueError: If the oracle is another one, or the process group was not started.
     """
 
-    def __init__(
-        self,
-        oracle: Direct | Accumulated | Representation,
-        *,
-        group: dist.ProcessGroup | None = None,
-    ) -> None:
+    def __init__(self, oracle: Oracle, *, group: dist.ProcessGroup | None = None) -> None:
         if not isinstance(oracle, (Direct, Accumulated, Representation)):
             raise ValueError(
                 "`oracle` should be Direct, Accumulated or Representation, found "

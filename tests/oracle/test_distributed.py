@@ -50,7 +50,7 @@ def test_a_nan_anywhere_is_named_everywhere(found):
 def test_a_signal_to_one_stops_all_and_they_resume(found):
     ends = [one["stopped"] for one in found]
     assert ends[1][0] == "SIGTERM after step 2 of 6"
-    assert ends[0][0] == "A signal to another process after step 2 of 6"
+    assert ends[0][0] == "a signal to another process after step 2 of 6"
     assert all(torch.equal(end[1], ends[0][1]) for end in ends)
     model = network()
     optimizer = torch.optim.Adam(model.parameters(), 0.01)
