@@ -6,10 +6,14 @@ import time
 import pytest
 import torch
 
+import moml
 from moml.__main__ import main
+from moml.architecture import HPS
 from moml.data import Loader, Prefetched, Source, TensorSource, TwoLevels
 from moml.data.batch import Batch
 from moml.data.stream import LoaderStream
+from moml.trainer import Trainer
+from tasks import TwoDigits
 
 
 class Noted(Source):
@@ -104,3 +108,18 @@ def test_numbers_of_threads():
     loader = Loader(TensorSource(torch.arange(4.0), {"a": torch.arange(4)}), 2)
     with pytest.raises(ValueError, match="`workers` should be at least 1, found 0"):
         Prefetched(loader, 0)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_trainer_reads_ahead_if_asked_to(monkeypatch, workers):
+    readers, read = set(), Loader.batch
+
+    def noted(self, number):
+        readers.add(threading.current_thread() is threading.main_thread())
+        return read(self, number)
+
+    monkeypatch.setattr(Loader, "batch", noted)
+    trainer = Trainer(TwoDigits(), None, HPS, batch_size=32, steps=2, workers=workers)
+    parts = trainer.composition()
+    moml.fit(parts.problem, parts.oracle, parts.weighting, parts.updater, parts.stream, steps=2)
+    assert readers == {workers == 0}

@@ -12,7 +12,7 @@ from tests.oracle.distributed_cases import cases, flat, regularised, trained, wo
 CASES = cases()
 
 
-@pytest.fixture(scope="module", params=[2, 3])
+@pytest.fixture(scope="module", params=[2, pytest.param(3, marks=pytest.mark.slow)])
 def found(request, tmp_path_factory):
     """What every process found."""
     folder = tmp_path_factory.mktemp("processes")
