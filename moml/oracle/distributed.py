@@ -153,8 +153,7 @@ class Combined(Evaluation):
     @cached_property
     def jacobian(self) -> Tensor:
         """Rows of the whole batch."""
-        n = sum(p.numel() for p in self.shared)
-        rows = torch.zeros(len(self.names), n).to(self.shared[0]) if n else torch.zeros(0)
+        rows = self._zeros(len(self.names), sum(self.blocks))
         if self.own is not None:
             rows[self._mine] = self.own.jacobian.to(rows)
         return self.processes.total(rows)
@@ -183,7 +182,7 @@ class Combined(Evaluation):
 
     def pullback(self, weights: Tensor) -> Tensor:
         """The weighted gradient on the shared parameters."""
-        own = torch.zeros(sum(self.blocks)).to(self.shared[0])
+        own = self._zeros(sum(self.blocks))
         if self.own is not None:
             own = self.own.pullback(weights[self._mine]).to(own)
         return self.processes.total(own)
@@ -213,6 +212,10 @@ class Combined(Evaluation):
         """Positions of this process's rows among all."""
         assert self.own is not None
         return [self.names.index(name) for name in self.own.names]
+
+    def _zeros(self, *size: int) -> Tensor:
+        """Like the shared parameters, if there are any."""
+        return self.shared[0].new_zeros(size) if self.shared else torch.zeros(size)
 
     def _add(self, act: Callable[[Live], None]) -> None:
         own = self.own

@@ -85,6 +85,16 @@ def looked_at(wrap, part, make, kind):
     return [*found, flat_grad(model.parameters())]
 
 
+def frozen(wrap, part):
+    """Heads alone are trained."""
+    model = network()
+    model.encoder.requires_grad_(False)
+    head = [p for p in model.parameters() if p.requires_grad]
+    sgd = torch.optim.SGD(head, 0.05)
+    moml.fit(problem(model), wrap(Direct()), moml.weighting.UW(), sgd, [part(batch())], steps=3)
+    return [flat(model)]
+
+
 def trained(wrap, part, weighting, oracle=None, steps=3):
     """Parameters and losses after a few steps."""
     model = network()
@@ -123,6 +133,7 @@ def cases():
     for name, make in ORACLES.items():
         for kind in DATA:
             found[f"{name}, {kind}"] = lambda w, p, m=make, k=kind: looked_at(w, p, m, k)
+    found["train heads alone"] = frozen
     for entry in catalog.entries("weightings"):
         found[f"train {entry.name}"] = lambda w, p, n=entry.name: trained(w, p, default(n))
     for name in ("MGDA", "CAGrad", "EW"):
