@@ -38,7 +38,7 @@ class Checkpoint:
     ) -> None:
         if every < 1:
             raise ValueError(f"`every` should be at least 1, found {every}.")
-        self.folder, self.every, self.resume = Path(folder), every, resume
+        self.folder, self.every = Path(folder), every
         self.writes = writes
         if not writes:
             return

@@ -104,6 +104,11 @@ class SearchTrainer:
         self.recipe = Recipe(
             epochs=positive("epochs", epochs), ball=None if clean_training else self.ball, seed=seed
         )
+        if weighting is not None and not method.weighs:
+            raise ValueError(
+                f"`weighting` should be left out with {type(method).__name__}, found "
+                f"{type(weighting).__name__}. It has no gradients of several objectives to weigh."
+            )
         chosen = weighting and wrap(weighting, normalize, "as_is", 1)
         self.weighting_name = None if weighting is None else type(weighting).__name__
         self.setting = SearchSetting(

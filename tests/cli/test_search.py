@@ -100,6 +100,10 @@ def test_retraining_stops_resumes_and_attacks(tmp_path, capsys):
         (["search"], "`space` should be given"),
         (["search", "--space", "DARTS"], "`space` should be for images (1, 8, 8)"),
         (["search", "--space", "NBDigits", "--budget", "0"], "`budget` should be at least 1"),
+        (
+            ["search", "--space", "NBDigits", "--method", "ParetoSearch", "--weighting", "MGDA"],
+            "`weighting` should be left out with ParetoSearch, found MGDA",
+        ),
         (["retrain", "nonsense", "--space", "NBDigits"], "knows no cells by name"),
         (["retrain", "|conv3~0|", "--space", "NBDigits"], "should"),
         (["retrain", "{}", "--space", "NBDigits"], "A genotype should be JSON"),

@@ -99,6 +99,8 @@ class SearchMethod(ABC):
 
     paper: ClassVar[str] = ""
     """Authors, title, venue and year."""
+    weighs: ClassVar[bool] = False
+    """Whether upper objectives are traded off by a weighting."""
 
     @abstractmethod
     def compose(self, setting: SearchSetting) -> SearchComposition | None:
@@ -134,6 +136,8 @@ class GradientMethod(SearchMethod):
 
     There are as many bands as architectures may be trained.
     """
+
+    weighs = True
 
     def outer(self, setting: SearchSetting, learnt: SearchComposition | None) -> OuterSearch:
         """The most probable architecture of every band, from small to large."""

@@ -33,7 +33,6 @@ class StratifiedSearch(OuterSearch):
         super().__init__(space, **arguments)
         if strata < 2:
             raise ValueError(f"`strata` should be at least 2, found {strata}.")
-        self.strata = strata
         self._strata = Strata(self, strata)
 
     def _propose(self) -> Genotype:
