@@ -25,19 +25,21 @@ from moml.logging import MetricsLog, Progress
 from moml.loop import fit
 from moml.oracle import Direct
 from moml.run import Run, load_multi_task_run
-from moml.weighting import Weighting
+from moml.weighting import EW, Weighting
 
 _NORMS: dict[str, type[Ball]] = {"Linf": Linf, "L2": L2, "L1": L1}
 _LOSSES = {"cross_entropy": cross_entropy, "margin": margin, "dlr": dlr}
 _METHODS = ("MTA", "GAP", "UAP", "FGSM", "PGD", "APGD")
+_ONLY_FOR = {"weighting": ("MTA",), "target": ("MTA", "GAP"), "universal": ("MTA", "GAP")}
 
 
 def run(argv: Sequence[str]) -> int:
     """Attack every task of a run; print and store scores beside noise and PGD-10."""
     parser = _parser()
     options = parser.parse_args(list(argv))
+    _check_method(options)
     torch.manual_seed(options.seed)
-    weighting: Weighting = parser.instantiate(options).weighting
+    weighting: Weighting = parser.instantiate(options).weighting or EW()
     victim = load_multi_task_run(options.run)
     folder = Path(options.output or f"{options.run}/attack-{options.method}")
     if (folder / "attack.json").exists():
@@ -71,6 +73,21 @@ class _Attempt:
     weighting: Weighting
     options: Any
     folder: Path
+
+
+def _check_method(options: Any) -> None:
+    """Whether options that only some methods have were left alone with the others.
+
+    Raises:
+        ValueError: If one was not.
+    """
+    for name, methods in _ONLY_FOR.items():
+        given = options[name] is not None and options[name] is not False  # class 0 is a target
+        if given and options.method not in methods:
+            raise ValueError(
+                f"`{name}` should be left out with {options.method}, found it given. It is for "
+                f"{' and '.join(methods)}."
+            )
 
 
 def _perturbed(attempt: _Attempt) -> dict[str, Tensor]:
@@ -194,7 +211,7 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--method", choices=_METHODS, default="MTA")
     parser.add_argument("--eps", type=float, required=True, help="Radius, in units of the data.")
     parser.add_argument("--norm", choices=list(_NORMS), default="Linf")
-    parser.add_subclass_arguments(Weighting, "weighting", help="How MTA trades tasks off.")
+    parser.add_subclass_arguments(Weighting, "weighting", help="How MTA trades tasks off; EW.")
     parser.add_argument("--loss", choices=list(_LOSSES), default="cross_entropy")
     parser.add_argument("--target", type=int | None, default=None, help="Class to be predicted.")
     parser.add_argument("--universal", type=bool, default=False, help="One perturbation for all.")
@@ -206,5 +223,4 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--train_samples", type=int, default=2048, help="Samples UAP learns on.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=str, help="New folder; inside the run's unless given.")
-    parser.set_defaults({"weighting": "EW"})
     return parser

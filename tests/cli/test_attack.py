@@ -53,3 +53,19 @@ def test_the_card_of_dense_tasks(run, capsys):
         assert {"FGSM", "PGD-10", "PGD-50"} < set(task["attacks"])
     assert "segmentation" in (run / "robustness.html").read_text()
     assert "under attack" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("method", "option", "message"),
+    [
+        ("PGD", "--weighting=MGDA", "`weighting` should be left out with PGD"),
+        ("GAP", "--weighting=MGDA", "`weighting` should be left out with GAP"),
+        ("APGD", "--target=0", "`target` should be left out with APGD"),
+        ("UAP", "--universal=true", "`universal` should be left out with UAP"),
+    ],
+)
+def test_options_of_other_methods_are_refused(method, option, message, run, tmp_path, capsys):
+    command = ["attack", str(run), "--method", method, "--eps", "0.1", option]
+    assert main([*command, "--output", str(tmp_path / "attack")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "attack").exists()
