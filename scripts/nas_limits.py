@@ -1,6 +1,6 @@
 r"""What a search would start from that knew every cell of a table but the one it asks for.
 
-python scripts/bench_nas.py --tables digits3:2 digits:1 --protocols clean \
+python scripts/bench_nas.py --tables digits3:3 digits:1 --protocols clean \
     --method nas_limits:told_of_all_others
 
 A method for `bench_nas.py`, and none for anything else: it reads the table. Each cell is predicted
@@ -103,7 +103,7 @@ def left_out(kernels: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.nd
 def told_of_all_others(
     space: SearchSpace, *, candidates: Sequence[Genotype], seed: int
 ) -> OuterSearch:
-    """For the tables `digits3` with two seeds and `digits` with one, clean protocol."""
+    """For the tables `digits3` with three seeds and `digits` with one, clean protocol."""
     small = space.spec.by_name["cell"].size == 3
-    foretold = foretold_in(*(("digits3", 2) if small else ("digits", 1)))
+    foretold = foretold_in(*(("digits3", 3) if small else ("digits", 1)))
     return ToldOfAllOthers(space, candidates=candidates, foretold=foretold, seed=seed)

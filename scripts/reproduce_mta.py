@@ -8,9 +8,10 @@ file of its own: run it again after a break and it goes on where it was.
     python scripts/reproduce_mta.py --output runs/mta [--smoke] [--jobs 2]
 
 A method's learning rate is chosen on the validation split of a seed that is not reported: at the
-base, which the other settings follow, and again for opposing targets. Victims, data and generators
-differ from seed to seed; differences are paired by seed. The full size takes an hour and a half on
-two cores, ``--smoke`` less than one minute. ``--docs`` writes the tables into a document.
+base, which the other settings follow, and again for cross-entropy and for opposing targets.
+Victims, data and generators differ from seed to seed; differences are paired by seed. The full size
+takes two hours on two cores, ``--smoke`` less than one minute. ``--docs`` writes the tables into a
+document.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--smoke", action="store_true", help="the smallest size, under a minute")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--settings", nargs="+", choices=list(SETTINGS), help="some of them only")
-    parser.add_argument("--seeds", type=int, help="seeds at the base and for opposing targets")
+    parser.add_argument("--seeds", type=int, help="seeds where rates are chosen")
     parser.add_argument("--other-seeds", type=int, help="seeds of the other settings")
     parser.add_argument("--generators-only", action="store_true", help="no one-delta, no times")
     parser.add_argument("--docs", type=Path, help="document to write the tables into")

@@ -19,7 +19,7 @@ SEPARATE, MATCHED = "GAP, one per task", "GAP, size-matched"
 METHODS = (*(f"MTA {name}" for name in WEIGHTINGS), SEPARATE, MATCHED)
 ATTRIBUTES = ("digit", "parity", "high", "loop")  # attacked with one perturbation
 VALIDATION_SEED = 100
-TUNED = ("base", "opposing targets")  # settings with learning rates and all seeds of their own
+TUNED = ("base", "cross-entropy", "opposing targets")  # each with rates of its own, and all seeds
 
 
 @dataclass(frozen=True)
