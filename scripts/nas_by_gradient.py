@@ -1,15 +1,17 @@
 """Searches by gradient as methods of `bench_nas.py`, charged with what they compute.
 
-python scripts/bench_nas.py --tables digits:1 --repetitions 10 \
+python scripts/bench_nas.py --tables digits:1 --repetitions 8 \
     --method nas_by_gradient:naive_mgda --method nas_by_gradient:naive_equal_weights \
-    --method nas_by_gradient:gates_and_pareto
+    --method nas_by_gradient:naive_untrained --method nas_by_gradient:gates_and_pareto \
+    --method nas_by_gradient:proposals_and_pareto
 
 *naive MGDA* is E2RNAS in its later form: one search with the objectives clean loss, adversarial
 loss, size and operations, decoded in bands of sizes. *naive equal weights* is the control: the same
-with equal weights. *gates and pareto* trains one supernet on random mixtures, and ParetoSearch sees
-its gradients. All run on the images that the table's networks were trained on. What they cost is
-processor time over the mean of the table's trainings; a search that has no further proposal goes on
-at random.
+with equal weights, *naive untrained* the same without a single step. *gates and pareto* trains one
+supernet on random mixtures, and ParetoSearch sees its gradients; *proposals and pareto* starts it
+with a few proposals of the equally weighted search.
+All run on the images that the table's networks were trained on. What they cost is processor time
+over the mean of the table's trainings; a search that has no further proposal goes on at random.
 """
 
 from __future__ import annotations
@@ -27,9 +29,10 @@ from torch import nn
 import moml
 from moml.attack import Linf
 from moml.data import Source, Suite, TaskSpec, TensorSource
-from moml.nas import GateGradients, Genotype, SearchSpace
+from moml.nas import ArchParameters, GateGradients, Genotype, SearchSpace, decode_sizes
 from moml.nas.method import DARTS, E2RNAS, GatedSearch, SearchMethod, SearchSetting
 from moml.nas.outer import OuterSearch, ParetoSearch, RandomSearch
+from moml.nas.relaxation import Softmax
 from moml.problem import Objectives
 from moml.weighting import EW, Weighting
 from tasks import Digits
@@ -37,6 +40,7 @@ from tasks.nb_digits._data import digit_images
 from tasks.nb_digits._table import Table
 
 FOLDER = Path(__file__).parent.parent / "tasks" / "nb_digits"
+FIRST = 8  # proposals that the Bayesian search starts with
 
 
 @dataclass(frozen=True)
@@ -198,6 +202,27 @@ def naive_equal_weights(
 ) -> ProposedFirst:
     """The same objectives with equal weights."""
     return _listed("equal", space, candidates, seed)
+
+
+def naive_untrained(
+    space: SearchSpace, *, candidates: Sequence[Genotype], seed: int
+) -> ProposedFirst:
+    """The control for both: decoded in the same way from a mixture that has learnt nothing."""
+    arch = ArchParameters(space, Softmax(), seed=seed)
+    proposals = decode_sizes(space, arch.strengths(), KINDS["equal"].proposals)
+    search = RandomSearch(space, candidates=candidates, seed=seed)
+    return ProposedFirst(spread(proposals), search)
+
+
+def proposals_and_pareto(
+    space: SearchSpace, *, candidates: Sequence[Genotype], seed: int
+) -> ProposedFirst:
+    """The Bayesian search, started with a few of those proposals."""
+    cell = space.spec.by_name["cell"]
+    found, cost = of_table("equal", cell.size, cell.ops, seed)
+    first = spread(list(found.outer.pool or ()))[:FIRST]
+    search = ParetoSearch(space, candidates=candidates, seed=seed)
+    return ProposedFirst(first, search, cost=cost)
 
 
 def gates_and_pareto(
