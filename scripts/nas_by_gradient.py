@@ -3,13 +3,14 @@
 python scripts/bench_nas.py --tables digits:1 --repetitions 8 \
     --method nas_by_gradient:naive_mgda --method nas_by_gradient:naive_equal_weights \
     --method nas_by_gradient:naive_untrained --method nas_by_gradient:gates_and_pareto \
-    --method nas_by_gradient:proposals_and_pareto
+    --method nas_by_gradient:proposals_and_pareto --method nas_by_gradient:untrained_and_pareto
 
 *naive MGDA* is E2RNAS in its later form: one search with the objectives clean loss, adversarial
 loss, size and operations, decoded in bands of sizes. *naive equal weights* is the control: the same
-with equal weights, *naive untrained* the same without a single step. *gates and pareto* trains one
+with equal weights, *naive untrained* the same without a step. *gates and pareto* trains one
 supernet on random mixtures, and ParetoSearch sees its gradients; *proposals and pareto* starts it
-with a few proposals of the equally weighted search.
+with a few proposals of the equally weighted search, *untrained and pareto* with such as no step led
+to.
 All run on the images that the table's networks were trained on. What they cost is processor time
 over the mean of the table's trainings; a search that has no further proposal goes on at random.
 """
@@ -207,11 +208,14 @@ def naive_equal_weights(
 def naive_untrained(
     space: SearchSpace, *, candidates: Sequence[Genotype], seed: int
 ) -> ProposedFirst:
-    """The control for both: decoded in the same way from a mixture that has learnt nothing."""
-    arch = ArchParameters(space, Softmax(), seed=seed)
-    proposals = decode_sizes(space, arch.strengths(), KINDS["equal"].proposals)
+    """The control: decoded in the same way from a mixture that has learnt nothing."""
     search = RandomSearch(space, candidates=candidates, seed=seed)
-    return ProposedFirst(spread(proposals), search)
+    return ProposedFirst(spread(_untrained(space, seed)), search)
+
+
+def _untrained(space: SearchSpace, seed: int) -> list[Genotype]:
+    arch = ArchParameters(space, Softmax(), seed=seed)
+    return decode_sizes(space, arch.strengths(), KINDS["equal"].proposals)
 
 
 def proposals_and_pareto(
@@ -223,6 +227,14 @@ def proposals_and_pareto(
     first = spread(list(found.outer.pool or ()))[:FIRST]
     search = ParetoSearch(space, candidates=candidates, seed=seed)
     return ProposedFirst(first, search, cost=cost)
+
+
+def untrained_and_pareto(
+    space: SearchSpace, *, candidates: Sequence[Genotype], seed: int
+) -> ProposedFirst:
+    """The control: a start that has learnt nothing."""
+    search = ParetoSearch(space, candidates=candidates, seed=seed)
+    return ProposedFirst(spread(_untrained(space, seed))[:FIRST], search)
 
 
 def gates_and_pareto(

@@ -169,11 +169,21 @@ class Combined(Evaluation):
         return self.__dict__.get("gramian")
 
     def task_gradients(self) -> tuple[Sequence[Parameter], list[Row]]:
-        """The shared parameters, and the rows cut to their shapes."""
-        return self.shared, [
-            [piece.view_as(p) for piece, p in zip(row.split(self.blocks), self.shared, strict=True)]
-            for row in self.jacobian
-        ]
+        """The shared parameters, and the rows cut to their shapes; ``None`` out of reach."""
+        rows: list[Row] = []
+        for row, reached in zip(self.jacobian, self._reached, strict=True):
+            pieces = zip(row.split(self.blocks), self.shared, reached.tolist(), strict=True)
+            rows.append([piece.view_as(p) if yes else None for piece, p, yes in pieces])
+        return self.shared, rows
+
+    @cached_property
+    def _reached(self) -> Tensor:
+        """Which task reaches which shared parameter in any part, ``(m, parameters)``."""
+        reached = torch.zeros(len(self.names), len(self.shared), dtype=torch.int)
+        if self.own is not None:
+            for i, row in zip(self._mine, self.own.task_gradients()[1], strict=True):
+                reached[i] = torch.tensor([gradient is not None for gradient in row])
+        return self.processes.largest(reached)
 
     @property
     def blocks(self) -> list[int]:

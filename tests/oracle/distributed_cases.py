@@ -123,6 +123,39 @@ def regularised(wrap, part):
     return [flat(model)]
 
 
+class Fork(moml.Problem):
+    """Task b does not reach the second weight."""
+
+    tasks = ("a", "b", "c")
+    module = None
+
+    def __init__(self):
+        self.module = nn.ModuleList([nn.Linear(6, 1), nn.Linear(6, 1)]).double()
+        for k, part in enumerate(self.module):
+            nn.init.constant_(part.weight, 0.1 + k)
+            nn.init.zeros_(part.bias)
+
+    def losses(self, data):
+        first, second = (part(data.inputs).squeeze(1) for part in self.module)
+        outs = {"a": first + second, "b": first, "c": second - first}
+        return {task: (outs[task] - data.targets[task]).square().mean() for task in outs}
+
+    def shared_parameters(self):
+        return self.module.parameters()
+
+    def private_parameters(self, task):
+        return []
+
+
+def per_task_moments(wrap, part):
+    """AdaTask, to whose moments a gradient of zero is not no gradient."""
+    fork = Fork()
+    data = [part(batch(seed=s)) for s in range(1, 4)]
+    adam = moml.optim.AdaTask(fork.module.parameters(), 0.05)
+    moml.fit(fork, wrap(Direct()), moml.weighting.MGDA(), adam, data, steps=5)
+    return [flat(fork.module)]
+
+
 def flat(model):
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
@@ -134,6 +167,7 @@ def cases():
         for kind in DATA:
             found[f"{name}, {kind}"] = lambda w, p, m=make, k=kind: looked_at(w, p, m, k)
     found["train heads alone"] = frozen
+    found["train with moments per task"] = per_task_moments
     for entry in catalog.entries("weightings"):
         found[f"train {entry.name}"] = lambda w, p, n=entry.name: trained(w, p, default(n))
     for name in ("MGDA", "CAGrad", "EW"):
