@@ -155,6 +155,11 @@ class Trainer:
         self.make_scheduler = scheduler or self._schedule(schedule or defaults.schedule)
         self.reference_path, self.reference = reference, read_reference(reference, self.suite)
         self.method = method
+        if method is not None and self.launch.count > 1:
+            raise ValueError(
+                f"`method` should be left out in several processes, found {type(method).__name__}. "
+                "Two levels are trained in one."
+            )
         if method is None:
             weighting = weighting or EW()
         else:

@@ -96,6 +96,15 @@ def test_a_batch_has_a_sample_for_every_process(one_of):
         trainer.loader("train")
 
 
+def test_methods_with_two_levels_are_refused_before_anything_is_written(one_of, tmp_path, capsys):
+    one_of(0, 2)
+    folder = tmp_path / "run"
+    command = ["train", "--suite", "TwoDigits", "--method", "MOML", "--run_dir", str(folder)]
+    assert main(command) == 2
+    assert "`method` should be left out in several processes, found MOML" in capsys.readouterr().err
+    assert not folder.exists()
+
+
 def test_processes_read_parts_of_the_same_batches(one_of):
     whole = Trainer(TwoDigits(), None, HPS, batch_size=32).loader("train").batch(3)
     parts = []
