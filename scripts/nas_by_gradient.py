@@ -10,8 +10,8 @@ loss, size and operations, decoded in bands of sizes. *naive equal weights* is t
 with equal weights, *naive untrained* the same without a step. *gates and pareto* trains one
 supernet on random mixtures, and ParetoSearch sees its gradients; *proposals and pareto* starts it
 with a few proposals of the equally weighted search, *untrained and pareto* with such as no step led
-to. All run on the images that the table's networks were trained on. What they cost is processor time
-over the mean of the table's trainings; a search that has no further proposal goes on at random.
+to. All run on the images that the table's networks were trained on. What they cost is processor
+time over the mean of the table's trainings; without a further proposal a search goes on at random.
 """
 
 from __future__ import annotations
