@@ -180,7 +180,7 @@ def measured(
 def main() -> None:
     """Measure, print, and write if asked to."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    tables = ["digits3:3", "digits:1", "digits:3", "glyphs:2"]
+    tables = ["digits3:3", "digits:1", "glyphs:2"]
     parser.add_argument("--tables", nargs="+", default=tables, help="name:seeds")
     parser.add_argument("--protocols", nargs="+", default=["clean", "noisy"])
     parser.add_argument("--repetitions", type=int, default=20)
