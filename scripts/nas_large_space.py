@@ -36,7 +36,7 @@ import moocore
 import numpy as np
 import torch
 from _pages import fill
-from nas_by_gradient import KINDS, Learnt, ProposedFirst, learnt, spread
+from nas_by_gradient import FIRST, KINDS, Learnt, ProposedFirst, learnt, spread
 
 from moml._files import write_json
 from moml.nas import ArchParameters, GateGradients, Genotype, SearchSpace, decode_sizes
@@ -155,6 +155,12 @@ def proposed_and_pareto(space: SearchSpace, *, seed: int, learnt: Learnt) -> Pro
     return ProposedFirst(spread(list(learnt.outer.pool or ())), ParetoSearch(space, seed=seed))
 
 
+def some_proposed_and_pareto(space: SearchSpace, *, seed: int, learnt: Learnt) -> ProposedFirst:
+    """The same with as many proposals as on the tables."""
+    first = spread(list(learnt.outer.pool or ()))[:FIRST]
+    return ProposedFirst(first, ParetoSearch(space, seed=seed))
+
+
 def untrained_and_pareto(space: SearchSpace, *, seed: int) -> ProposedFirst:
     """The control: proposals as DARTS decodes them from a mixture that has learnt nothing."""
     arch = ArchParameters(space, Softmax(), seed=seed)
@@ -171,6 +177,7 @@ METHODS = {
     "ParetoSearch with gates": Method(gates_and_pareto, "gates"),
     "ParetoSearch from DARTS's proposals": Method(proposed_and_pareto, "darts"),
     "the same, DARTS untrained": Method(untrained_and_pareto),
+    "ParetoSearch from E2RNAS's, equal weights": Method(some_proposed_and_pareto, "equal"),
 }
 
 
