@@ -31,6 +31,7 @@ from moml.attack import Linf
 from moml.data import Source, Suite, TaskSpec, TensorSource
 from moml.nas import ArchParameters, GateGradients, Genotype, SearchSpace, decode_sizes
 from moml.nas.method import DARTS, E2RNAS, GatedSearch, SearchMethod, SearchSetting
+from moml.nas.method.proposed_start import spread
 from moml.nas.outer import OuterSearch, ParetoSearch, RandomSearch
 from moml.nas.relaxation import Softmax
 from moml.problem import Objectives
@@ -185,13 +186,6 @@ def _listed(
     return ProposedFirst(spread(list(found.outer.pool or ())), search, cost=cost)
 
 
-def spread(genotypes: Sequence[Genotype]) -> list[Genotype]:
-    """From small to large reordered so that any first part is spread over the sizes."""
-    number = len(genotypes)
-    order = sorted(range(number), key=lambda i: int(f"{i:08b}"[::-1], 2))
-    return [genotypes[i] for i in order]
-
-
 def naive_mgda(space: SearchSpace, *, candidates: Sequence[Genotype], seed: int) -> ProposedFirst:
     """E2RNAS, later form."""
     return _listed("mgda", space, candidates, seed)
@@ -209,31 +203,31 @@ def naive_untrained(
 ) -> ProposedFirst:
     """The control: decoded in the same way from a mixture that has learnt nothing."""
     search = RandomSearch(space, candidates=candidates, seed=seed)
-    return ProposedFirst(spread(_untrained(space, seed)), search)
+    return ProposedFirst(spread(untrained(space, seed)), search)
 
 
-def _untrained(space: SearchSpace, seed: int) -> list[Genotype]:
+def untrained(space: SearchSpace, seed: int, kind: str = "equal") -> list[Genotype]:
+    """Proposals of a mixture that has learnt nothing, from small to large."""
     arch = ArchParameters(space, Softmax(), seed=seed)
-    return decode_sizes(space, arch.strengths(), KINDS["equal"].proposals)
+    return decode_sizes(space, arch.strengths(), KINDS[kind].proposals)
 
 
 def proposals_and_pareto(
     space: SearchSpace, *, candidates: Sequence[Genotype], seed: int
-) -> ProposedFirst:
+) -> OuterSearch:
     """The Bayesian search, started with a few of those proposals."""
     cell = space.spec.by_name["cell"]
     found, cost = of_table("equal", cell.size, cell.ops, seed)
     first = spread(list(found.outer.pool or ()))[:FIRST]
-    search = ParetoSearch(space, candidates=candidates, seed=seed)
-    return ProposedFirst(first, search, cost=cost)
+    return ParetoSearch(space, candidates=candidates, seed=seed, first=first, prior_cost=cost)
 
 
 def untrained_and_pareto(
     space: SearchSpace, *, candidates: Sequence[Genotype], seed: int
-) -> ProposedFirst:
+) -> OuterSearch:
     """The control: a start that has learnt nothing."""
-    search = ParetoSearch(space, candidates=candidates, seed=seed)
-    return ProposedFirst(spread(_untrained(space, seed))[:FIRST], search)
+    first = spread(untrained(space, seed))[:FIRST]
+    return ParetoSearch(space, candidates=candidates, seed=seed, first=first)
 
 
 def gates_and_pareto(

@@ -36,10 +36,10 @@ import moocore
 import numpy as np
 import torch
 from _pages import fill
-from nas_by_gradient import FIRST, KINDS, Learnt, ProposedFirst, learnt, spread
+from nas_by_gradient import FIRST, Learnt, ProposedFirst, learnt, spread, untrained
 
 from moml._files import write_json
-from moml.nas import ArchParameters, GateGradients, Genotype, SearchSpace, decode_sizes
+from moml.nas import GateGradients, Genotype, SearchSpace
 from moml.nas.outer import (
     NSGA2,
     OuterSearch,
@@ -47,7 +47,6 @@ from moml.nas.outer import (
     RandomSearch,
     StratifiedSearch,
 )
-from moml.nas.relaxation import Softmax
 from search_spaces import DARTS, NBDigits
 from tasks.nb_digits._data import digit_images
 from tasks.nb_digits._protocol import MEASURES, Protocol, measure
@@ -150,22 +149,15 @@ def proposed_and_random(space: SearchSpace, *, seed: int, learnt: Learnt) -> Pro
     return ProposedFirst(spread(list(learnt.outer.pool or ())), RandomSearch(space, seed=seed))
 
 
-def proposed_and_pareto(space: SearchSpace, *, seed: int, learnt: Learnt) -> ProposedFirst:
+def proposed_and_pareto(space: SearchSpace, *, seed: int, learnt: Learnt) -> OuterSearch:
     """The Bayesian search, started with what a search by gradient proposes."""
-    return ProposedFirst(spread(list(learnt.outer.pool or ())), ParetoSearch(space, seed=seed))
-
-
-def some_proposed_and_pareto(space: SearchSpace, *, seed: int, learnt: Learnt) -> ProposedFirst:
-    """The same with as many proposals as on the tables."""
     first = spread(list(learnt.outer.pool or ()))[:FIRST]
-    return ProposedFirst(first, ParetoSearch(space, seed=seed))
+    return ParetoSearch(space, seed=seed, first=first)
 
 
-def untrained_and_pareto(space: SearchSpace, *, seed: int) -> ProposedFirst:
+def untrained_and_pareto(space: SearchSpace, *, seed: int) -> OuterSearch:
     """The control: proposals as DARTS decodes them from a mixture that has learnt nothing."""
-    arch = ArchParameters(space, Softmax(), seed=seed)
-    proposals = decode_sizes(space, arch.strengths(), KINDS["darts"].proposals)
-    return ProposedFirst(spread(proposals), ParetoSearch(space, seed=seed))
+    return ParetoSearch(space, seed=seed, first=spread(untrained(space, seed, "darts")))
 
 
 METHODS = {
@@ -177,7 +169,7 @@ METHODS = {
     "ParetoSearch with gates": Method(gates_and_pareto, "gates"),
     "ParetoSearch from DARTS's proposals": Method(proposed_and_pareto, "darts"),
     "the same, DARTS untrained": Method(untrained_and_pareto),
-    "ParetoSearch from E2RNAS's, equal weights": Method(some_proposed_and_pareto, "equal"),
+    "ParetoSearch from E2RNAS's, equal weights": Method(proposed_and_pareto, "equal"),
 }
 
 

@@ -26,7 +26,7 @@ def results(folder):
     return found
 
 
-@pytest.mark.parametrize("method", ["E2RNAS", "ParetoSearch", "GatedSearch"])
+@pytest.mark.parametrize("method", ["E2RNAS", "ParetoSearch", "GatedSearch", "ProposedStart"])
 def test_a_search_that_died_ends_with_the_same_front(method, tmp_path, monkeypatch, capsys):
     options = [*SMALL, "--method", method, "--run_dir"]
     assert main([*options, str(tmp_path / "whole")]) == 0
@@ -51,7 +51,8 @@ def test_a_search_that_died_ends_with_the_same_front(method, tmp_path, monkeypat
     assert "found one of `moml search`" in capsys.readouterr().err
     page = (tmp_path / "whole" / "report.html").read_text()
     assert "Front" in page
-    assert ("edge 0 → 1" in page) == (method == "E2RNAS")  # how architecture parameters went
+    learnt = method in ("E2RNAS", "ProposedStart")  # how architecture parameters went
+    assert ("edge 0 → 1" in page) == learnt
     genotype = Genotype.from_json((tmp_path / "whole" / "front" / "01.json").read_text())
     assert genotype.space.startswith("nb_digits-3")
 

@@ -71,6 +71,17 @@ def test_gaussian_process():
     assert np.mean(np.abs(mean - truth) < 2.5 * deviation) > 0.9
 
 
+def test_what_is_given_first_is_asked_first():
+    space = NBDigits(3)
+    listed = list(space.enumerate())
+    given = [listed[5], listed[2], listed[9]]
+    search = ParetoSearch(space, candidates=listed[:9], first=given, prior_cost=1.5, seed=0)
+    search.tell(listed[2], (0.5, 0.6))  # known already
+    assert search.ask() == listed[5] and search.cost == 1.5
+    search.tell(listed[5], (0.4, 0.5))
+    assert search.ask() not in given  # the last one is no candidate
+
+
 @pytest.mark.parametrize("kind", SEARCHES)
 def test_searches_resume_and_never_ask_twice(kind):
     whole, first = kind(SPACE, seed=3), kind(SPACE, seed=3)

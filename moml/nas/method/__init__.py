@@ -11,6 +11,7 @@ from moml.nas.method.gdas import GDAS
 from moml.nas.method.nsga2 import NSGA2
 from moml.nas.method.pareto_search import ParetoSearch
 from moml.nas.method.pc_darts import PCDARTS
+from moml.nas.method.proposed_start import ProposedStart
 from moml.nas.method.random_search import RandomSearch
 from moml.nas.method.regularized_evolution import RegularizedEvolution
 from moml.nas.method.stratified_search import StratifiedSearch
@@ -27,6 +28,7 @@ __all__ = [
     "GatedSearch",
     "GradientMethod",
     "ParetoSearch",
+    "ProposedStart",
     "RandomSearch",
     "RegularizedEvolution",
     "SearchComposition",

@@ -40,7 +40,9 @@ class ParetoSearch(OuterSearch):
         start: Architectures before the first model, one of each range of size.
         prior: Numbers that a gate or a proxy gives an architecture; the marginal likelihood decides
             how much they matter.
-        prior_cost: What the prior cost, in trainings; `run` charges it.
+        prior_cost: What the prior, or those asked first, cost in trainings; `run` charges it.
+        first: Architectures to ask for before all others, such as a search by gradient proposes;
+            with ``start`` of them there is no other start.
         proposals: Architectures compared at each question where the space cannot be listed; half
             are drawn at random, half are mutants of the front.
         arguments: Of `OuterSearch`.
@@ -57,6 +59,7 @@ class ParetoSearch(OuterSearch):
         start: int = 4,
         prior: Prior | None = None,
         prior_cost: float = 0.0,
+        first: Sequence[Genotype] = (),
         proposals: int = 500,
         **arguments: Any,
     ) -> None:
@@ -69,6 +72,7 @@ class ParetoSearch(OuterSearch):
                 f"found {prior_cost} and {proposals}."
             )
         self.start, self.cost, self.proposals = start, prior_cost, proposals
+        self.first = tuple(first)
         self._sample = self._all_or_some()
         self._features = Features(space, self._sample, prior=prior)
         self._strata = Strata(self, start)
@@ -96,6 +100,8 @@ class ParetoSearch(OuterSearch):
         super().tell(genotype, errors)
 
     def _propose(self) -> Genotype:
+        if (given := next(filter(self.is_new, self.first), None)) is not None:
+            return given
         if len(self.history) < self.start:
             return self._telling(self._strata.options(len(self.history), most=OPTIONS))
         candidates = self.new_pool() if self.pool is not None else self._proposals()
