@@ -1,8 +1,7 @@
 """Searches in spaces that are too large to be trained: every architecture asked for is trained.
 
-python scripts/nas_large_space.py --space cells5 --repetitions 4 --budget 20   # goes on if stopped
-python scripts/nas_large_space.py --space darts --repetitions 3 --budget 20
-python scripts/nas_large_space.py --space cells5 --report --write    # what is there, into the docs
+python scripts/nas_large_space.py --space cells5                     # goes on if stopped
+python scripts/nas_large_space.py --space cells5 darts --report --write      # into the docs
 python scripts/nas_large_space.py --smoke                         # a minute, to see that it works
 
 *cells5* is NBDigits with 4 nodes and 5 operations (15,625 strings, 5,043 different functions),
@@ -63,11 +62,15 @@ class Setting:
         title: In the table.
         space: The space.
         protocol: How its networks are trained.
+        costs: Where searches are compared, in trainings; the last is the budget.
+        repetitions: Of every search.
     """
 
     title: str
     space: Callable[[], SearchSpace]
     protocol: Protocol
+    costs: tuple[int, ...]
+    repetitions: int
 
 
 SETTINGS = {
@@ -75,13 +78,17 @@ SETTINGS = {
         "NBDigits, 5 operations",
         lambda: NBDigits(4, ("none", "skip", "conv1", "conv3", "avg3")),
         Protocol(),
+        (5, 10, 20, 30),
+        4,
     ),
     "darts": Setting(
         "DARTS, 2 nodes",
         lambda: DARTS(2, channels=4, layers=3, image=(1, 8, 8)),
         Protocol(epochs=5),
+        (5, 10, 15, 20),
+        3,
     ),
-    "smoke": Setting("smoke", lambda: NBDigits(3), Protocol(epochs=1)),
+    "smoke": Setting("smoke", lambda: NBDigits(3), Protocol(epochs=1), (6,), 2),
 }
 
 
@@ -188,8 +195,9 @@ class Experiment:
         self.trainings = Trainings(self.folder / "trainings.jsonl", self.setting)
         self.space = self.trainings.space
 
-    def run(self, label: str, repetition: int, budget: int) -> None:
+    def run(self, label: str, repetition: int) -> None:
         """Ask and tell; what was asked for is written down at the end."""
+        budget = self.setting.costs[-1]
         path = self._run(label, repetition)
         if path.exists() and len(json.loads(path.read_text())["points"]) >= budget:
             return
@@ -207,8 +215,9 @@ class Experiment:
         seconds = 0.0 if found is None else found.seconds
         write_json(path, {"points": points, "seconds": seconds})
 
-    def report(self, costs: Sequence[int]) -> list[str]:
+    def report(self) -> list[str]:
         """A Markdown table of the repetitions that all methods have."""
+        costs = self.setting.costs
         number = min(len(self._runs(label)) for label in METHODS)
         if number == 0:
             return [f"**{self.setting.title}**: not a single repetition of all methods yet.", ""]
@@ -271,9 +280,6 @@ def main() -> None:
     """Train, print, and write if asked to."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--space", choices=sorted(SETTINGS), nargs="+", default=["cells5"])
-    parser.add_argument("--repetitions", type=int, default=4)
-    parser.add_argument("--budget", type=int, default=20)
-    parser.add_argument("--costs", type=int, nargs="+", default=[5, 10, 15, 20])
     parser.add_argument("--folder", type=Path, default=Path("runs/nas_large_space"))
     parser.add_argument("--report", action="store_true", help="train nothing")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/nas.md")
@@ -283,12 +289,11 @@ def main() -> None:
     lines: list[str] = []
     for name in ["smoke"] if options.smoke else options.space:
         experiment = Experiment(name, options.folder, steps=2 if options.smoke else None)
-        repetitions = 2 if options.smoke else options.repetitions
-        for repetition in range(0 if options.report else repetitions):
+        for repetition in range(0 if options.report else experiment.setting.repetitions):
             for label in METHODS:
-                experiment.run(label, repetition, 6 if options.smoke else options.budget)
+                experiment.run(label, repetition)
                 print(name, label, repetition, len(experiment.trainings.seconds), flush=True)
-        lines += experiment.report([6] if options.smoke else options.costs)
+        lines += experiment.report()
     print("\n".join(lines))
     if options.write:
         fill(DOCS, "large", "\n".join(lines))
