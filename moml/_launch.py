@@ -42,12 +42,14 @@ class Launch:
 
     @contextmanager
     def together(self, device: torch.device) -> Iterator[None]:
-        """PyTorch's process group, if there are several."""
-        if self.count == 1:
-            yield
-            return
+        """PyTorch's process group, if there are several and nobody has started it."""
         import torch.distributed as dist
 
+        if self.count == 1 or dist.is_initialized():
+            yield
+            return
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         try:
             yield

@@ -33,7 +33,9 @@ class Processes:
         self.group = group
         self.rank, self.count = dist.get_rank(group), dist.get_world_size(group)
         self._first = 0 if group is None else dist.get_global_rank(group, 0)
-        self.device = torch.device("cpu")
+        self.device = torch.device("cpu")  # where the group's messages are
+        if dist.get_backend(group) == "nccl":
+            self.device = torch.device("cuda", torch.cuda.current_device())
 
     def total(self, tensor: Tensor) -> Tensor:
         """The sum over processes, where the tensor is."""

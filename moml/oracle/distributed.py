@@ -110,9 +110,6 @@ class Distributed(Oracle):
         if self._module is not None and self._module() is module:
             return
         self._module = weakref.ref(module)
-        first = next(module.parameters(), None)
-        if first is not None and dist.get_backend(self.processes.group) != "gloo":
-            self.processes.device = first.device
         self.processes.as_first([*module.parameters(), *module.buffers()])
 
 
