@@ -18,8 +18,9 @@ class ProposedStart(SearchMethod):
     """`ParetoSearch` whose first questions are a search by gradient's proposals, over all sizes.
 
     The steps of the search train that method's supernet, with equal weights unless others are
-    given. On NB-Digits's thousand cells it is ahead of the plain search from twenty trainings on,
-    the supernet's cost included, and behind it before (docs/nas.md).
+    given. That is not shown to pay where trainings are short: on NB-Digits's thousand cells it is
+    ahead of the plain search by the numbers that it sees, and not by those of other trainings of
+    the same cells (docs/nas.md).
 
     Args:
         by: The search by gradient.
