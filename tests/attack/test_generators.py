@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import moml
-from moml.architecture import HPS
+from moml.architecture import HPS, LTB, DSelectK
 from moml.attack import L1, L2, Linf, Victim, cross_entropy, margin
 from moml.attack.generator import (
     GAP,
@@ -309,3 +309,21 @@ def test_what_does_not_fit_is_said():
         ImageEncoder(halvings=-1)
     with pytest.raises(ValueError, match="`encoder` should have its width"):
         GAP("a", encoder=nn.Identity, decoder=ImageDecoder)
+
+
+@pytest.mark.parametrize("kind", [DSelectK, LTB])
+def test_the_architecture_keeps_its_regulariser_and_schedule(kind):
+    def make(tasks):
+        encoder = ImageEncoder(1, width=8)
+        encoder.example_input = torch.rand(1, *SHAPE)
+        return kind(encoder, {t: ImageDecoder(encoder.out_features) for t in tasks}, stages=2)
+
+    one, batch = problem(make=make)
+    architecture = one.generator.architecture
+    one.losses(batch)
+    if kind is DSelectK:
+        assert one.penalty().detach() > 0
+    else:
+        before = float(architecture.temperature)
+        one.after_step(5, 10)
+        assert one.penalty() is None and float(architecture.temperature) < before

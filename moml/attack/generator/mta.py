@@ -61,6 +61,14 @@ class MTA(FactoredProblem):
         """The generator."""
         return self.generator
 
+    def penalty(self) -> Tensor | None:
+        """The architecture's regulariser."""
+        return self.generator.architecture.penalty()
+
+    def after_step(self, step: int, steps: int) -> None:
+        """The architecture's schedules."""
+        self.generator.architecture.after_step(step, steps)
+
     def shared_parameters(self) -> Iterable[Parameter]:
         """As the architecture says."""
         return self.generator.architecture.shared_parameters()
