@@ -158,12 +158,12 @@ def measured(
         "|---|" + "---|" * (len(COSTS) + 1),
     ]
     for label, factory in methods.items():
+        runs = [asked(factory, views[r % seeds], r) for r in range(repetitions)]
         found = np.array(
-            [
-                scores(views[r % seeds], *asked(factory, views[r % seeds], r))
-                for r in range(repetitions)
-            ]
+            [scores(views[r % seeds], rows, cost) for r, (rows, cost) in enumerate(runs)]
         )  # (repetitions, 2, costs)
+        if before := np.mean([cost for _, cost in runs]):
+            label = f"{label}, {before:.1f} trainings before the first"
         shares = [interval(found[:, 0, c]) for c in range(len(COSTS))]
         distance = found[:, 1, COSTS.index(20)].mean()
         lines.append(f"| {label} | " + " | ".join(shares) + f" | {distance:.4f} |")
