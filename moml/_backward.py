@@ -58,7 +58,7 @@ def backward(
     if not isinstance(losses, Mapping):
         losses = {str(i): loss for i, loss in enumerate(losses)}
     _check(losses)
-    weighting.bind(weighting.names or tuple(losses))
+    weighting.setup(weighting.names or tuple(losses))
     roots = list(losses.values())
     own = shared_leaves(roots) if shared is None else list(shared)
     outputs = [features] if isinstance(features, Tensor) else list(features or ())

@@ -63,7 +63,7 @@ def fit(
     """
     if steps < 1:
         raise ValueError(f"`steps` should be at least 1, found {steps}.")
-    weighting.bind(problem.tasks)
+    weighting.setup(problem.tasks)
     updater = Updater.of(updater)
     updater.adopt(weighting.parameters())
     _check_updater(problem, updater)

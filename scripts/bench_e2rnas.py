@@ -151,7 +151,7 @@ class Ours:
 
     def __init__(self, setting):
         self.parts = E2RNAS().compose(setting)
-        self.parts.weighting.bind(self.parts.problem.tasks)
+        self.parts.weighting.setup(self.parts.problem.tasks)
         self.net = self.parts.problem.supernet
 
     def step(self, batch):

@@ -178,7 +178,7 @@ def ours(
     network, batch = setting.build()
     problem = moml.MultiTask(network, {task: CrossEntropy(10) for task in network.tasks})
     weighting = make()
-    weighting.bind(problem.tasks)
+    weighting.setup(problem.tasks)
     updater = GradientStep(torch.optim.Adam(network.parameters(), lr=1e-4))
     updater.adopt(weighting.parameters())
 

@@ -89,7 +89,7 @@ def check(architecture, weighting, oracle, multi_input, *, steps):
     task_problem, compute = problem(model), oracle()
     private = {p: task for task in TASKS for p in model.private_parameters(task)}
     owners = {name: private.get(p) for name, p in model.named_parameters()}
-    method.bind(task_problem.tasks)
+    method.setup(task_problem.tasks)
     updater = GradientStep(torch.optim.SGD(model.parameters(), lr=0.05))
     updater.adopt(method.parameters())
     known = set(updater.parameters())

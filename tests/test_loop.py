@@ -113,7 +113,7 @@ def test_learnable_weights_join_the_optimizer_and_move():
     _, weighting, _ = run(UW, steps=6)
     (parameter,) = weighting.parameters()
     fresh = UW()
-    fresh.bind(TASKS)
+    fresh.setup(TASKS)
     assert not torch.equal(parameter, next(fresh.parameters()))
 
 

@@ -31,13 +31,13 @@ class Weighting(nn.Module, ABC):
     """What the argument ``preference`` means: larger is smaller losses, or losses along a ray."""
     names: tuple[str, ...] = ()
 
-    def bind(self, names: Sequence[str]) -> None:
+    def setup(self, names: Sequence[str]) -> None:
         """Learn the tasks and allocate per-task state and parameters.
 
-        Called once, before the optimizer is built; binding again to the same names is a no-op.
+        Called once, before the optimizer is built; a second call with the same names is a no-op.
 
         Raises:
-            ValueError: If there is no task, names repeat, or it is bound to other names already.
+            ValueError: If there is no task, names repeat, or it was set up for other names already.
         """
         names = tuple(names)
         if names and names == self.names:
@@ -59,7 +59,7 @@ class Weighting(nn.Module, ABC):
         if not self.names:
             raise ValueError(
                 f"`names` should be known before {type(self).__name__} is used, found none. "
-                "Call `bind(names)` first: its state is kept per task."
+                "Call `setup(names)` first: its state is kept per task."
             )
 
     def _labels(self, rows: Tensor, tasks: Tensor | None) -> str:

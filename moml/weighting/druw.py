@@ -38,8 +38,8 @@ class DRUW(LossWeighting):
         self.dwa = DWA(temperature=temperature, window=window)
 
     def _allocate(self, num_tasks: int) -> None:
-        self.rruw.bind(self.names)
-        self.dwa.bind(self.names)
+        self.rruw.setup(self.names)
+        self.dwa.setup(self.names)
 
     def weights(self, losses: Tensor, *, tasks: Tensor | None = None) -> Tensor:
         """Sum of both weights, ``(m,)``."""

@@ -37,7 +37,7 @@ def test_one_lower_solve_serves_all_objectives():
     problem.lower_loss = lambda *a: calls.append(1) or original(*a)
     for weighting in (EW(), MGDA()):
         calls.clear()
-        weighting.bind(problem.tasks)
+        weighting.setup(problem.tasks)
         evaluation = Bilevel(InnerSGD(0.5, steps=7), Unrolled())(problem, None)
         weighting.update(evaluation)
         assert len(calls) == 7
@@ -46,7 +46,7 @@ def test_one_lower_solve_serves_all_objectives():
 @pytest.mark.parametrize("weighting", [EW, MGDA, CAGrad, UPGrad])
 def test_the_applied_gradient_is_the_weighted_hypergradient(weighting):
     problem, method = QuadraticBilevel(), weighting()
-    method.bind(problem.tasks)
+    method.setup(problem.tasks)
     weights = method.update(Bilevel(InnerSGD(1.0, steps=90), Unrolled())(problem, None))
     expected = weights @ problem.hypergradients()
     torch.testing.assert_close(problem.upper.values["x"].grad, expected, rtol=1e-10, atol=1e-12)

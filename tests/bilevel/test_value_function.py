@@ -119,7 +119,7 @@ def test_a_stationary_lower_level_does_not_constrain():
     evaluation = Bilevel(InnerSGD(0.1, steps=3), ValueFunction(0.5))(problem, None)
     assert evaluation.steepness == 0.0
     weights = ConstrainedMGDA(normalize=False)
-    weights.bind(problem.tasks)
+    weights.setup(problem.tasks)
     found = weights.update(evaluation)
     torch.testing.assert_close(found, MGDA().weights(evaluation.gramian))
     grad = found @ evaluation.jacobian
@@ -183,7 +183,7 @@ def test_the_weights_are_the_best_on_a_fine_grid():
 def test_smoothing_follows_the_epoch_and_survives_absence():
     problem = Quadratic()
     weighting = ConstrainedMGDA()
-    weighting.bind(problem.tasks)
+    weighting.setup(problem.tasks)
     oracle = Bilevel(InnerSGD(0.1, steps=5), ValueFunction(0.1))
     first = oracle(problem, None)
     weighting.update(first)
@@ -266,7 +266,7 @@ def test_what_it_needs_is_said():
     with pytest.raises(ValueError, match=r"should not be a function of the upper parameters"):
         Bilevel(InnerSGD(0.1), ValueFunction())(Quadratic(tied=True), None)
     weighting = ConstrainedMGDA()
-    weighting.bind(problem.tasks)
+    weighting.setup(problem.tasks)
     with pytest.raises(ValueError, match="ConstrainedMGDA only over"):
         weighting.update(Bilevel(InnerSGD(0.1), Unrolled())(problem, None))
     along = Bilevel(InnerSGD(0.1), Unrolled(), alternate=Along(lambda p: torch.optim.SGD(p, 0.1)))

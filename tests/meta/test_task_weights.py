@@ -183,7 +183,7 @@ def test_running_statistics_under_the_value_function():
         alternate=Along(lambda p: torch.optim.SGD(p, 0.1)),
     )  # fmt: skip
     weighting = ConstrainedMGDA()
-    weighting.bind(levels_.tasks)
+    weighting.setup(levels_.tasks)
     weighting.update(oracle(levels_, data))
     oracle.advance(levels_)
     plain(data.lower[0].inputs)

@@ -59,7 +59,7 @@ class WeightGradients(TorchDispatchMode):
 
 def test_the_first_order_step_of_alpha_forms_no_weight_gradient():
     parts = DARTS().compose(setting())
-    parts.weighting.bind(parts.problem.tasks)
+    parts.weighting.setup(parts.problem.tasks)
     batch = next(parts.stream)
     with WeightGradients() as seen:
         evaluation = parts.oracle(parts.problem, batch)
@@ -94,7 +94,7 @@ def test_forwards_and_backwards_of_a_step(method, most):
 def test_the_second_order_step_of_alpha_forms_weight_gradients_only_where_they_are_used():
     """In three passes: of the virtual step and of two objectives, not of the two differences."""
     parts = E2RNAS().compose(setting())
-    parts.weighting.bind(parts.problem.tasks)
+    parts.weighting.setup(parts.problem.tasks)
     batch = next(parts.stream)
     with WeightGradients() as seen:
         parts.weighting.update(parts.oracle(parts.problem, batch))

@@ -170,13 +170,13 @@ def step_of(rows, losses, *, step=0, tasks=None, parameter=None):
 
 def weights_of(weighting, rows, losses):
     """Weights of one step that leaves the weighting as it was; binds it if need be."""
-    weighting.bind(names_of(len(rows)))
+    weighting.setup(names_of(len(rows)))
     return copy.deepcopy(weighting).update(step_of(rows, losses))
 
 
 def applied_by(weighting, rows, losses):
     """The combined gradient of one step, and the weights if there are any."""
-    weighting.bind(names_of(len(rows)))
+    weighting.setup(names_of(len(rows)))
     parameter = Parameter(torch.zeros(rows.shape[1], dtype=torch.float64))
     weights = copy.deepcopy(weighting).update(step_of(rows, losses, parameter=parameter))
     return parameter.grad, weights
@@ -218,7 +218,7 @@ def test_one_class_per_file_exported_and_documented(cls):
 def test_finite_detached_float64(build, kind, scale):
     for m in SIZES:
         weighting = build()
-        weighting.bind(names_of(m))
+        weighting.setup(names_of(m))
         rows = scale * jacobian_of(kind, m)
         parameter = Parameter(torch.zeros(rows.shape[1], dtype=torch.float64))
         weights = weighting.update(step_of(rows, losses_of(m), parameter=parameter))
@@ -265,7 +265,7 @@ def test_needs_is_all_that_is_touched(build):
             assert weighting.needs == "jacobian"
 
     weighting = build()
-    weighting.bind(names_of(2))
+    weighting.setup(names_of(2))
     assert weighting.needs in ("losses", "gramian", "jacobian")
     weighting.update(Forbidding())
 
@@ -275,7 +275,7 @@ def test_same_seed_same_weights(build):
     runs = []
     for _ in range(2):
         weighting = build()
-        weighting.bind(names_of(4))
+        weighting.setup(names_of(4))
         runs.append(run(weighting, range(6)))
     assert torch.equal(*runs)
 
@@ -291,12 +291,12 @@ def test_global_generator_is_left_alone(build):
 @pytest.mark.parametrize("build", BUILDS)
 def test_resumes_bit_for_bit(build):
     weighting = build()
-    weighting.bind(names_of(4))
+    weighting.setup(names_of(4))
     run(weighting, range(5))
     state = {name: value.clone() for name, value in weighting.state_dict().items()}
     expected = run(weighting, range(5, 12))
     fresh = build()
-    fresh.bind(names_of(4))
+    fresh.setup(names_of(4))
     fresh.load_state_dict(state)
     assert torch.equal(run(fresh, range(5, 12)), expected)
 
@@ -329,29 +329,29 @@ def run(weighting, steps):
 @pytest.mark.parametrize("build", BUILDS)
 def test_binding(build):
     weighting = build()
-    weighting.bind(["a", "b"])
+    weighting.setup(["a", "b"])
     state = weighting.state_dict()
-    weighting.bind(["a", "b"])
+    weighting.setup(["a", "b"])
     assert list(weighting.state_dict()) == list(state)
     with pytest.raises(ValueError, match="`names` should be"):
-        weighting.bind(["a", "c"])
+        weighting.setup(["a", "c"])
     with pytest.raises(ValueError, match="distinct task names"):
-        build().bind(["a", "a"])
+        build().setup(["a", "a"])
 
 
 @pytest.mark.parametrize("cls", [cls for cls in WEIGHTINGS if issubclass(cls, GramianWeighting)])
 def test_gramian_weightings_work_on_plain_tensors(cls):
-    """Without state at once, else after `bind`; without losses if it does not need them."""
+    """Without state at once, else after `setup`; without losses if it does not need them."""
     rows, losses = jacobian_of("not_stationary", 4), losses_of(4)
     bound = weights_of(cls(), rows, losses)
     plain, method = rows @ rows.mT, cls()
-    method.bind(names_of(4))
+    method.setup(names_of(4))
     if next(method.buffers(), None) is not None:
         for unbound in (plain, plain[None]):
             try:
                 cls().weights(unbound, losses)
             except ValueError as error:
-                assert "Call `bind(names)` first" in str(error)
+                assert "Call `setup(names)` first" in str(error)
     else:
         assert cls().weights(plain.expand(2, 3, 4, 4), losses.expand(2, 3, 4)).shape == (2, 3, 4)
     torch.testing.assert_close(method.weights(plain, losses), bound)

@@ -25,7 +25,7 @@ SEEDS = range(4)
 
 
 def bound_weights(method, rows, losses=None):
-    method.bind([str(i) for i in range(len(rows))])
+    method.setup([str(i) for i in range(len(rows))])
     given = None if losses is None else torch.from_numpy(losses)
     return method.weights(torch.from_numpy(rows @ rows.T), given).numpy()
 
@@ -107,7 +107,7 @@ def grad_vac_by_vectors(rows, orders, targets, beta):
 @pytest.mark.parametrize("m", (2, 3, 7))
 def test_grad_vac_against_vectors_over_steps(m):
     method, targets = GradVac(seed=m), np.zeros((m, m))
-    method.bind([str(i) for i in range(m)])
+    method.setup([str(i) for i in range(m)])
     draw = torch.Generator().manual_seed(m)
     for seed in SEEDS:
         rows = rows_of(m, seed)
@@ -268,7 +268,7 @@ def test_fair_grad_residual(m, alpha):
 
 def test_one_gramian_only_for_methods_with_state():
     method = GradVac()
-    method.bind("ab")
+    method.setup("ab")
     with pytest.raises(ValueError, match=r"`gramian` should be one matrix \(m, m\) for GradVac"):
         method.weights(torch.eye(2).expand(3, 2, 2))
 
@@ -276,7 +276,7 @@ def test_one_gramian_only_for_methods_with_state():
 def test_an_evaluation_feeds_losses_to_preference_methods():
     rows = torch.tensor([[1.0, 0.0], [-1.0, 1.0]], dtype=torch.float64)
     method = EPO()
-    method.bind(["0", "1"])
+    method.setup(["0", "1"])
     with pytest.raises(ValueError, match="`losses` should be given to EPO"):
         method.weights(rows @ rows.mT)
     with pytest.raises(ValueError, match="`losses` should be positive for EPO"):

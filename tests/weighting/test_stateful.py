@@ -50,7 +50,7 @@ def evaluation_of(rows, losses=None, *, tasks=None, epoch=0):
 
 
 def applied(method, rows, losses=None, **options):
-    method.bind([str(i) for i in range(len(rows) if "tasks" not in options else 3)])
+    method.setup([str(i) for i in range(len(rows) if "tasks" not in options else 3)])
     evaluation = evaluation_of(rows, losses, **options)
     method.update(evaluation)
     return evaluation.written().numpy()
@@ -158,7 +158,7 @@ def test_independent_batches_give_unbiased_weights(make):
     means = {}
     for independent in (True, False):
         method, rng, history = make(), np.random.default_rng(0), []
-        method.bind(["0", "1"])
+        method.setup(["0", "1"])
         source = Batches(true, 1.5 * np.array([[1.0], [0.1]]), rng)
         for step in range(3000):
             evaluation = evaluation_of(source.sample())
@@ -176,7 +176,7 @@ def test_famo_gives_weight_to_the_loss_that_does_not_fall():
     method = FAMO()
     losses = torch.tensor([1.0, 1.0, 1.0], dtype=torch.float64)
     for _ in range(60):
-        method.bind("abc")
+        method.setup("abc")
         weights = method.update(evaluation_of(np.eye(3), losses))
         losses = losses * torch.tensor([0.95, 1.0, 0.9])
     shares = method.logits.softmax(0)
@@ -205,7 +205,7 @@ def test_grad_norm_favours_the_slow_task():
 def minimise(weighting, losses, steps, lr):
     """Train a weighting's own parameters on fixed losses."""
     losses = torch.as_tensor(losses, dtype=torch.float64)
-    weighting.bind([str(i) for i in range(len(losses))])
+    weighting.setup([str(i) for i in range(len(losses))])
     optimizer = torch.optim.Adam(weighting.parameters(), lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
@@ -233,7 +233,7 @@ def test_the_restraint_caps_the_weights_of_solved_tasks():
 
 def test_druw_adds_dwa_and_trains_its_uncertainties():
     method = DRUW(window=1)
-    method.bind("ab")
+    method.setup("ab")
     for losses in ([4.0, 1.0], [2.0, 1.0], [9.0, 9.0]):
         weights = method.update(evaluation_of(np.eye(2), losses))
     a, b = math.exp(0.5 / 10), math.exp(1.0 / 10)
@@ -292,7 +292,7 @@ def test_clusters_by_brute_force():
 
 def test_stch_with_warm_up_weighs_by_the_scales_it_saw():
     method = STCH(warmup=1, mu=0.5)
-    method.bind("ab")
+    method.setup("ab")
     for losses in ([2.0, 10.0], [4.0, 30.0]):
         weights = method.update(evaluation_of(np.eye(2), losses))
         assert weights.tolist() == pytest.approx([1 / losses[0], 1 / losses[1]])
@@ -307,7 +307,7 @@ def test_stch_with_warm_up_weighs_by_the_scales_it_saw():
 
 def test_crmogm_smooths_and_keeps_how_heads_are_scaled():
     method, plain, mean = CRMOGM(RLW(seed=3), alpha=0.7), RLW(seed=3), None
-    method.bind("abc")
+    method.setup("abc")
     for step in range(5):
         fresh = plain.weights(torch.ones(3))
         mean = fresh if mean is None else 0.7 * mean + 0.3 * fresh
@@ -328,7 +328,7 @@ def test_grouped_is_the_method_on_each_part():
     parameters = [torch.nn.Parameter(torch.zeros(n, dtype=torch.float64)) for n in sizes]
     evaluation = Evaluation.from_jacobian(rows, torch.ones(3), parameters=parameters)
     method = Grouped(MGDA(), groups=3)
-    method.bind(evaluation.names)
+    method.setup(evaluation.names)
     assert method.update(evaluation) is None
     for part, parameter in zip(rows.split(sizes, dim=1), parameters, strict=True):
         expected = MGDA().weights(part @ part.T) @ part
@@ -345,7 +345,7 @@ def test_grouped_draws_further_batches_for_its_parts():
     evaluation = evaluation_of(true)
     evaluation.source = Batches(true, np.zeros((3, 1)), np.random.default_rng(0))
     method = Grouped(MoDo(gamma=0.1), groups=1)
-    method.bind(evaluation.names)
+    method.setup(evaluation.names)
     method.update(evaluation)
     assert set(evaluation.source.asked) == {1, 2}
     np.testing.assert_allclose(evaluation.written().numpy(), applied(MoDo(gamma=0.1), true))

@@ -213,7 +213,7 @@ VALUES = [
 def test_values(method, rows, expected):
     rows = torch.tensor(rows, dtype=torch.float64)
     losses = torch.tensor([2.0, 1.0, 1.0, 1.0], dtype=torch.float64)[: len(rows)]
-    method.bind([str(i) for i in range(len(rows))])
+    method.setup([str(i) for i in range(len(rows))])
     weights = method.update(Evaluation.from_jacobian(rows, losses))
     torch.testing.assert_close(
         weights, torch.tensor(expected, dtype=torch.float64), rtol=1e-7, atol=1e-12
@@ -240,7 +240,7 @@ DIRECTIONS = [
 )
 def test_directions(method, rows, expected):
     rows = torch.tensor(rows, dtype=torch.float64)
-    method.bind([str(i) for i in range(len(rows))])
+    method.setup([str(i) for i in range(len(rows))])
     losses = torch.tensor([2.0, 1.0, 1.0], dtype=torch.float64)[: len(rows)]
     found = method.direction(rows, losses)
     torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64))
@@ -312,9 +312,9 @@ def test_rlw_picks_exactly_so_many(ones, tasks, found):
 
 def test_rlw_random_normal_keeps_its_means():
     weighting = RLW(distribution="random_normal", seed=5)
-    with pytest.raises(ValueError, match="bind"):
+    with pytest.raises(ValueError, match="setup"):
         weighting.weights(torch.ones(3))
-    weighting.bind("abc")
+    weighting.setup("abc")
     draws = torch.stack([weighting.weights(torch.ones(3)).log() for _ in range(20_000)])
     differences = draws.mean(0) - draws.mean(0)[0]  # of log-softmax: those of the means
     expected = weighting.means - weighting.means[0]
@@ -341,7 +341,7 @@ def test_rgw_leaves_heads_alone():
 
 def test_uw_weights_and_penalty_are_its_objective():
     weighting = UW()
-    weighting.bind("abc")
+    weighting.setup("abc")
     losses = torch.tensor([0.5, 2.0], dtype=torch.float64, requires_grad=True)
     tasks = torch.tensor([0, 2])
     with torch.no_grad():
@@ -361,7 +361,7 @@ def test_uw_weights_and_penalty_are_its_objective():
 def drive(weighting, table):
     """Weights of steps given as ``(epoch, {task: loss})``."""
     names = ["a", "b"]
-    weighting.bind(names)
+    weighting.setup(names)
     history = []
     for epoch, losses in table:
         rows = torch.eye(len(losses), dtype=torch.float64)
@@ -426,7 +426,7 @@ def test_gls_needs_positive_losses(bad):
     losses = torch.tensor([1.0, bad])
     with pytest.raises(ValueError, match=r"`losses` should be positive for GLS.*task\(s\) 1\."):
         weighting.weights(losses)
-    weighting.bind(["depth", "normal", "edges"])
+    weighting.setup(["depth", "normal", "edges"])
     with pytest.raises(ValueError, match=r"task\(s\) 'edges'\."):
         weighting.weights(losses, tasks=torch.tensor([0, 2]))
 
@@ -497,10 +497,10 @@ def test_bad_options_are_explained(build):
 )
 def test_options_that_do_not_fit_the_tasks_are_explained(build, message):
     with pytest.raises(ValueError, match=message):
-        build().bind(["a", "b"])
+        build().setup(["a", "b"])
 
 
 @pytest.mark.parametrize("method", (UW, DWA, Constant, FAMO, RRUW, GALW))
 def test_state_per_task_needs_names(method):
-    with pytest.raises(ValueError, match=r"Call `bind\(names\)` first"):
+    with pytest.raises(ValueError, match=r"Call `setup\(names\)` first"):
         method().weights(torch.ones(2))

@@ -69,7 +69,7 @@ class Direction(JacobianAggregator):
 
 
 def updated(weighting, **options):
-    weighting.bind(NAMES)
+    weighting.setup(NAMES)
     step = Step(**options)
     weights = weighting.update(step)
     torch.testing.assert_close(step.applied, weights)  # what is returned is what is applied
@@ -127,7 +127,7 @@ def test_every_counts_from_the_last_renewal():
 
 def test_every_hands_on_the_penalty():
     weighting = Every(UW(), n=5)
-    weighting.bind(NAMES)
+    weighting.setup(NAMES)
     assert weighting.penalty(LOSSES).item() == weighting.weighting.penalty(LOSSES).item()
     assert [name for name, _ in weighting.named_parameters()] == ["weighting.log_variances"]
     assert Every(MGDA(), n=5).penalty(LOSSES) is None
@@ -150,7 +150,7 @@ def test_weights_are_required(build):
 
     for inner, found in ((Direction(), "a direction"), (Nothing(), "nothing")):
         weighting = build(inner)
-        weighting.bind(NAMES)
+        weighting.setup(NAMES)
         message = f"should apply weights, found {type(inner).__name__}, which applies {found}"
         with pytest.raises(ValueError, match=message):
             weighting.update(Step())
@@ -234,7 +234,7 @@ def test_zero_gradients_and_losses_stay_finite(by, apply):
 
 def test_normalized_directions():
     weighting = GradientNormalization(Direction(), by="l2")
-    weighting.bind(NAMES)
+    weighting.setup(NAMES)
     step = Step()
     assert weighting.update(step) is None
     torch.testing.assert_close(step.applied, (FACTORS["l2"][:, None] * ROWS).mean(0))
@@ -256,7 +256,7 @@ def test_nested_wrappers_return_what_is_applied():
 def test_wrapped_gradients_reach_parameters():
     parameter = Parameter(torch.zeros(3, dtype=torch.float64))
     weighting = WeightSum(Every(MGDA(), n=2), total="tasks")
-    weighting.bind(NAMES)
+    weighting.setup(NAMES)
     weights = weighting.update(
         Evaluation.from_jacobian(ROWS, LOSSES, names=NAMES, parameters=[parameter])
     )
@@ -277,5 +277,5 @@ def test_bad_options_are_explained(build):
 
 
 def test_every_needs_names():
-    with pytest.raises(ValueError, match=r"Call `bind\(names\)` first"):
+    with pytest.raises(ValueError, match=r"Call `setup\(names\)` first"):
         Every(MGDA(), n=2).update(Step())

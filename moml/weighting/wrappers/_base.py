@@ -31,7 +31,7 @@ class Wrapper(Weighting):
         return max(self.own_needs, self.weighting.needs, key=_COST.index)
 
     def _allocate(self, num_tasks: int) -> None:
-        self.weighting.bind(self.names)
+        self.weighting.setup(self.names)
 
     def penalty(self, losses: Tensor, *, tasks: Tensor | None = None) -> Tensor | None:
         """That of the weighting inside."""

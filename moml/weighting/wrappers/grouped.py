@@ -37,7 +37,7 @@ class Grouped(Wrapper):
     def _allocate(self, num_tasks: int) -> None:
         super()._allocate(num_tasks)
         for member in self._members():
-            member.bind(self.names)
+            member.setup(self.names)
         if next(self.weighting.parameters(), None) is not None:
             raise ValueError(
                 "`weighting` inside Grouped should have no learnable parameters, found "

@@ -35,7 +35,7 @@ class Scaled(Wrapper):
 
     def _allocate(self, num_tasks: int) -> None:
         super()._allocate(num_tasks)
-        self.scaling.bind(self.names)
+        self.scaling.setup(self.names)
         if next(self.weighting.parameters(), None) is not None:
             raise ValueError(
                 "`weighting` inside Scaled should have no learnable parameters, found "
