@@ -12,6 +12,7 @@ from moml.backbone import LinearHead, ResNet
 from moml.data import Source, Suite, TaskSpec
 from moml.data.suite import Split
 from tasks._accuracy import classification
+from tasks._files.images import colour_bounds
 from tasks._files.layout import Found
 from tasks._office_files import check_domains, find_office, office_items, office_source
 
@@ -46,6 +47,7 @@ class Office(Suite):
     ) -> None:
         self.domains, self.size = check_domains(domains, self.patterns), size
         self.normalize, self.found = normalize, self.discover(root, domains=domains)
+        self.bounds = colour_bounds(normalize=normalize)
         self._items = office_items(
             self.title, Path(root), self.found, self._chosen(domains), classes=self.classes,
             seed=seed,

@@ -50,6 +50,7 @@ class CelebA(Suite):
         steps=9_540, batch_size=256, learning_rate=3e-4, schedule="constant", eval_every=636,
         learning_rates=(1e-4, 3e-4, 1e-3),
     )  # fmt: skip
+    bounds = (0.0, 1.0)
 
     def __init__(
         self, root: Path, *, attributes: Sequence[str] | None = None, size: int = 64

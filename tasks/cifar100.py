@@ -45,6 +45,7 @@ class CIFAR100(Suite):
     """
 
     defaults = Defaults(steps=35_000, batch_size=128, learning_rate=1e-3, eval_every=1000)
+    bounds = (0.0, 1.0)
 
     def __init__(
         self,

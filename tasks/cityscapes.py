@@ -69,6 +69,7 @@ class Cityscapes(DenseScenes):
         steps=60_000, batch_size=8, learning_rate=1e-4, schedule="constant", eval_every=1000,
         learning_rates=(3e-5, 1e-4, 3e-4),
     )  # fmt: skip
+    bounds = (0.0, 1.0)
     references = references("cityscapes")
 
     def __init__(

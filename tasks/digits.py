@@ -32,6 +32,7 @@ class Digits(Suite):
     """
 
     defaults = Defaults(steps=500, batch_size=64, learning_rate=1e-3, eval_every=100)
+    bounds = (0.0, 1.0)
 
     def __init__(self, *, seed: int = 0) -> None:
         self.seed = seed

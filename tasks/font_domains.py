@@ -39,6 +39,7 @@ class FontDomains(Suite):
     """
 
     defaults = Defaults(steps=600, batch_size=32, learning_rate=3e-3, eval_every=100)
+    bounds = (0.0, 1.0)
 
     def __init__(self, *, domains: Sequence[str] = ("sans", "serif", "tex"), seed: int = 0) -> None:
         check_domains("`domains`", tuple(domains))

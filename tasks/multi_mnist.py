@@ -54,6 +54,7 @@ class MultiMNIST(Suite):
     """
 
     defaults = Defaults(steps=19_500, batch_size=256, learning_rate=1e-3, eval_every=1000)
+    bounds = (0.0, 1.0)
 
     def __init__(self, root: Path, *, missing: float = 0.0, seed: int = 0) -> None:
         check_share(missing)

@@ -74,6 +74,7 @@ class NYUv2(DenseScenes):
         steps=20_000, batch_size=8, learning_rate=1e-4, schedule="constant", eval_every=500,
         learning_rates=(3e-5, 1e-4, 3e-4),
     )  # fmt: skip
+    bounds = (0.0, 1.0)
     references = references("nyuv2")
 
     def __init__(

@@ -45,6 +45,7 @@ class OfficeDigits(Suite):
     """
 
     defaults = Defaults(steps=600, batch_size=64, learning_rate=1e-3, eval_every=100)
+    bounds = (0.0, 1.0)
 
     def __init__(
         self,

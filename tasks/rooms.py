@@ -51,6 +51,7 @@ class Rooms(Suite):
     defaults = Defaults(
         steps=2100, batch_size=8, learning_rate=3e-3, eval_every=100, learning_rates=(1e-3, 3e-3)
     )
+    bounds = (0.0, 1.0)
 
     def __init__(
         self,

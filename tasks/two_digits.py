@@ -44,6 +44,7 @@ class TwoDigits(Suite):
     """
 
     defaults = Defaults(steps=1500, batch_size=128, learning_rate=1e-3, eval_every=150)
+    bounds = (0.0, 1.0)
 
     def __init__(self, *, multi_input: bool = False, missing: float = 0.0, seed: int = 0) -> None:
         check_share(missing)

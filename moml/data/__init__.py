@@ -2,6 +2,7 @@
 
 from moml.data.batch import Batch
 from moml.data.bilevel_batch import BilevelBatch
+from moml.data.bounds import Bounds
 from moml.data.class_episodes import ClassEpisodes
 from moml.data.episode_batch import EpisodeBatch
 from moml.data.episodes import EpisodeList, EpisodeLoader, EpisodeSource
@@ -18,6 +19,7 @@ __all__ = [
     "Batch",
     "BatchLoader",
     "BilevelBatch",
+    "Bounds",
     "ClassEpisodes",
     "DatasetSource",
     "Defaults",

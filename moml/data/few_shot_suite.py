@@ -52,8 +52,8 @@ class FewShotSuite(ABC):
 
     Attributes:
         defaults: Training settings that suit it.
-        bounds: Lowest and highest value of an input, which adversarial examples keep to; ``None``
-            if inputs are not bounded.
+        bounds: Interval of valid inputs, which adversarial examples keep to; ``None`` if
+            inputs are not bounded.
         seed: Seed of the split and of the validation and test episodes.
     """
 

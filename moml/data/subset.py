@@ -27,7 +27,7 @@ class TaskSubset(Suite):
         unknown = [task for task in tasks if task not in suite.tasks]
         if unknown or not tasks:
             raise ValueError(f"`tasks` should be among {list(suite.tasks)}, found {list(tasks)}.")
-        self.suite, self.defaults = suite, suite.defaults
+        self.suite, self.defaults, self.bounds = suite, suite.defaults, suite.bounds
         self.references = suite.references
         self.kept = [task for task in suite.tasks if task in tasks]
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from torch import nn
 
 from moml.data.batch import Batch
+from moml.data.bounds import Bounds
 from moml.data.loader import BatchLoader, Loader, MultiLoader
 from moml.data.source import Source
 from moml.losses import Loss
@@ -72,10 +73,14 @@ class Suite(ABC):
 
     Attributes:
         defaults: Training settings that suit it.
+        bounds: Interval of valid inputs, which adversarial examples keep to: two numbers, or two
+            tensors that broadcast with one input (``(C, 1, 1)`` for bounds per channel). ``None``
+            if inputs are not bounded.
         references: Files of single-task results of the literature, by name.
     """
 
     defaults: Defaults = Defaults()
+    bounds: Bounds | None = None
     references: Mapping[str, Path] = MappingProxyType({})
 
     @property

@@ -58,6 +58,13 @@ def normalized(image: Tensor) -> Tensor:
     return (image - mean) / std
 
 
+def colour_bounds(*, normalize: bool) -> tuple[Tensor | float, Tensor | float]:
+    """The interval of valid pictures: [0, 1], or per channel what `normalized` makes of it."""
+    if not normalize:
+        return 0.0, 1.0
+    return normalized(torch.zeros(3, 1, 1)), normalized(torch.ones(3, 1, 1))
+
+
 class Pictures:
     """Pictures of one size, gathered like a tensor; each is decoded once, and kept as bytes.
 
