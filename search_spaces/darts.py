@@ -19,16 +19,38 @@ OPS = (
 )  # fmt: skip
 THEIRS = {"skip": "skip_connect"}
 OURS = {"skip_connect": "skip"}
+CALL = "Genotype("
+FIELDS = ("normal", "normal_concat", "reduce", "reduce_concat")
 _INITIALS = {
     "s3": "sep_conv_3x3", "s5": "sep_conv_5x5", "d3": "dil_conv_3x3", "d5": "dil_conv_5x5",
     "mp": "max_pool_3x3", "ap": "avg_pool_3x3", "id": "skip",
 }  # fmt: skip
 # Normal and reduction cell: two edges for each of four nodes, as operation and source.
 PUBLISHED = {
-    # Liu, Simonyan & Yang, ICLR 2019, second order
+    # Liu, Simonyan & Yang, ICLR 2019, first order
+    "DARTS_V1": (
+        "s3 1 s3 0 id 0 s3 1 id 0 s3 1 s3 0 id 2",
+        "mp 0 mp 1 id 2 mp 0 mp 0 id 2 id 2 ap 0",
+    ),
+    # The same, second order
     "DARTS_V2": (
         "s3 0 s3 1 s3 0 s3 1 s3 1 id 0 id 0 d3 2",
         "mp 0 mp 1 id 2 mp 1 mp 0 id 2 id 2 mp 1",
+    ),
+    # Chen, Xie, Wu & Tian, P-DARTS, ICCV 2019
+    "PDARTS": (
+        "id 0 d3 1 id 0 s3 1 s3 1 s3 3 s3 0 d5 4",
+        "ap 0 s5 1 s3 0 d5 2 mp 0 d3 1 d3 1 d5 3",
+    ),
+    # Xu et al., PC-DARTS, ICLR 2020, found on CIFAR-10
+    "PC_DARTS": (
+        "s3 1 id 0 s3 0 d3 1 s5 0 s3 1 ap 0 d3 1",
+        "s5 1 mp 0 s5 1 s5 2 s3 0 s3 3 s3 1 s3 2",
+    ),
+    # The same, found on ImageNet
+    "PC_DARTS_IMAGENET": (
+        "id 1 s3 0 s3 0 id 1 s3 1 s3 3 s3 1 d5 4",
+        "s3 0 id 1 d5 2 mp 1 s3 2 s3 1 s5 0 s3 3",
     ),
     # Yue, Lin, Zhang & Liang, IJCNN 2022
     "E2RNAS": (
@@ -107,8 +129,9 @@ class DARTS(SearchSpace):
     def from_string(self, text: str) -> Genotype:
         """The genotype of ``Genotype(normal=[('sep_conv_3x3', 0), …], …, reduce=[…], …)``.
 
-        Entries name an operation and its source, two for every node in turn. What is put side by
-        side must be all computed nodes.
+        Text before the call is ignored, such as ``DARTS_V2 =`` in a Python file or ``genotype =``
+        and the time in a log. Entries name an operation and its source, two for every node in turn.
+        What is put side by side must be all computed nodes.
 
         Raises:
             ValueError: If the text is something else, or not a genotype of this space.
@@ -131,7 +154,7 @@ class DARTS(SearchSpace):
         return f"Genotype({', '.join(parts)})"
 
     def published(self, name: str) -> Genotype:
-        """A cell that a paper found: ``DARTS_V2``, ``E2RNAS``, ``RACL`` or ``ADVRUSH``.
+        """A cell that a paper found: ``DARTS_V1``, ``DARTS_V2``, ``PDARTS``, ``PC_DARTS``, ….
 
         Raises:
             ValueError: If there is none of that name, or it is not one of this space.
@@ -181,17 +204,13 @@ class DARTS(SearchSpace):
 
 
 def _arguments(text: str) -> dict[str, list]:
-    """The keyword arguments of the call that the text is; nothing is evaluated but literals."""
+    """The arguments of the call that the text ends with; nothing is evaluated but literals."""
+    start = max(text.find(CALL), 0)
     try:
-        call = ast.parse(text.strip(), mode="eval").body
+        call = ast.parse(text[start:].strip(), mode="eval").body
         assert isinstance(call, ast.Call)
-        found = {}
-        for keyword in call.keywords:
-            value = keyword.value
-            if isinstance(value, ast.Call):  # range(2, 6)
-                found[str(keyword.arg)] = list(range(*map(ast.literal_eval, value.args)))
-            else:
-                found[str(keyword.arg)] = ast.literal_eval(value)
+        given = [*zip(FIELDS, call.args, strict=False), *((k.arg, k.value) for k in call.keywords)]
+        found = {str(name): _literal(value) for name, value in given}
         if {"normal", "reduce"} <= set(found):
             return found
     except (SyntaxError, ValueError, AssertionError, TypeError):
@@ -200,6 +219,13 @@ def _arguments(text: str) -> dict[str, list]:
         "`text` should read like \"Genotype(normal=[('sep_conv_3x3', 0), …], reduce=[…])\", "
         f"found {text[:80]!r}."
     )
+
+
+def _literal(value: ast.expr) -> list:
+    if isinstance(value, ast.Call):  # range(2, 6)
+        return list(range(*map(ast.literal_eval, value.args)))
+    found: list = ast.literal_eval(value)
+    return found
 
 
 def _choice(pairs: Sequence[tuple[str, int]]) -> Choice:

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from moml.nas import CellSpec, Cost, Placement, SearchSpace, SpaceSpec
+from moml.nas import CellSpec, Cost, Genotype, Placement, SearchSpace, SpaceSpec, to_nb201
 from search_spaces._checks import at_least_one
 from search_spaces._residual_network import ResidualNetwork
 
@@ -18,9 +18,10 @@ class NASBench201(SearchSpace):
     """Four nodes, six edges, five operations: 15,625 genotypes.
 
     Dong & Yang, `NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture Search
-    <https://arxiv.org/abs/2001.00326>`_, ICLR 2020. `from_string` and `to_string` read and write
-    its notation. There are 5,043 connected classes of equivalent cells by the rules of
-    `moml.nas.equivalence`; the paper counts 6,466 by comparing expressions.
+    <https://arxiv.org/abs/2001.00326>`_, ICLR 2020. `to_string` writes what its tables are indexed
+    by, ``|nor_conv_3x3~0|+…``, and `from_string` reads that, with its names of operations or ours.
+    There are 5,043 connected classes of equivalent cells by the rules of `moml.nas.equivalence`;
+    the paper counts 6,466 by comparing expressions.
 
     Args:
         channels: Channels of the first stage.
@@ -57,6 +58,11 @@ class NASBench201(SearchSpace):
             cells=self.cells,
             num_classes=self.num_classes,
         )
+
+    def to_string(self, genotype: Genotype) -> str:
+        """The cell as the benchmark writes it, with the benchmark's names of operations."""
+        self.check(genotype)
+        return to_nb201(genotype.by_name["cell"])
 
     def placements(self) -> Mapping[str, Sequence[Placement]]:
         """The cells' channels and resolutions."""

@@ -61,7 +61,8 @@ def from_nb201(text: str, cell: CellSpec) -> Choice:
                     f"found '{part}' in '{text}'."
                 )
             op, source = found[1], int(found[2])
-            choice.append(((source, target), _OURS.get(op, op)))
+            ours = op if op in cell.ops else _OURS.get(op, op)
+            choice.append(((source, target), ours))
     result = tuple(sorted(choice, key=lambda entry: (entry[0][1], entry[0][0])))
     cell.check(result)
     return result

@@ -104,3 +104,37 @@ def test_bad_strings_are_refused(text):
 def test_a_published_name_is_known():
     with pytest.raises(ValueError, match="Did you mean 'E2RNAS'"):
         small().published("E2RNA")
+
+
+V1 = """Genotype(normal=[('sep_conv_3x3', 1), ('sep_conv_3x3', 0), ('skip_connect', 0),
+    ('sep_conv_3x3', 1), ('skip_connect', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0),
+    ('skip_connect', 2)], normal_concat=[2, 3, 4, 5], reduce=[('max_pool_3x3', 0),
+    ('max_pool_3x3', 1), ('skip_connect', 2), ('max_pool_3x3', 0), ('max_pool_3x3', 0),
+    ('skip_connect', 2), ('skip_connect', 2), ('avg_pool_3x3', 0)], reduce_concat=range(2, 6))"""
+
+
+@pytest.mark.parametrize("before", ["", "genotype = ", "DARTS_V1 = ", "03/11 11:05 AM genotype = "])
+@pytest.mark.supported
+def test_a_genotype_pasted_from_a_python_file_or_a_log_is_read(before):
+    space = small()
+    assert space.from_string(before + V1) == space.published("DARTS_V1")
+    positional = V1
+    for name in ("normal=", "normal_concat=", "reduce=", "reduce_concat="):
+        positional = positional.replace(name, "")
+    assert space.from_string(before + positional) == space.published("DARTS_V1")
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("DARTS_V1", 3_169_414),
+        ("DARTS_V2", 3_349_342),
+        ("PDARTS", 3_433_798),
+        ("PC_DARTS", 3_634_678),
+        ("PC_DARTS_IMAGENET", 3_721_510),
+    ],
+)
+@pytest.mark.supported
+def test_published_cells_have_the_sizes_that_the_code_of_darts_gives_them(name, number):
+    space = DARTS(channels=36, layers=20)  # as they are trained on CIFAR-10
+    assert space.num_parameters(space.published(name)) == number
