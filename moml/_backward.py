@@ -10,8 +10,9 @@ from torch.nn import Parameter
 
 from moml.evaluation import Heads
 from moml.oracle._base import positions
+from moml.oracle._features import Features
 from moml.oracle._graph import reach, shared_leaves
-from moml.oracle._layout import Features, lay_out
+from moml.oracle._layouts import Layouts
 from moml.oracle._live import ParameterRows, RepresentationRows
 from moml.oracle._rows import Strategy
 from moml.weighting import Weighting
@@ -64,10 +65,10 @@ def backward(
     outputs = [features] if isinstance(features, Tensor) else list(features or ())
     cut = _usable([f for f in outputs if f.requires_grad], roots, representation)
     private = _private(losses, own)
-    layout = lay_out(losses, cut, own, private, rows)
+    find = Layouts(rows).find(losses, cut, lambda: (own, private))
     tasks = torch.tensor(positions(weighting.names, losses))
     kind = RepresentationRows if representation else ParameterRows
-    evaluation = kind(losses, cut, layout, tasks, heads=heads)
+    evaluation = kind(losses, cut, lambda: find, tasks, heads=heads)
     weighting.learn(evaluation.losses, tasks=tasks)
     return weighting.update(evaluation)
 

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from moml.errors import NonFiniteError
 from moml.evaluation import Heads, checked
-from moml.oracle._layout import Features, Layout
+from moml.oracle._features import Features
+from moml.oracle._layout import Layout
 from moml.oracle._live import ParameterRows, accumulate_row
 from moml.oracle._rows import Plan, Row, add_rows, combine_rows, gramian_of_rows
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from moml.bilevel._solved import Solved
-from moml.oracle._layout import Features, Layout
+from moml.oracle._features import Features
+from moml.oracle._layout import Layout
 from moml.oracle._live import Live, ParameterRows
 from moml.oracle._rows import Row, add_rows
 
@@ -41,7 +42,7 @@ class OneByOne(ParameterRows):
             row = list(torch.autograd.grad(loss, wanted, allow_unused=True))
         cut = len(solved.inputs)
         below = solved.pull([row[:cut]], layout.shared, layout.plan)[0]
-        direct = self._spread(layout.beside, row[cut:])
+        direct = self.spread(layout.beside, row[cut:])
         self._row = add_rows(self._row, add_rows(below, direct))
         self._losses.append(loss.detach())
 
@@ -62,7 +63,7 @@ class OneByOne(ParameterRows):
         return True
 
     @cached_property
-    def _heads(self) -> list[tuple[Row, Row, Row]]:
+    def through_heads(self) -> list[tuple[Row, Row, Row]]:
         return [([], [], [])]
 
     def select(self, rows: Tensor) -> Live:

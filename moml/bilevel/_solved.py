@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from moml.bilevel.hypergradient import Hypergradient, LowerSolution
-from moml.oracle._layout import Features
+from moml.oracle._features import Features
 from moml.oracle._rows import Plan, Row, add_rows
 
 

@@ -1,11 +1,10 @@
-"""What all oracles that backpropagate live losses have in common."""
+"""Oracles that backpropagate losses with a live graph."""
 
 from __future__ import annotations
 
 import weakref
 from abc import abstractmethod
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 import torch
@@ -13,14 +12,15 @@ from torch import Tensor, nn
 
 from moml.evaluation import Heads
 from moml.oracle._base import Oracle, positions
-from moml.oracle._layout import Features, Layout, lay_out
+from moml.oracle._features import Features
+from moml.oracle._layouts import Found, Layouts
 from moml.oracle._live import Live
-from moml.oracle._rows import Plan, Strategy
+from moml.oracle._rows import Strategy
 from moml.problem import FactoredProblem, Losses, Problem
 
 
 class Backpropagation(Oracle):
-    """Computes the losses, cuts the graph at the representation, remembers the layout."""
+    """Computes the losses, cuts the graph at the representation, finds each step's layout."""
 
     def __init__(self, *, heads: Heads = "weighted", rows: Strategy = "auto") -> None:
         if heads not in ("unit", "weighted"):
@@ -29,14 +29,20 @@ class Backpropagation(Oracle):
             known = ", ".join(map(repr, get_args(Strategy)))
             raise ValueError(f"`rows` should be one of {known}, found {rows!r}.")
         self.heads, self.rows = heads, rows
-        self._layouts: dict[tuple[str, ...], tuple[Layout, Tensor]] = {}
-        self._plans: dict[str, tuple[int, bool]] = {}
+        self._layouts = Layouts(rows)
+        self._tasks: dict[tuple[str, ...], Tensor] = {}
         self._module: weakref.ref[nn.Module] | None = None
         self._cut = False  # a parameter on both sides of the representation would count twice
 
     @abstractmethod
     def _evaluation(
-        self, losses: Losses, features: Features, layout: Layout, tasks: Tensor
+        self,
+        losses: Losses,
+        features: Features,
+        find: Callable[[], Found],
+        tasks: Tensor,
+        *,
+        heads: Heads,
     ) -> Live:
         """What a weighting gets to see."""
 
@@ -56,42 +62,55 @@ class Backpropagation(Oracle):
                     "Heads should leave the representation as it is, found one that changes it in "
                     "place. Use `inplace=False`: the other tasks see the change too."
                 )
-            layout, tasks = self._layout(problem, losses, features)
-            if not layout.tied:
-                return self._evaluation(losses, features, layout, tasks)
-            self._cut, self._layouts = True, {}
-        inputs, features = Features.detach(outputs)
-        return self._evaluated(problem, problem.losses_from(inputs, batch), features)
+        else:
+            inputs, features = Features.detach(outputs)
+            losses = problem.losses_from(inputs, batch)
+        return self._evaluated(problem, losses, features)
 
     def _evaluated(self, problem: Problem, losses: Losses, features: Features) -> Live:
-        return self._evaluation(losses, features, *self._layout(problem, losses, features))
+        """The evaluation; a set of tasks is verified in the first step in which it is present."""
+        key = tuple(losses)
+        first = key not in self._tasks
+        if first:
+            self._tasks[key] = torch.tensor(positions(problem.tasks, losses))
+        evaluation = self._evaluation(
+            losses,
+            features,
+            lambda: self._find(problem, losses, features),
+            self._tasks[key],
+            heads=self.heads,
+        )
+        if first:
+            _ = evaluation.found
+        return evaluation
+
+    def _find(self, problem: Problem, losses: Losses, features: Features) -> Found:
+        """The layout of this step's graph."""
+
+        def declared() -> Any:
+            private = {task: problem.private_parameters(task) for task in problem.tasks}
+            return problem.shared_parameters(), private
+
+        found = self._layouts.find(losses, features, declared)
+        if features.views and found.layout.tied:
+            self._cut = True
+            return self._layouts.find(losses, Features(), declared)
+        return found
 
     def _follow(self, module: nn.Module) -> None:
-        """Forget what was found for another network."""
+        """Let go of another network."""
         if self._module is None or self._module() is not module:
             if self._module is not None:
-                self._layouts, self._plans, self._cut = {}, {}, False
+                self._layouts.clear()
+                self._tasks, self._cut = {}, False
             self._module = weakref.ref(module)
 
-    def _layout(
-        self, problem: Problem, losses: Losses, features: Features
-    ) -> tuple[Layout, Tensor]:
-        """Layout and positions of this set of present tasks, found the first time it occurs."""
-        key = tuple(losses)
-        if key not in self._layouts:
-            private = {task: problem.private_parameters(task) for task in problem.tasks}
-            found = lay_out(losses, features, problem.shared_parameters(), private, self.rows)
-            mine = (found.plan.size, found.plan.ghost)
-            size, ghost = self._plans.setdefault(",".join(key), mine)
-            layout = replace(found, plan=Plan(size, ghost))
-            self._layouts[key] = layout, torch.tensor(positions(problem.tasks, losses))
-        return self._layouts[key]
-
     def state_dict(self) -> dict[str, Any]:
-        """How rows were formed, per set of present tasks."""
-        return {"plans": dict(self._plans), "cut": self._cut}
+        """Whether parameters were seen on both sides of the representation."""
+        return {"cut": self._cut}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Form rows as the stored run did."""
-        self._plans, self._layouts = dict(state["plans"]), {}
-        self._cut, self._module = state["cut"], None  # whichever network comes next
+        """Restore what `state_dict` returned."""
+        self._cut, self._module = bool(state["cut"]), None  # whichever network comes next
+        self._layouts.clear()
+        self._tasks = {}

@@ -19,11 +19,18 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 from torch.nn import Parameter
 
-from moml.evaluation import Evaluation, checked
 from moml.oracle._cross import products_of_rows
-from moml.oracle._linear_leaves import Leaf, linear_leaves
-from moml.oracle._live import ParameterRows
-from moml.oracle._rows import Row, add_rows, combine_rows, form_rows, gramian_of_rows, trustworthy
+from moml.oracle._former import RowFormer
+from moml.oracle._linear_leaves import Leaf
+from moml.oracle._rows import (
+    Plan,
+    Row,
+    add_rows,
+    combine_rows,
+    form_rows,
+    gramian_of_rows,
+    trustworthy,
+)
 
 Side = tuple[Sequence[Leaf], Sequence[Tensor]]
 """Layers, and the tasks' gradients on their outputs, of one batch."""
@@ -31,58 +38,103 @@ Side = tuple[Sequence[Leaf], Sequence[Tensor]]
 _LEAST = 1e-30  # products below it may have lost digits in float32
 
 
-class GhostRows(ParameterRows):
+class GhostRows(RowFormer):
     """Rows on linear layers of the encoder are formed only if they are looked at themselves."""
 
     @cached_property
     def _parts(self) -> tuple[list[Leaf], list[Tensor], list[Row]]:
         """Linear layers, the tasks' gradients on their outputs ``(m, N, out)``, rows elsewhere."""
-        inputs = [self.layout.shared[i] for i in self.layout.below]
-        beside = [self.layout.shared[i] for i in self.layout.beside]
-        leaves = linear_leaves(self.features.outputs, inputs, elsewhere=beside)
+        leaves = self._admitted()
+        pulled, rest = self._pulled(leaves)
+        if unproven := self.live.found.layers.unproven([self._weight(leaf) for leaf in leaves]):
+            refused = [i for i in unproven if not self._holds(leaves[i], i, pulled)]
+            if refused:
+                leaves = [leaf for i, leaf in enumerate(leaves) if i not in refused]
+                pulled, rest = self._pulled(leaves)
+        signals = [
+            _stacked([row[k] for row in pulled], self._inputs, leaf)
+            for k, leaf in enumerate(leaves)
+        ]
+        others = []
+        for row, beside in zip(pulled, self.beside(), strict=True):
+            spread: Row = [None] * len(self._inputs)
+            for i, gradient in zip(rest, row[len(leaves) :], strict=True):
+                spread[i] = gradient
+            others.append(add_rows(self.live.spread(self.live.layout.below, spread), beside))
+        return leaves, signals, others
+
+    @property
+    def _inputs(self) -> list[Parameter]:
+        layout = self.live.layout
+        return [layout.shared[i] for i in layout.below]
+
+    def _weight(self, leaf: Leaf) -> Parameter:
+        return self._inputs[leaf.weight]
+
+    def _admitted(self) -> list[Leaf]:
+        """Layers whose gradients no hook changes."""
+        found, inputs = self.live.found, self._inputs
+        return [
+            layer.leaf(found.nodes)
+            for layer in found.layout.linear
+            if found.layers.admits(
+                inputs[layer.weight], None if layer.bias is None else inputs[layer.bias]
+            )
+        ]
+
+    def _pulled(self, leaves: Sequence[Leaf]) -> tuple[list[Row], list[int]]:
+        """Gradients on the layers' outputs and on the other parameters; and which these are."""
+        live, inputs = self.live, self._inputs
         ghosts = {i for leaf in leaves for i in (leaf.weight, leaf.bias) if i is not None}
         rest = [i for i in range(len(inputs)) if i not in ghosts]
         wanted: list[Any] = [GradientEdge(leaf.node, 0) for leaf in leaves]
         wanted += [inputs[i] for i in rest]
-        cotangents = [row for row, _, _ in self._heads]
-        pulled = form_rows(self.features.outputs, wanted, cotangents, self.layout.plan)
-        signals = [
-            _stacked([row[k] for row in pulled], inputs, leaf) for k, leaf in enumerate(leaves)
-        ]
-        others = []
-        for row, (_, direct, _) in zip(pulled, self._heads, strict=True):
-            spread: Row = [None] * len(inputs)
-            for i, gradient in zip(rest, row[len(leaves) :], strict=True):
-                spread[i] = gradient
-            below = self._spread(self.layout.below, spread)
-            others.append(add_rows(below, self._spread(self.layout.beside, direct)))
-        return leaves, signals, others
+        cotangents = [row for row, _, _ in live.through_heads]
+        pulled = live.found.ways.form(
+            lambda plan: form_rows(live.features.outputs, wanted, cotangents, plan),
+            live.layout.plan,
+            trusted=live.layout.operations.batched,
+        )
+        return pulled, rest
 
-    @cached_property
+    def _holds(self, leaf: Leaf, k: int, pulled: Sequence[Row]) -> bool:
+        """Whether a layer's gradients are what plain backpropagation gives for one task."""
+        task = next((i for i, row in enumerate(pulled) if row[k] is not None), None)
+        if task is None:
+            return True
+        signal: Any = pulled[task][k]
+        found: Row = [signal.T @ leaf.inputs]
+        wanted: list[Tensor] = [self._weight(leaf)]
+        if leaf.bias is not None:
+            found.append(signal.sum(0))
+            wanted.append(self._inputs[leaf.bias])
+        cotangents = [self.live.through_heads[task][0]]
+        (plain,) = form_rows(self.live.features.outputs, wanted, cotangents, Plan(1))
+        return self.live.found.layers.judge(wanted[0], found, plain)
+
     def gramian(self) -> Tensor:
         """Inner products of the rows, ``(m, m)``, from what lies between the layers."""
-        if "rows" in self.__dict__:
-            return checked(gramian_of_rows(self.rows), self.names)
         leaves, signals, others = self._parts
         rest = gramian_of_rows(others)
         if not leaves:
-            return checked(rest, self.names)
+            return rest
         sides = leaves, signals
         if torch.float64 not in {signal.dtype for signal in signals}:
             quick = rest + _symmetric(_products(sides, sides, torch.float32))
             if trustworthy(quick):
-                return checked(quick, self.names)
-        exact = rest + _symmetric(_products(sides, sides, torch.float64))
-        return checked(exact, self.names)
+                return quick
+        return rest + _symmetric(_products(sides, sides, torch.float64))
 
-    def cross(self, other: Evaluation) -> Tensor:
+    def cross(self, other: RowFormer) -> Tensor | None:
         """Inner products with the rows of another batch, from what lies between the layers."""
-        if other is self or not isinstance(other, GhostRows):
-            return super().cross(other)
+        if not isinstance(other, GhostRows):
+            return None
         leaves, signals, others = self._parts
         theirs, received, rest = other._parts
         if [(x.weight, x.bias) for x in leaves] != [(x.weight, x.bias) for x in theirs]:
-            return super().cross(other)
+            return None
+        if self._inputs != other._inputs:
+            return None
         total = products_of_rows(others, rest)
         if not leaves:
             return total
@@ -93,7 +145,6 @@ class GhostRows(ParameterRows):
                 return total + quick
         return total + _products(*sides, torch.float64)
 
-    @cached_property
     def rows(self) -> list[Row]:
         """The rows themselves, for methods that look at them."""
         leaves, signals, others = self._parts
@@ -102,9 +153,8 @@ class GhostRows(ParameterRows):
             self._write(rows[k], leaves, [signal[k] for signal in signals])
         return rows
 
-    def _combine(self, weights: Tensor) -> Row:
-        if "rows" in self.__dict__:
-            return combine_rows(self.rows, weights)
+    def combine(self, weights: Tensor) -> Row:
+        """Weighted sum of the rows, each layer's formed once."""
         leaves, signals, others = self._parts
         combined = combine_rows(others, weights)
         mixed = [
@@ -120,7 +170,7 @@ class GhostRows(ParameterRows):
             if leaf.bias is not None:
                 found.append((leaf.bias, signal.sum(0)))
             for position, gradient in found:
-                place = self.layout.below[position]
+                place = self.live.layout.below[position]
                 row[place] = gradient
 
 

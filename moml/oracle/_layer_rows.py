@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 from torch import Tensor
 
-from moml.evaluation import checked
-from moml.oracle._live import ParameterRows
+from moml.oracle._former import RowFormer
 from moml.oracle._rows import Plan, Row, add_rows, combine_rows, form_rows, gramian_of_rows
 from moml.oracle._segments import Segment, segments
 
 
-class LayerRows(ParameterRows):
+class LayerRows(RowFormer):
     """Rows are formed a segment of the encoder at a time, multiplied, and let go of.
 
     The tasks' gradients go back together, from one place where the graph is one tensor wide to the
@@ -22,23 +20,21 @@ class LayerRows(ParameterRows):
     whole only if they are looked at themselves.
     """
 
-    @cached_property
     def gramian(self) -> Tensor:
         """Inner products of the rows, ``(m, m)``, summed over segments."""
-        if "rows" in self.__dict__:
-            return checked(gramian_of_rows(self.rows), self.names)
-        shared, below = self.layout.shared, self.layout.below
-        inputs = [shared[i] for i in below]
-        direct = [dict(zip(self.layout.beside, row, strict=True)) for _, row, _ in self._heads]
-        cotangents = [row for row, _, _ in self._heads]
-        only_beside = [i for i in self.layout.beside if i not in set(below)]
+        live, layout = self.live, self.live.layout
+        inputs = [layout.shared[i] for i in layout.below]
+        passes = live.through_heads
+        direct = [dict(zip(layout.beside, row, strict=True)) for _, row, _ in passes]
+        cotangents = [row for row, _, _ in passes]
+        only_beside = [i for i in layout.beside if i not in set(layout.below)]
         total = gramian_of_rows([[row[i] for i in only_beside] for row in direct])
-        outputs: Any = self.features.outputs
-        for segment in segments(self.features.outputs, inputs):
+        outputs: Any = live.features.outputs
+        for segment in segments(live.features.outputs, inputs):
             product, cotangents = self._walk(segment, outputs, inputs, cotangents, direct)
             total = total + product
             outputs = [segment.below]
-        return checked(total, self.names)
+        return total
 
     def _walk(
         self,
@@ -52,17 +48,17 @@ class LayerRows(ParameterRows):
         edges: list[Any] = [] if segment.below is None else [segment.below]
         wanted = [*edges, *(inputs[i] for i in segment.parameters)]
         pulled = form_rows(outputs, wanted, cotangents, Plan(1))
-        cut, where = len(edges), [self.layout.below[i] for i in segment.parameters]
+        cut, where = len(edges), [self.live.layout.below[i] for i in segment.parameters]
         rows = [
             add_rows(row[cut:], [beside.get(i) for i in where])
             for row, beside in zip(pulled, direct, strict=True)
         ]
         return gramian_of_rows(rows), [row[:cut] for row in pulled]
 
-    def _combine(self, weights: Tensor) -> Row:
-        if "rows" in self.__dict__:
-            return combine_rows(self.rows, weights)
-        cotangents = combine_rows([row for row, _, _ in self._heads], weights)
-        beside = combine_rows([row for _, row, _ in self._heads], weights)
-        row = self._through_encoder([cotangents], Plan(1))[0]
-        return add_rows(row, self._spread(self.layout.beside, beside))
+    def combine(self, weights: Tensor) -> Row:
+        """Weighted sum of the rows, by a backward pass of its own."""
+        live, passes = self.live, self.live.through_heads
+        cotangents = combine_rows([row for row, _, _ in passes], weights)
+        beside = combine_rows([row for _, row, _ in passes], weights)
+        row = live.through_encoder([cotangents], Plan(1))[0]
+        return add_rows(row, live.spread(live.layout.beside, beside))

@@ -3,75 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 from torch.nn import Parameter
 
-from moml.oracle._graph import reach
-from moml.oracle._linear_leaves import linear_leaves, worth_it
-from moml.oracle._rows import Plan, Row, Strategy, form_rows, plan_ghost, plan_rows
+from moml.oracle._features import Features
+from moml.oracle._graph import Walk, reach
+from moml.oracle._linear_leaves import LinearLayer, linear_layers, worth_it
+from moml.oracle._rows import Operations, Plan, Strategy, plan_ghost, plan_rows
 
-
-@dataclass(frozen=True)
-class Features:
-    """A representation: its tensors, and the tensors the losses were computed from.
-
-    Attributes:
-        outputs: Tensors with the encoder's graph.
-        inputs: What the heads saw: detached leaves, or the outputs themselves.
-        detached: Which of the two; a detached representation needs a backward pass in two stages.
-        views: What each task's loss was computed from, where that is one view of one output; then
-            one backward pass of all losses tells their gradients apart, and nothing is detached.
-        sources: Of which output each view is.
-    """
-
-    outputs: tuple[Tensor, ...] = ()
-    inputs: tuple[Tensor, ...] = ()
-    detached: bool = False
-    views: Mapping[str, Tensor] = field(default_factory=dict)
-    sources: Mapping[str, int] = field(default_factory=dict)
-
-    @classmethod
-    def detach(cls, features: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Features]:
-        """Cut the graph at the representation; one that needs no gradient is left as it is."""
-        inputs = {
-            name: f.detach().requires_grad_() if f.requires_grad else f
-            for name, f in features.items()
-        }
-        cut = [(f, inputs[name]) for name, f in features.items() if f.requires_grad]
-        return inputs, cls(tuple(f for f, _ in cut), tuple(x for _, x in cut), True)
-
-    @classmethod
-    def fan(cls, by_task: Mapping[str, Tensor]) -> Features:
-        """A view for every task of the tensor it reads."""
-        outputs = tuple(dict.fromkeys(by_task.values()))
-        position = {f: i for i, f in enumerate(outputs)}
-        return cls(
-            outputs,
-            outputs,
-            views={task: f.view_as(f) for task, f in by_task.items()},
-            sources={task: position[f] for task, f in by_task.items()},
-        )
-
-    @property
-    def apart(self) -> bool:
-        """Whether the losses' gradients on it can be had without those of the encoder."""
-        return self.detached or bool(self.views)
-
-    @property
-    def backpropagates(self) -> bool:
-        """Whether ``outputs`` have a graph down to the parameters."""
-        return True
-
-    def pull(self, cotangents: Sequence[Row], inputs: Sequence[Tensor], plan: Plan) -> list[Row]:
-        """Gradients on ``inputs``, given each task's gradient on the representation."""
-        return form_rows(self.outputs, inputs, cotangents, plan)
+_UNKNOWN = Operations(batched=False, compiled=False)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Found at the first step, true for every step.
+    """The parameters of one step's graph, and how rows are formed from it.
 
     Attributes:
         shared: Trainable shared parameters.
@@ -80,6 +27,8 @@ class Layout:
         beside: Positions in ``shared`` of parameters reached without it.
         plan: How many tasks a backward pass of the encoder serves.
         aside: Tasks that see shared parameters, but none through the representation.
+        linear: Linear layers of the encoder.
+        operations: The encoder's.
     """
 
     shared: tuple[Parameter, ...]
@@ -88,11 +37,38 @@ class Layout:
     beside: tuple[int, ...]
     plan: Plan
     aside: tuple[str, ...] = ()
+    linear: tuple[LinearLayer, ...] = ()
+    operations: Operations = _UNKNOWN
 
     @property
     def tied(self) -> bool:
         """Whether a parameter is reached on both ways."""
         return bool(set(self.below) & set(self.beside))
+
+    @property
+    def numbers(self) -> int:
+        """Numbers in a row, of what is reached through the representation."""
+        return sum(self.shared[i].numel() for i in self.below)
+
+    def planned(
+        self, strategy: Strategy, features: Features, samples: Sequence[int], tasks: int
+    ) -> Layout:
+        """The same with a plan for tensors of these sizes.
+
+        Args:
+            strategy: What the user asked for.
+            features: The representation.
+            samples: Rows of the inputs of ``linear``.
+            tasks: Number of rows.
+        """
+        chosen: Strategy = strategy
+        if not features.outputs or (strategy == "layers" and not features.apart):
+            chosen = "loop"
+        plan = plan_rows(chosen, self.operations, features.outputs, self.numbers, tasks)
+        possible = strategy in ("auto", "ghost") and features.apart and tasks > 1
+        if possible and (strategy == "ghost" or worth_it(self.linear, samples, tasks)):
+            plan = plan_ghost(self.operations, tasks)
+        return replace(self, plan=plan)
 
 
 def trainable(parameters: Iterable[Parameter]) -> tuple[Parameter, ...]:
@@ -105,9 +81,9 @@ def lay_out(
     features: Features,
     shared: Iterable[Parameter],
     private: Mapping[str, Iterable[Parameter]],
-    strategy: Strategy,
+    walked: Walk,
 ) -> Layout:
-    """Verify the declared parameters and choose how rows are formed.
+    """Verify the declared parameters against one step's graph; the plan is still a plain loop.
 
     Raises:
         ValueError: If a loss reaches a parameter declared private to another task, or one that is
@@ -125,20 +101,30 @@ def lay_out(
     _verify(users, list(losses), common, own)
     below = tuple(i for i, p in enumerate(common) if p in encoder.leaves)
     beside = tuple(i for i, p in enumerate(common) if p in heads.leaves)
-    numbers = sum(common[i].numel() for i in below)
-    plan = plan_rows(strategy, encoder.nodes, features.outputs, numbers, len(losses))
-    if strategy in ("auto", "ghost") and features.apart and len(losses) > 1:
-        inputs = [common[i] for i in below]
-        leaves = linear_leaves(features.outputs, inputs, elsewhere=heads.leaves)
-        if strategy == "ghost" or worth_it(leaves, inputs, len(losses)):
-            plan = plan_ghost(encoder.nodes, features.outputs, len(losses))
-    around = 0
-    for i in beside:
-        around |= heads.leaves[common[i]]
+    inputs = [common[i] for i in below]
+    linear: tuple[LinearLayer, ...] = ()
+    if features.apart:
+        linear = linear_layers(features.outputs, walked.nodes, inputs, elsewhere=heads.leaves)
+    return Layout(
+        common,
+        own,
+        below,
+        beside,
+        Plan(1),
+        _aside([heads.leaves[common[i]] for i in beside], seen, list(losses)),
+        linear,
+        Operations.of(encoder.nodes, features.outputs),
+    )
+
+
+def _aside(around: Sequence[int], seen: Sequence[int], names: Sequence[str]) -> tuple[str, ...]:
+    """Tasks that are in a mask of the first and in none of the second."""
+    found = 0
+    for mask in around:
+        found |= mask
     for mask in seen:
-        around &= ~mask
-    aside = tuple(name for i, name in enumerate(losses) if around >> i & 1)
-    return Layout(common, own, below, beside, plan, aside)
+        found &= ~mask
+    return tuple(name for i, name in enumerate(names) if found >> i & 1)
 
 
 def _verify(
@@ -154,9 +140,11 @@ def _verify(
             continue
         tasks = [name for i, name in enumerate(names) if mask >> i & 1]
         if leaf not in owner:
+            if not isinstance(leaf, Parameter):
+                continue  # an input that a loss is differentiated by, as in physics-informed losses
             raise ValueError(
-                "Every trainable tensor the losses reach should be declared shared or private, "
-                f"found one of shape {tuple(leaf.shape)} reached by {tasks}. "
+                "Every trainable parameter that the losses reach should be declared shared or "
+                f"private, found one of shape {tuple(leaf.shape)} reached by {tasks}. "
                 "Yield it from `shared_parameters` or `private_parameters`."
             )
         strangers = [task for task in tasks if task != owner[leaf]]
@@ -166,3 +154,9 @@ def _verify(
                 f"found one of shape {tuple(leaf.shape)} reached by {strangers} too. "
                 "Declare it shared."
             )
+
+
+def plain_leaves(layout: Layout) -> set[int]:
+    """``id`` of the declared tensors that are no `torch.nn.Parameter`."""
+    declared = [*layout.shared, *(p for own in layout.private.values() for p in own)]
+    return {id(p) for p in declared if p.__class__ is Tensor}

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from moml._flat import flat, numbers, shaped
 from moml.evaluation import Evaluation, Heads, accumulate, accumulate_flat, checked
 from moml.oracle._cross import products_of_rows
-from moml.oracle._layout import Features, Layout
+from moml.oracle._features import Features
+from moml.oracle._former import RowFormer
+from moml.oracle._ghost import GhostRows
+from moml.oracle._layer_rows import LayerRows
+from moml.oracle._layout import Layout
+from moml.oracle._layouts import Found
 from moml.oracle._rows import (
     Plan,
     Row,
@@ -22,6 +28,10 @@ from moml.oracle._rows import (
     gramian_of_rows,
 )
 
+_FORMERS: Mapping[str, type[RowFormer]] = {
+    "rows": RowFormer, "ghost": GhostRows, "layers": LayerRows,
+}  # fmt: skip
+
 
 class Live(Evaluation):
     """Losses with a graph; subclasses say with respect to what rows are formed.
@@ -29,7 +39,8 @@ class Live(Evaluation):
     Args:
         losses: Task name to scalar.
         features: The representation, if there is one.
-        layout: Who owns what.
+        layout: Who owns what, or finds it in the graph of the step; then it is looked for when
+            gradients of single tasks are asked for, since a weighted sum of losses needs none.
         tasks: Position of each loss among all tasks, ``(m,)``.
         heads: How private parameters are scaled.
 
@@ -41,14 +52,29 @@ class Live(Evaluation):
         self,
         losses: Mapping[str, Tensor],
         features: Features,
-        layout: Layout,
+        layout: Layout | Callable[[], Found],
         tasks: Tensor,
         *,
         heads: Heads,
     ) -> None:
         self.names, self.tasks = tuple(losses), tasks
-        self.features, self.layout, self.heads = features, layout, heads
+        self.features, self.heads = features, heads
+        self._find = layout
         self.live = list(losses.values())
+
+    @cached_property
+    def found(self) -> Found:
+        """The step's layout, and what goes with it."""
+        if isinstance(self._find, Layout):
+            return Found(self._find, self.features)
+        found = self._find()
+        self.features = found.features
+        return found
+
+    @property
+    def layout(self) -> Layout:
+        """Who owns what, and how rows are formed."""
+        return self.found.layout
 
     @cached_property
     def losses(self) -> Tensor:
@@ -74,14 +100,15 @@ class Live(Evaluation):
     def select(self, rows: Tensor) -> Live:
         """Some of the losses, with the same graph; their heads alone get gradients."""
         chosen = {self.names[i]: self.live[i] for i in rows.tolist()}
-        part = type(self)(chosen, self.features, self.layout, self.tasks[rows], heads=self.heads)
+        found: Callable[[], Found] = lambda: self.found  # noqa: E731
+        part = type(self)(chosen, self.features, found, self.tasks[rows], heads=self.heads)
         part.step, part.epoch, part.source = self.step, self.epoch, self.source
         return part
 
     @property
     def formed(self) -> bool:
         """Whether rows were formed, so that the heads need no further backward pass."""
-        return "_heads" in self.__dict__
+        return "through_heads" in self.__dict__
 
     @cached_property
     def gramian(self) -> Tensor:
@@ -96,8 +123,10 @@ class Live(Evaluation):
     @cached_property
     def jacobian(self) -> Tensor:
         """The rows, flattened and stacked, ``(m, n)``; zero where a loss does not reach."""
+        if not self._columns:  # nothing is shared
+            return torch.zeros(len(self.names), 0, device=self.live[0].device)
         columns = [
-            flatten_column(column) or [x.new_zeros(x.numel())] * len(self.names)
+            flatten_column(column) or [flat(torch.zeros_like(x))] * len(self.names)
             for column, x in zip(zip(*self.rows, strict=True), self._columns, strict=True)
         ]
         return torch.stack([torch.cat(parts) for parts in zip(*columns, strict=True)])
@@ -105,7 +134,7 @@ class Live(Evaluation):
     @property
     def blocks(self) -> list[int]:
         """Entries of each tensor that rows are gradients with respect to."""
-        return [x.numel() for x in self._columns]
+        return [numbers(x) for x in self._columns]
 
     def cross(self, other: Evaluation) -> Tensor:
         """Inner products with the rows of another batch, tensor by tensor."""
@@ -117,8 +146,10 @@ class Live(Evaluation):
         """The weighted gradient on the shared parameters, flat, ``(n,)``."""
         row = self._combine(weights) if self.formed else self._differentiate(weights)
         shared = self.layout.shared
+        if not shared:
+            return torch.zeros(0, device=self.live[0].device)
         pairs = zip(row, shared, strict=True)
-        return torch.cat([p.new_zeros(p.numel()) if g is None else g.reshape(-1) for g, p in pairs])
+        return torch.cat([flat(torch.zeros_like(p) if g is None else g) for g, p in pairs])
 
     def apply(self, weights: Tensor, *, heads: Heads | None = None) -> None:
         """Accumulate the weighted gradient into ``.grad``."""
@@ -138,7 +169,7 @@ class Live(Evaluation):
     # One pass through each head ---------------------------------------------------------------
 
     @cached_property
-    def _heads(self) -> list[tuple[Row, Row, Row]]:
+    def through_heads(self) -> list[tuple[Row, Row, Row]]:
         """Per task, its gradient on the representation, on shared parameters beside, on its own."""
         layout = self.layout
         if self.features.views and not layout.beside:
@@ -171,16 +202,23 @@ class Live(Evaluation):
 
     def _accumulate_private(self, weights: Tensor | None) -> None:
         factors = [1.0] * len(self.names) if weights is None else weights.tolist()
-        for name, (_, _, row), factor in zip(self.names, self._heads, factors, strict=True):
+        for name, (_, _, row), factor in zip(self.names, self.through_heads, factors, strict=True):
             scaled = row if factor == 1.0 else [g if g is None else g * factor for g in row]
             accumulate_row(self.layout.private.get(name, ()), scaled)
 
-    def _through_encoder(self, cotangents: Sequence[Row], plan: Plan) -> list[Row]:
-        inputs = [self.layout.shared[i] for i in self.layout.below]
-        rows = self.features.pull(cotangents, inputs, plan)
-        return [self._spread(self.layout.below, row) for row in rows]
+    def through_encoder(self, cotangents: Sequence[Row], plan: Plan) -> list[Row]:
+        """Gradients on the shared parameters, given those on the representation."""
+        layout = self.layout
+        inputs = [layout.shared[i] for i in layout.below]
+        rows = self.found.ways.form(
+            lambda chosen: self.features.pull(cotangents, inputs, chosen),
+            plan,
+            trusted=layout.operations.batched,
+        )
+        return [self.spread(layout.below, row) for row in rows]
 
-    def _spread(self, positions: Sequence[int], row: Row) -> Row:
+    def spread(self, positions: Sequence[int], row: Row) -> Row:
+        """A row of all shared parameters, of those at some positions."""
         spread: Row = [None] * len(self.layout.shared)
         for i, gradient in zip(positions, row, strict=True):
             spread[i] = gradient
@@ -188,9 +226,9 @@ class Live(Evaluation):
 
     def _pull(self, cotangents: Row, weights: Tensor) -> Row:
         """Cotangents of the representation through the encoder, and what is beside, weighted."""
-        beside = combine_rows([row for _, row, _ in self._heads], weights)
-        below = self._through_encoder([cotangents], Plan(1))[0]
-        return add_rows(below, self._spread(self.layout.beside, beside))
+        beside = combine_rows([row for _, row, _ in self.through_heads], weights)
+        below = self.through_encoder([cotangents], Plan(1))[0]
+        return add_rows(below, self.spread(self.layout.beside, beside))
 
     # No rows: one backward pass of the weighted sum -------------------------------------------
 
@@ -238,19 +276,41 @@ class Live(Evaluation):
             return [None] * len(self.layout.shared)
         grads = torch.autograd.grad(roots, wanted, seeds, retain_graph=True, allow_unused=True)
         cut = len(self.features.inputs)
-        below = self._through_encoder([list(grads[:cut])], Plan(1))[0]
-        return add_rows(below, self._spread(self.layout.beside, list(grads[cut:])))
+        below = self.through_encoder([list(grads[:cut])], Plan(1))[0]
+        return add_rows(below, self.spread(self.layout.beside, list(grads[cut:])))
 
 
 class ParameterRows(Live):
     """Rows are gradients with respect to the shared parameters."""
 
     @cached_property
+    def former(self) -> RowFormer:
+        """The way rows are formed."""
+        return _FORMERS[self.layout.plan.way](self)
+
+    @cached_property
     def rows(self) -> list[Row]:
         """One row per task: through its head, then through the encoder."""
-        encoder = self._through_encoder([c for c, _, _ in self._heads], self.layout.plan)
-        beside = [self._spread(self.layout.beside, row) for _, row, _ in self._heads]
-        return [add_rows(a, b) for a, b in zip(encoder, beside, strict=True)]
+        return self.former.rows()
+
+    @property
+    def whole(self) -> bool:
+        """Whether the rows were asked for themselves."""
+        return "rows" in self.__dict__
+
+    @cached_property
+    def gramian(self) -> Tensor:
+        """Inner products of the rows, ``(m, m)``."""
+        product = gramian_of_rows(self.rows) if self.whole else self.former.gramian()
+        return checked(product, self.names)
+
+    def cross(self, other: Evaluation) -> Tensor:
+        """Inner products with the rows of another batch."""
+        if other is not self and isinstance(other, ParameterRows):
+            found = self.former.cross(other.former)
+            if found is not None:
+                return found
+        return super().cross(other)
 
     def task_gradients(self) -> tuple[Sequence[Parameter], list[Row]]:
         """The shared parameters and the rows."""
@@ -261,11 +321,11 @@ class ParameterRows(Live):
         return self.layout.shared
 
     def _combine(self, weights: Tensor) -> Row:
-        return combine_rows(self.rows, weights)
+        return combine_rows(self.rows, weights) if self.whole else self.former.combine(weights)
 
     def assign(self, direction: Tensor) -> None:
         """Accumulate a direction on the shared parameters; heads get their own gradient."""
-        _ = self._heads
+        _ = self.through_heads
         accumulate_flat(self.layout.shared, direction)
         self._accumulate_private(None)
 
@@ -281,7 +341,7 @@ class RepresentationRows(Live):
     @property
     def rows(self) -> list[Row]:
         """One row per task: through its head only."""
-        return [cotangents for cotangents, _, _ in self._heads]
+        return [cotangents for cotangents, _, _ in self.through_heads]
 
     @property
     def _columns(self) -> Sequence[Tensor]:
@@ -292,9 +352,9 @@ class RepresentationRows(Live):
 
     def assign(self, direction: Tensor) -> None:
         """Pull a direction in representation space back to the shared parameters."""
-        pieces = direction.split([x.numel() for x in self.features.inputs])
+        pieces = direction.split([numbers(x) for x in self.features.inputs])
         cotangents: Row = [
-            piece.reshape(x.shape) for piece, x in zip(pieces, self.features.inputs, strict=True)
+            shaped(piece, x) for piece, x in zip(pieces, self.features.inputs, strict=True)
         ]
         accumulate_row(self.layout.shared, self._pull(cotangents, torch.ones(len(self.names))))
         self._accumulate_private(None)
@@ -309,14 +369,14 @@ class DirectRows(Live):
     @cached_property
     def rows(self) -> list[Row]:
         """One row per task: what it reaches without the representation."""
-        return [self._spread(self.layout.beside, row) for _, row, _ in self._heads]
+        return [self.spread(self.layout.beside, row) for _, row, _ in self.through_heads]
 
     @property
     def _columns(self) -> Sequence[Tensor]:
         return self.layout.shared
 
     def _combine(self, weights: Tensor) -> Row:
-        return self._pull(combine_rows([c for c, _, _ in self._heads], weights), weights)
+        return self._pull(combine_rows([c for c, _, _ in self.through_heads], weights), weights)
 
     def assign(self, direction: Tensor) -> None:
         """Accumulate a direction on the shared parameters as it is; heads get their own."""

@@ -36,21 +36,47 @@ class Plan:
 
     Attributes:
         size: Tasks per backward pass, 1 for a plain loop.
-        ghost: Backward passes stop at the outputs of linear layers (`moml.oracle._ghost`).
+        way: All at once (``"rows"``), with backward passes that stop at linear layers' outputs
+            (``"ghost"``), or a layer at a time (``"layers"``).
     """
 
     size: int
-    ghost: bool = False
+    way: Literal["rows", "ghost", "layers"] = "rows"
 
     @property
     def name(self) -> str:
-        """For logs and checkpoints."""
+        """For logs."""
         how = "loop" if self.size == 1 else f"chunk of {self.size}"
-        return f"ghost, {how}" if self.ghost else how
+        return how if self.way == "rows" else f"{self.way}, {how}"
+
+
+@dataclass(frozen=True)
+class Operations:
+    """Those between the outputs and the parameters, in two words.
+
+    Attributes:
+        batched: All of them have efficient batched forms, and there is one output.
+        compiled: One of them is a compiled function, whose backward pass cannot be vectorised.
+    """
+
+    batched: bool
+    compiled: bool
+
+    @classmethod
+    def of(cls, names: Sequence[str], outputs: Sequence[Tensor]) -> Operations:
+        """Read them off their names."""
+        return cls(
+            len(outputs) == 1 and all(_VECTORISABLE.fullmatch(name) for name in names),
+            any(name.startswith("CompiledFunction") for name in names),
+        )
 
 
 def plan_rows(
-    strategy: Strategy, nodes: Sequence[str], outputs: Sequence[Tensor], sizes: int, num_tasks: int
+    strategy: Strategy,
+    operations: Operations,
+    outputs: Sequence[Tensor],
+    sizes: int,
+    num_tasks: int,
 ) -> Plan:
     """Choose by counting operations, so that the same model always gives the same numbers.
 
@@ -59,14 +85,16 @@ def plan_rows(
 
     Args:
         strategy: What the user asked for.
-        nodes: Names of the operations between the outputs and the parameters.
+        operations: Those between the outputs and the parameters.
         outputs: Tensors the rows start from.
         sizes: Number of parameters in a row.
         num_tasks: Number of rows.
     """
-    if strategy in ("loop", "layers") or num_tasks == 1:
+    if strategy == "layers":
+        return Plan(1, "layers")
+    if strategy == "loop" or num_tasks == 1:
         return Plan(1)
-    if strategy in ("vmap", "chunk") and any(name.startswith("CompiledFunction") for name in nodes):
+    if strategy in ("vmap", "chunk") and operations.compiled:
         raise ValueError(
             f"`rows` should be 'loop' or 'auto' with a compiled encoder, found '{strategy}'. "
             "Its backward pass cannot be vectorised once more."
@@ -78,21 +106,16 @@ def plan_rows(
         return Plan(max(chunk, 2))
     positions = max((prod(output.shape[:-1]) for output in outputs), default=0)
     small = 2 * positions * sizes <= _SMALL_PASS and num_tasks >= _FEW_TASKS
-    return Plan(chunk) if small and vectorisable(nodes, outputs) else Plan(1)
+    return Plan(chunk) if small and operations.batched else Plan(1)
 
 
-def plan_ghost(nodes: Sequence[str], outputs: Sequence[Tensor], num_tasks: int) -> Plan:
+def plan_ghost(operations: Operations, num_tasks: int) -> Plan:
     """Passes that hold activations only: a few tasks at a time where operations have batched forms.
 
     Matrix products of 8 tasks' cotangents take 0.74 to 0.96 of 8 products' time.
     """
-    together = num_tasks >= _FEW_TASKS and vectorisable(nodes, outputs)
-    return Plan(min(num_tasks, _GHOST_CHUNK) if together else 1, ghost=True)
-
-
-def vectorisable(nodes: Sequence[str], outputs: Sequence[Tensor]) -> bool:
-    """Whether all operations of a backward pass have efficient batched forms."""
-    return len(outputs) == 1 and all(_VECTORISABLE.fullmatch(name) for name in nodes)
+    together = num_tasks >= _FEW_TASKS and operations.batched
+    return Plan(min(num_tasks, _GHOST_CHUNK) if together else 1, "ghost")
 
 
 def form_rows(

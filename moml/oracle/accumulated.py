@@ -14,7 +14,8 @@ from moml._replay import buffers_kept, draws_of, restore_draws
 from moml.data.batch import Batch
 from moml.evaluation import Heads
 from moml.oracle._base import Oracle, positions
-from moml.oracle._layout import Features, Layout, trainable
+from moml.oracle._features import Features
+from moml.oracle._layout import Layout, trainable
 from moml.oracle._live import Live, ParameterRows
 from moml.oracle._rows import Plan, Row, add_rows
 from moml.oracle._shares import shared_out
@@ -129,7 +130,8 @@ class AccumulatedRows(ParameterRows):
         return [row for row, _ in self._sums]
 
     @cached_property
-    def _heads(self) -> list[tuple[Row, Row, Row]]:
+    def through_heads(self) -> list[tuple[Row, Row, Row]]:
+        """Per task, its gradient on its own parameters."""
         return [([], [], private) for _, private in self._sums]
 
     @cached_property
@@ -140,7 +142,9 @@ class AccumulatedRows(ParameterRows):
             for name in self.names
         }
         for live in self._again():
-            for name, row, (_, _, own) in zip(live.names, live.rows, live._heads, strict=True):
+            for name, row, (_, _, own) in zip(
+                live.names, live.rows, live.through_heads, strict=True
+            ):
                 shared, private = sums[name]
                 sums[name] = (add_rows(shared, row), add_rows(private, own))
         return list(sums.values())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor
 
+from moml.evaluation import Heads
 from moml.oracle._backpropagation import Backpropagation
-from moml.oracle._ghost import GhostRows
-from moml.oracle._layer_rows import LayerRows
-from moml.oracle._layout import Features, Layout
+from moml.oracle._features import Features
+from moml.oracle._layouts import Found
 from moml.oracle._live import ParameterRows
 from moml.problem import Losses
 
@@ -29,13 +31,18 @@ class Direct(Backpropagation):
             their outputs (``"ghost"``), or whichever counting operations suggests (``"auto"``).
             ``"layers"`` saves memory, not time: rows of one layer at a time (of what lies between
             two places where the graph is one tensor wide), inner products of these added up, and
-            one more backward pass for the combined gradient.
+            one more backward pass for the combined gradient. Where a vectorised pass fails or gives
+            other numbers than a loop, the rows of that graph are formed by a loop, and the log of
+            ``"moml"`` says so.
     """
 
     def _evaluation(
-        self, losses: Losses, features: Features, layout: Layout, tasks: Tensor
+        self,
+        losses: Losses,
+        features: Features,
+        find: Callable[[], Found],
+        tasks: Tensor,
+        *,
+        heads: Heads,
     ) -> ParameterRows:
-        kind: type[ParameterRows] = GhostRows if layout.plan.ghost else ParameterRows
-        if self.rows == "layers" and features.apart:
-            kind = LayerRows
-        return kind(losses, features, layout, tasks, heads=self.heads)
+        return ParameterRows(losses, features, find, tasks, heads=heads)

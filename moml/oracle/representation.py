@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 
+from moml.evaluation import Heads
 from moml.oracle._backpropagation import Backpropagation
-from moml.oracle._layout import Features, Layout
+from moml.oracle._features import Features
+from moml.oracle._layouts import Found
 from moml.oracle._live import Live, RepresentationRows
 from moml.problem import FactoredProblem, Losses, Problem
 
@@ -39,18 +42,28 @@ class Representation(Backpropagation):
             )
         return super().__call__(problem, batch)
 
+    def _find(self, problem: Problem, losses: Losses, features: Features) -> Found:
+        found = super()._find(problem, losses, features)
+        if found.layout.aside:
+            raise ValueError(
+                "`features` should hold something that every task sees, found nothing for "
+                f"{', '.join(found.layout.aside)}: shared layers follow layers of the task's own. "
+                "Its gradient would count as zero; use `Direct`."
+            )
+        return found
+
     def _evaluation(
-        self, losses: Losses, features: Features, layout: Layout, tasks: Tensor
+        self,
+        losses: Losses,
+        features: Features,
+        find: Callable[[], Found],
+        tasks: Tensor,
+        *,
+        heads: Heads,
     ) -> RepresentationRows:
         if not features.outputs:
             raise ValueError(
                 "`features` should depend on a trainable parameter, found none that does. "
                 "Unfreeze the encoder, or use `Direct`."
             )
-        if layout.aside:
-            raise ValueError(
-                "`features` should hold something that every task sees, found nothing for "
-                f"{', '.join(layout.aside)}: shared layers follow layers of the task's own. Its "
-                "gradient would count as zero; use `Direct`."
-            )
-        return RepresentationRows(losses, features, layout, tasks, heads=self.heads)
+        return RepresentationRows(losses, features, find, tasks, heads=heads)

@@ -264,23 +264,14 @@ def test_representation_needs_a_factored_problem():
     assert Direct()(Plain(), None).jacobian.tolist() == [[1.0, 0.0]]
 
 
-def test_the_plan_is_a_count_and_survives_in_the_state():
-    small, wide = problem(network(tuple("abcdefgh"))), problem(network(width=600))
-    oracle = Direct()
-    oracle(small, batch(tuple("abcdefgh")))
-    plans = oracle.state_dict()["plans"]
-    assert list(plans.values()) == [(8, False)]  # many tasks, small passes: all in one
-    other = Direct()
-    other.load_state_dict({"plans": {"a,b,c": (2, False)}, "cut": False})
-    other(wide, batch())
-    assert other.state_dict()["plans"] == {"a,b,c": (2, False)}
-    other(problem(network()), batch())  # has served a network, and is loaded for the next one
-    other.load_state_dict({"plans": {"a,b,c": (3, False)}, "cut": False})
-    other(problem(network()), batch())
-    assert other.state_dict()["plans"] == {"a,b,c": (3, False)}
-    counted = Direct()
-    counted(wide, batch())
-    assert list(counted.state_dict()["plans"].values()) == [(1, True)]
+def plan_of(task_problem, data, rows="auto"):
+    return Direct(rows=rows)(task_problem, data).layout.plan.name
+
+
+def test_the_plan_is_a_count_of_operations():
+    eight = tuple("abcdefgh")
+    assert plan_of(problem(network(eight)), batch(eight)) == "chunk of 8"  # small passes: one
+    assert plan_of(problem(network(width=600)), batch()) == "ghost, loop"
 
 
 def test_convolutions_are_looped():
@@ -289,11 +280,8 @@ def test_convolutions_are_looped():
     names = tuple("abcdefgh")
     model = HPS(encoder, {t: nn.Linear(8, 3) for t in names})
     targets = {t: torch.randint(3, (4,)) for t in names}
-    oracle = Direct()
-    oracle(problem(model), Batch(torch.randn(4, 1, 6, 6), targets))
-    assert list(oracle.state_dict()["plans"].values()) == [
-        (1, True)
-    ]  # the linear layer behind them is not formed
+    plan = plan_of(problem(model), Batch(torch.randn(4, 1, 6, 6), targets))
+    assert plan == "ghost, loop"  # the linear layer behind them is not formed
 
 
 @pytest.mark.parametrize("option", [{"heads": "both"}, {"rows": "fast"}])
