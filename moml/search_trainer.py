@@ -21,11 +21,12 @@ from moml.attack import L1, L2, Ball, Linf
 from moml.callback import Callback
 from moml.checkpoint import read_state, write_atomically
 from moml.data import Suite
+from moml.errors import NonFiniteError
 from moml.loop import fit
 from moml.losses import CrossEntropy
 from moml.nas.genotype import Genotype
 from moml.nas.method import SearchComposition, SearchMethod, SearchSetting
-from moml.nas.outer import OuterSearch
+from moml.nas.outer import Exhausted, OuterSearch
 from moml.nas.robust_training import Recipe, accuracies
 from moml.nas.search_space import SearchSpace
 from moml.weighting import Weighting
@@ -205,6 +206,7 @@ class SearchTrainer:
             "training": "clean" if self.recipe.ball is None else "adversarial (one step)",
             "steps": 0 if learnt is None else self.steps,
             "trained": len(trainings.records),
+            "failed": len(trainings.failed),
             "front": front,
             "search_cpu_seconds": round(seconds, 2),
             "cpu_seconds": round(seconds + spent, 2),
@@ -232,28 +234,53 @@ class Trainings:
         self.folder, self.train, self.console = folder / "trained", train, console
         self.folder.mkdir(exist_ok=True)
         self.records: dict[Genotype, dict[str, Any]] = {}
+        self.failed: list[dict[str, Any]] = []
 
     def run(self, outer: OuterSearch, *, budget: int) -> str:
-        """Ask, train, tell; return why it stopped early, empty if it did not.
+        """Propose, train, report; return why it stopped early, empty if it did not.
 
-        What the folder holds already is told again in the same order: a search asks on as if it had
-        not been interrupted, since it depends on what it was told and on its own generator alone.
+        What the folder holds already is reported again in the same order: a search goes on as if it
+        had not been interrupted, since it depends on reports and on its own generator alone. A
+        training whose loss is not finite has failed; it counts as one of the budget.
+
+        Raises:
+            ValueError: If every training failed.
         """
         with StopSignals() as signals:
-            while len(self.records) + outer.cost + 1 <= budget and outer.remaining:
-                genotype = outer.ask()
+            while outer.spent + 1 <= budget and outer.remaining:
+                try:
+                    genotype = outer.ask()
+                except Exhausted:
+                    break
                 record = self._known(genotype) or self._trained(genotype, outer)
-                self.records[genotype] = record
-                outer.tell(genotype, (1 - record["val"]["clean"], 1 - record["val"]["pgd"]))
-                self.console.print(
-                    f"  {len(self.records):3d}  clean {record['val']['clean']:.3f}  "
-                    f"pgd {record['val']['pgd']:.3f}  {record['parameters']:7d} parameters  "
-                    f"{describe(genotype)}",
-                    markup=False, highlight=False, soft_wrap=True,
-                )  # fmt: skip
+                self._report(genotype, record, outer)
                 if signals.received:
                     return f"{signals.received} after {len(self.records)} trainings"
+        if self.failed and not self.records:
+            raise ValueError(
+                f"At least one training should succeed, found that all {len(self.failed)} failed. "
+                f"The last one: {self.failed[-1]['failed']}"
+            )
         return ""
+
+    def _report(self, genotype: Genotype, record: dict[str, Any], outer: OuterSearch) -> None:
+        if "failed" in record:
+            self.failed.append(record)
+            outer.fail(genotype)
+            line = f"failed: {record['failed']}"
+        else:
+            self.records[genotype] = record
+            val = record["val"]
+            outer.tell(genotype, (1 - val["clean"], 1 - val["pgd"]))
+            line = (
+                f"clean {val['clean']:.3f}  pgd {val['pgd']:.3f}  "
+                f"{record['parameters']:7d} parameters"
+            )
+        number = len(self.records) + len(self.failed)
+        self.console.print(
+            f"  {number:3d}  {line}  {describe(genotype)}",
+            markup=False, highlight=False, soft_wrap=True,
+        )  # fmt: skip
 
     def weights(self, genotype: Genotype) -> dict[str, torch.Tensor]:
         """The weights of a network that was trained."""
@@ -268,14 +295,18 @@ class Trainings:
         return found
 
     def _trained(self, genotype: Genotype, outer: OuterSearch) -> dict[str, Any]:
-        network, record = self.train(genotype)
+        try:
+            network, record = self.train(genotype)
+            weights = network.state_dict()
+        except NonFiniteError as error:
+            weights, record = {}, {"failed": str(error)}
         record = {
             "genotype": json.loads(genotype.to_json()),
             "parameters": outer.space.num_parameters(genotype),
             "flops": outer.space.num_flops(genotype),
             **record,
         }
-        state = {"record": json.dumps(record), "network": network.state_dict()}
+        state = {"record": json.dumps(record), "network": weights}
         write_atomically(state, self._path(genotype))
         return record
 

@@ -47,7 +47,8 @@ def _report(folder: Path, results: Results) -> None:
             f"  {test['clean']:.3f}  {test['pgd']:.3f}  {entry['parameters']:7d}  "
             f"{entry['file']}  {describe(genotype)}"
         )
-    print(f"{results['trained']} networks trained. Page: {folder / 'report.html'}")
+    failed = f", {results['failed']} trainings failed" if results["failed"] else ""
+    print(f"{results['trained']} networks trained{failed}. Page: {folder / 'report.html'}")
 
 
 COMMAND = RunCommand("search", search_parser, ("space", "suite", "method"), _report, "search")

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from moml.__main__ import main
+from moml.errors import NonFiniteError
 from moml.nas import Genotype
 from moml.report.search import draw_cell
-from moml.search_trainer import Trainings
+from moml.search_trainer import SearchTrainer, Trainings
 
 SMALL = [
     "search", "--space", "NBDigits", "--space.num_nodes", "3", "--space.channels", "4",
@@ -71,6 +72,35 @@ def test_an_interrupted_search_says_how_to_go_on(tmp_path, monkeypatch, capsys):
     assert f"moml search --resume {folder}" in capsys.readouterr().out
     monkeypatch.setattr(Trainings, "_trained", kept)
     assert main(["search", "--resume", str(folder)]) == 0
+
+
+@pytest.mark.supported
+def test_a_search_goes_on_when_a_training_diverges(tmp_path, monkeypatch, capsys):
+    kept, seen = SearchTrainer._train, []
+
+    def diverges(self, genotype):
+        seen.append(genotype)
+        if len(seen) == 2:
+            raise NonFiniteError("loss", ["digit"])
+        return kept(self, genotype)
+
+    monkeypatch.setattr(SearchTrainer, "_train", diverges)
+    folder = tmp_path / "run"
+    assert main([*SMALL, "--method", "RandomSearch", "--run_dir", str(folder)]) == 0
+    assert "2 networks trained, 1 trainings failed" in capsys.readouterr().out
+    found = results(folder)
+    assert main(["search", "--resume", str(folder)]) == 0  # nothing is trained again
+    assert len(seen) == 3 and results(folder) == found and found["failed"] == 1
+
+
+@pytest.mark.refused("every training of the search diverged")
+def test_a_search_in_which_every_training_diverges(tmp_path, monkeypatch, capsys):
+    def diverges(self, genotype):
+        raise NonFiniteError("loss", ["digit"])
+
+    monkeypatch.setattr(SearchTrainer, "_train", diverges)
+    assert main([*SMALL, "--method", "RandomSearch", "--run_dir", str(tmp_path / "run")]) == 2
+    assert "found that all 3 failed. The last one: The loss" in capsys.readouterr().err
 
 
 def test_retraining_stops_resumes_and_attacks(tmp_path, capsys):

@@ -1,5 +1,7 @@
 """Outer loops: exact improvement, the small Gaussian process, and searches that resume."""
 
+import hashlib
+
 import moocore
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from scipy.optimize import check_grad
 
 from moml.nas.outer import (
     NSGA2,
+    ListedSearch,
     ParetoSearch,
     RandomSearch,
     RegularizedEvolution,
@@ -15,7 +18,7 @@ from moml.nas.outer import (
 )
 from moml.nas.outer._expected_improvement import expected_improvement
 from moml.nas.outer._gaussian_process import GaussianProcess
-from search_spaces import NBDigits
+from search_spaces import DARTS, NBDigits
 
 SPACE = NBDigits(3, ("none", "skip", "conv1", "conv3", "avg3"))
 SEARCHES = [NSGA2, ParetoSearch, RandomSearch, RegularizedEvolution, StratifiedSearch]
@@ -133,6 +136,112 @@ def test_pareto_search_in_a_space_too_large_to_list():
     assert len({space.key(t.genotype) for t in search.history}) == 8
 
 
+def listed(space=SPACE):
+    return ListedSearch(space, list(space.enumerate())[:20])
+
+
+MAKERS = {
+    **{kind.__name__: kind for kind in SEARCHES},
+    "ListedSearch": lambda space, seed=0: listed(space),
+    "ProposedStart": lambda space, seed=0: ParetoSearch(
+        space, first=list(space.enumerate())[5:8], seed=seed
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.supported
+def test_a_search_that_is_asked_for_a_batch_proposes_different_cells(name):
+    search = MAKERS[name](SPACE, seed=1)
+    for _ in range(4):
+        batch = [search.ask() for _ in range(4)]
+        assert search.pending == tuple(batch)
+        for genotype in reversed(batch):  # they end in any order
+            search.tell(genotype, errors(genotype))
+    assert len({SPACE.key(trained.genotype) for trained in search.history}) == 16
+    assert not search.pending
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.supported
+def test_failed_trainings_are_not_proposed_again_also_after_a_resume(name):
+    def half(genotype):
+        return None if sum(map(ord, SPACE.key(genotype))) % 2 else errors(genotype)
+
+    whole, first, second = (MAKERS[name](SPACE, seed=2) for _ in range(3))
+    whole.run(half, budget=16)
+    first.run(half, budget=9)
+    assert first.failed and first.spent == 9
+    waiting = first.ask()  # stopped while this one was being trained
+    second.load_state_dict(first.state_dict())
+    assert second.pending == (waiting,) and second.failed == first.failed
+    second.run(half, budget=16)
+    assert second.history == whole.history and second.failed == whole.failed
+    keys = [SPACE.key(g) for g in (*(t.genotype for t in whole.history), *whole.failed)]
+    assert len(set(keys)) == 16
+
+
+def test_what_failed_may_succeed_later():
+    search = RandomSearch(SPACE)
+    genotype = search.ask()
+    search.tell(genotype, None)
+    assert search.failed == (genotype,) and not search.is_new(genotype)
+    search.tell(genotype, errors(genotype))
+    assert not search.failed and search.front()[0].genotype == genotype
+
+
+def test_what_is_asked_one_by_one_is_what_it_was_before_batches():
+    """Digests of 14 proposals, taken when searches knew nothing of pending architectures."""
+    golden = {
+        "NSGA2": "2cb4e6575b5b",
+        "ParetoSearch": "f93ff2734e2b",
+        "RandomSearch": "a0ec27f8f21a",
+        "RegularizedEvolution": "a43457f539d4",
+        "StratifiedSearch": "1295d6728bb0",
+    }
+    for kind in SEARCHES:
+        search = kind(SPACE, seed=4)
+        search.run(errors, budget=14)
+        text = "".join(trained.genotype.to_json() for trained in search.history)
+        assert hashlib.sha256(text.encode()).hexdigest()[:12] == golden[kind.__name__]
+
+
+def test_a_pending_cell_is_believed_to_turn_out_as_predicted():
+    random = np.random.default_rng(0)
+    x, new = np.sort(random.uniform(-3, 3, 8)), np.linspace(-4, 4, 30)
+    kernel = lambda a, b: np.exp(-0.5 * (a[:, None] - b[None]) ** 2)[None]  # noqa: E731
+    process = GaussianProcess(kernel(x, x), np.sin(x))
+    both = np.concatenate([x, [1.5, 3.5]])
+    believing = process.believing(kernel(both, both))
+    mean, deviation = process.predict(kernel(new, x), np.ones((1, 30)))
+    after, less = believing.predict(kernel(new, both), np.ones((1, 30)))
+    np.testing.assert_allclose(after, mean, atol=1e-5)
+    assert (less <= deviation + 1e-9).all() and less[new > 3].max() < 0.8 * deviation.max()
+
+
+def test_objectives_above_one_move_the_reference_point(caplog):
+    scaled = [ParetoSearch(SPACE, seed=0), ParetoSearch(SPACE, seed=0, reference=(9.0, 9.0, 2e4))]
+    for search in scaled:
+        search.run(lambda g: tuple(5 * e for e in errors(g)), budget=12)
+    derived, declared = scaled
+    largest = max(trained.objectives[0] for trained in derived.front())
+    assert derived.reference[0] == pytest.approx(1.05 * largest)
+    assert declared.reference.tolist() == [9.0, 9.0, 2e4]
+    assert sum("reference point" in line for line in caplog.messages) == 1
+    gains = derived._gains(derived.new_pool())
+    assert (gains > 0).any()
+
+
+def test_a_space_that_cannot_be_listed_ends_when_all_is_trained(monkeypatch):
+    monkeypatch.setattr("moml.nas.outer._base.MOST_DRAWS", 300)
+    space = DARTS(1, ("skip", "max_pool_3x3"), channels=2, layers=3, image=(1, 4, 4))
+    search = RandomSearch(space)
+    search.run(lambda genotype: (0.5, 0.5), budget=100)
+    assert 1 < len(search.history) <= 16  # two edges and two operations in either cell
+    with pytest.raises(ValueError, match="found none that is new in 300 draws"):
+        search.ask()
+
+
 def test_strata_hold_one_size_each():
     sizes = sorted(SPACE.num_parameters(g) for g in SPACE.enumerate())
     bounds = np.quantile(sizes, [0.2, 0.4, 0.6, 0.8])
@@ -149,6 +258,9 @@ def test_what_makes_no_sense():
         RandomSearch(SPACE).tell(genotype, [0.1])
     with pytest.raises(ValueError, match="2 finite numbers"):
         RandomSearch(SPACE).tell(genotype, [0.1, float("nan")])
+    for wrong in (0.1, "ab", [[0.1, 0.2]], [None, 0.1]):
+        with pytest.raises(ValueError, match=r"2 finite numbers.*failed as None"):
+            RandomSearch(SPACE).tell(genotype, wrong)
     with pytest.raises(ValueError, match="`known` should be among"):
         RandomSearch(SPACE, known=("latency",))
     with pytest.raises(ValueError, match="`measured`"):

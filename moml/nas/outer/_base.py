@@ -20,6 +20,13 @@ _KNOWN: Mapping[str, Callable[[SearchSpace, Genotype], float]] = {
 SIZES_FROM = 500  # genotypes drawn to learn the sizes of a space that cannot be listed
 
 
+MOST_DRAWS = 20_000  # before a space that cannot be listed counts as exhausted
+
+
+class Exhausted(ValueError):
+    """No architecture is left to propose."""
+
+
 @dataclass(frozen=True)
 class Trained:
     """An architecture and what it reached.
@@ -34,17 +41,25 @@ class Trained:
 
 
 class OuterSearch(ABC):
-    """Asks for architectures to be trained, and is told their errors; all objectives are minimized.
+    """Proposes architectures to be trained, and learns from their errors; all are minimized.
 
-    Architectures that compute the same function are asked for once. ``state_dict`` holds all that
-    the next question depends on, so a search that was stopped asks on as if it had not been.
+    An architecture that was proposed is *pending* until its errors are reported (`tell`) or its
+    training has failed (`fail`). Several may be pending: every proposal takes those before it into
+    account, and none is repeated, so that trainings can run side by side. Architectures that
+    compute the same function are proposed once. ``state_dict`` holds all that the next proposal
+    depends on: a search that was stopped goes on as if it had not been.
+
+    Example:
+        >>> batch = [search.ask() for _ in range(4)]
+        >>> for genotype, errors in zip(batch, train_in_parallel(batch)):
+        ...     search.tell(genotype, errors)  # None for a training that failed
 
     Args:
         space: Where architectures come from.
         measured: Number of objectives that training reveals, such as 2 for errors with and without
             an attack.
         known: Objectives that need no training: ``"parameters"``, ``"flops"``.
-        candidates: The only architectures to be asked for; every one of the space unless given.
+        candidates: The only architectures to propose; every one of the space unless given.
         seed: Seed of the search's own generator.
 
     Raises:
@@ -70,7 +85,10 @@ class OuterSearch(ABC):
         self.space, self.measured, self.known = space, measured, tuple(known)
         self.generator = torch.Generator().manual_seed(seed)
         self.history: list[Trained] = []
+        """What was reported, in this order."""
         self._keys: set[str] = set()
+        self._pending: dict[str, Genotype] = {}
+        self._failed: dict[str, Genotype] = {}
         self._known_of: dict[Genotype, tuple[float, ...]] = {}
         if candidates is None and space.listable:
             candidates = space.enumerate()
@@ -81,57 +99,76 @@ class OuterSearch(ABC):
 
     @final
     def ask(self) -> Genotype:
-        """An architecture that was not told yet.
+        """Propose an architecture that is neither reported nor pending nor failed.
 
         Raises:
             ValueError: If there is none left.
         """
-        if self._allowed is not None and self._allowed <= self._keys:
-            raise ValueError(
-                f"A search should end when all {len(self._allowed)} architectures are trained, "
-                "found another question."
+        if not self.remaining:
+            raise Exhausted(
+                f"A search should end when all {len(self._allowed or ())} architectures are "
+                f"trained, found another question with {len(self._pending)} of them pending."
             )
-        return self._propose()
+        genotype = self._propose()
+        self._pending[self.space.key(genotype)] = genotype
+        return genotype
 
     @abstractmethod
     def _propose(self) -> Genotype:
         """An architecture that is new; there is one."""
 
-    def tell(self, genotype: Genotype, errors: Sequence[float]) -> None:
-        """What an architecture reached, whether it was asked for or not.
+    @final
+    def tell(self, genotype: Genotype, errors: Sequence[float] | None) -> None:
+        """Report what an architecture reached, whether it was proposed or not.
 
         Args:
             genotype: The architecture.
-            errors: The measured objectives, lower is better.
+            errors: The measured objectives, lower is better; ``None`` if its training failed.
 
         Raises:
             ValueError: If their number is wrong or one is not finite.
         """
-        if len(errors) != self.measured or not np.isfinite(errors).all():
-            raise ValueError(
-                f"`errors` should be {self.measured} finite numbers, found {list(errors)}."
-            )
+        if errors is None:
+            self.fail(genotype)
+            return
+        values = self._checked(errors)
+        self._record(genotype, values)
+        self._learn(genotype)
+
+    @final
+    def fail(self, genotype: Genotype) -> None:
+        """Report that the training of an architecture failed: it is not proposed again.
+
+        If it succeeds after all, `tell` takes its errors.
+        """
         self.space.check(genotype)
-        objectives = (*map(float, errors), *self.known_of(genotype))
-        self.history.append(Trained(genotype, objectives))
-        self._keys.add(self.space.key(genotype))
+        key = self.space.key(genotype)
+        self._pending.pop(key, None)
+        if key not in self._keys:
+            self._failed[key] = genotype
+        self._drop(genotype)
 
     def run(
-        self, evaluate: Callable[[Genotype], Sequence[float]], *, budget: float
+        self, evaluate: Callable[[Genotype], Sequence[float] | None], *, budget: float
     ) -> list[Trained]:
-        """Ask, evaluate and tell until the budget is spent, and give the front.
+        """Propose, evaluate and report until the budget is spent, and give the front.
 
         Args:
-            evaluate: Trains an architecture and returns its errors.
-            budget: Trainings in all; what the search itself costs counts.
+            evaluate: Trains an architecture and returns its errors, ``None`` if that failed.
+            budget: Trainings in all; what the search itself costs counts, and failures do.
         """
-        while len(self.history) + self.cost + 1 <= budget and self.remaining:
-            genotype = self.ask()
-            self.tell(genotype, evaluate(genotype))
+        try:
+            for genotype in self.pending:  # of a search that was stopped while it trained them
+                self.tell(genotype, evaluate(genotype))
+            while self.spent + 1 <= budget and self.remaining:
+                genotype = self.ask()
+                self.tell(genotype, evaluate(genotype))
+        except Exhausted:
+            pass
         return self.front()
 
     def front(self) -> list[Trained]:
-        """What no other trained architecture beats, in the order it was told."""
+        """Architectures that no other one beats, in the order they were reported."""
         if not self.history:
             return []
         import moocore
@@ -147,44 +184,117 @@ class OuterSearch(ABC):
             self._known_of[genotype] = values
         return self._known_of[genotype]
 
+    @property
+    def pending(self) -> tuple[Genotype, ...]:
+        """Architectures proposed and not reported yet, in this order."""
+        return tuple(self._pending.values())
+
+    @property
+    def failed(self) -> tuple[Genotype, ...]:
+        """Architectures whose training failed."""
+        return tuple(self._failed.values())
+
+    @property
+    def spent(self) -> float:
+        """Trainings so far: reported, failed, and the cost of the search itself."""
+        return len(self.history) + len(self._failed) + self.cost
+
+    @property
+    def proposed(self) -> int:
+        """Number of architectures that are reported, failed or pending."""
+        return len(self.history) + len(self._failed) + len(self._pending)
+
     def state_dict(self) -> dict[str, Any]:
-        """What was told, and the generator's state."""
+        """Everything reported, failed and pending, and the generator's state."""
         return {
             "generator": self.generator.get_state(),
             "told": [
                 (t.genotype.to_json(), list(t.objectives[: self.measured])) for t in self.history
             ],
+            "failed": [genotype.to_json() for genotype in self.failed],
+            "pending": [genotype.to_json() for genotype in self.pending],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state_dict` was taken; the search must have been built alike."""
-        self.history, self._keys = [], set()
+        """Go on where `state_dict` was taken; the search must have been built alike.
+
+        Architectures that were pending then are pending still.
+        """
+        self._forget()
         for text, errors in state["told"]:
-            OuterSearch.tell(self, Genotype.from_json(text), errors)
+            self._record(Genotype.from_json(text), errors)
+        for name, kept in (("failed", self._failed), ("pending", self._pending)):
+            for genotype in map(Genotype.from_json, state.get(name, ())):
+                kept[self.space.key(genotype)] = genotype
         self.generator.set_state(state["generator"])
 
     # -- for subclasses
 
-    def is_new(self, genotype: Genotype) -> bool:
-        """Whether it may be asked for, and was not told yet."""
+    def _checked(self, errors: Sequence[float]) -> list[float]:
+        """The measured objectives as numbers.
+
+        Raises:
+            ValueError: If they are none, or not that many, or not finite.
+        """
+        try:
+            values = np.asarray(errors, float)
+        except (TypeError, ValueError):
+            values = np.array(np.nan)
+        if values.shape != (self.measured,) or not np.isfinite(values).all():
+            raise ValueError(
+                f"`errors` should be {self.measured} finite numbers, found {errors}. "
+                "Report a training that failed as None."
+            )
+        return [float(value) for value in values]
+
+    def _learn(self, genotype: Genotype) -> None:  # noqa: B027 - most searches read `history`
+        """Called with every architecture that was reported."""
+
+    def _drop(self, genotype: Genotype) -> None:  # noqa: B027 - most searches read `failed`
+        """Called with every architecture whose training failed."""
+
+    def _record(self, genotype: Genotype, errors: Sequence[float]) -> None:
+        self.space.check(genotype)
         key = self.space.key(genotype)
-        return key not in self._keys and (self._allowed is None or key in self._allowed)
+        self.history.append(Trained(genotype, (*map(float, errors), *self.known_of(genotype))))
+        self._keys.add(key)
+        self._pending.pop(key, None)
+        self._failed.pop(key, None)
+
+    def _forget(self) -> None:
+        self.history, self._keys, self._pending, self._failed = [], set(), {}, {}
+
+    def _taken(self, key: str) -> bool:
+        return key in self._keys or key in self._pending or key in self._failed
+
+    def is_new(self, genotype: Genotype) -> bool:
+        """Whether it may be proposed: it is a candidate, and not reported, pending or failed."""
+        key = self.space.key(genotype)
+        return not self._taken(key) and (self._allowed is None or key in self._allowed)
 
     def any_new(self) -> Genotype:
-        """One of the architectures that were not told yet, at random."""
+        """One of the architectures that may be proposed, at random.
+
+        Raises:
+            ValueError: If none turns up in a space that cannot be listed.
+        """
         if self.pool is not None:
             left = self.new_pool()
             return left[self.below(len(left))]
-        while True:
+        for _ in range(MOST_DRAWS):
             genotype = self.space.sample(self.generator)
             if self.is_new(genotype):
                 return genotype
+        raise Exhausted(
+            f"A search should end when all architectures are trained, found none that is new in "
+            f"{MOST_DRAWS} draws after {self.proposed}."
+        )
 
     def new_pool(self) -> list[Genotype]:
-        """All that were not told yet, where they can be listed."""
+        """All that may be proposed, where they can be listed."""
         assert self.pool is not None and self._pool_keys is not None
         pairs = zip(self.pool, self._pool_keys, strict=True)
-        return [genotype for genotype, key in pairs if key not in self._keys]
+        return [genotype for genotype, key in pairs if not self._taken(key)]
 
     def below(self, number: int) -> int:
         """A random whole number below this one."""
@@ -192,5 +302,7 @@ class OuterSearch(ABC):
 
     @property
     def remaining(self) -> bool:
-        """Whether an architecture is left that was not told yet."""
-        return self._allowed is None or not self._allowed <= self._keys
+        """Whether an architecture is left to propose."""
+        if self._allowed is None:
+            return True
+        return not self._allowed <= self._keys | self._pending.keys() | self._failed.keys()

@@ -10,6 +10,8 @@ while there are five points only. Rasmussen, Williams, "Gaussian processes for m
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
@@ -51,6 +53,25 @@ class GaussianProcess:
         explained = (between * cho_solve(self._factor, between.T).T).sum(1)
         variance = np.maximum(weights @ own - explained, 1e-12)
         return self.mean + self.scale * mean, self.scale * np.sqrt(variance)
+
+    def believing(self, kernels: np.ndarray) -> GaussianProcess:
+        """The process once further points turned out as it predicts (the "Kriging believer").
+
+        Predicted means stay as they are and deviations near these points shrink: Ginsbourger,
+        Le Riche, Carraro, "Kriging is well-suited to parallelize optimization", 2010.
+
+        Args:
+            kernels: Of the training points and the further ones behind them,
+                ``(components, n + p, n + p)``.
+        """
+        known = len(self._y)
+        between = np.tensordot(self.weights[1:], kernels[:, known:, :known], 1)  # (p, n)
+        other = copy(self)
+        other._y = np.concatenate([self._y, between @ self._solved])
+        other._kernels = np.concatenate([np.eye(len(other._y))[None], kernels])
+        other._factor = cho_factor(other._covariance(self.weights), lower=True)
+        other._solved = cho_solve(other._factor, other._y)
+        return other
 
     def _covariance(self, weights: np.ndarray) -> np.ndarray:
         covariance: np.ndarray = np.tensordot(weights, self._kernels, 1)

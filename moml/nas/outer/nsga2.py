@@ -22,8 +22,9 @@ class NSGA2(OuterSearch):
 
     Deb, Pratap, Agarwal, Meyarivan, "A fast and elitist multiobjective genetic algorithm: NSGA-II",
     IEEE Transactions on Evolutionary Computation 2002. Children that are equivalent to an
-    architecture trained before get its objectives for free; children that are not connected or not
-    among the candidates are given the worst.
+    architecture trained before get its objectives for free, and those equivalent to a pending one
+    wait for it; children that are not connected, not among the candidates, or whose training failed
+    are given the worst.
 
     Args:
         space: As in `OuterSearch`, as are all others.
@@ -37,26 +38,37 @@ class NSGA2(OuterSearch):
         if population < 2:
             raise ValueError(f"`population` should be at least 2, found {population}.")
         self.population, self.seed = population, seed
-        self._open: tuple[optuna.trial.Trial, Genotype] | None
+        self._open: dict[str, list[optuna.trial.Trial]]
+        self._events: list[tuple[str, str, list[float]]]
         self._start()
 
-    def tell(self, genotype: Genotype, errors: Sequence[float]) -> None:
-        """As `OuterSearch.tell`; Optuna hears of architectures it asked for."""
-        super().tell(genotype, errors)
+    def _learn(self, genotype: Genotype) -> None:
+        """Optuna hears of the trials that have this architecture."""
         objectives = self.history[-1].objectives
         self._values[self.space.key(genotype)] = objectives
-        if self._open is not None and self._open[1] == genotype:
-            self.study.tell(self._open[0], list(objectives))
-            self._open = None
+        self._close(genotype, objectives)
+        measured = list(objectives[: self.measured])
+        self._events.append(("tell", genotype.to_json(), measured))
+
+    def _drop(self, genotype: Genotype) -> None:
+        """The worst objectives, for Optuna alone."""
+        self._close(genotype, self._worst)
+        self._events.append(("fail", genotype.to_json(), []))
+
+    def state_dict(self) -> dict[str, Any]:
+        """As `OuterSearch.state_dict`, and the order in which all of it came."""
+        return {**super().state_dict(), "events": list(self._events)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Ask and tell all over again, since Optuna's sampler cannot be put back."""
+        """Propose and report all over again, since Optuna's sampler cannot be put back."""
         self._start()
-        self.history, self._keys = [], set()
-        for text, errors in state["told"]:
-            if self._open is None:
+        self._forget()
+        self.generator.manual_seed(self.seed)
+        for kind, text, errors in state["events"]:
+            if kind == "ask":
                 self.ask()
-            self.tell(Genotype.from_json(text), errors)
+            else:
+                self.tell(Genotype.from_json(text), errors if kind == "tell" else None)
         self.generator.set_state(state["generator"])
 
     def _start(self) -> None:
@@ -67,25 +79,36 @@ class NSGA2(OuterSearch):
             directions=["minimize"] * (self.measured + len(self.known)),
             sampler=optuna.samplers.NSGAIISampler(population_size=self.population, seed=self.seed),
         )
-        self._open = None
+        self._open, self._events = {}, []
         self._values: dict[str, tuple[float, ...]] = {}
 
     def _propose(self) -> Genotype:
-        if self._open is not None:
-            return self._open[1]
+        genotype = self._child() or self.any_new()
+        self._events.append(("ask", "", []))
+        return genotype
+
+    def _child(self) -> Genotype | None:
+        """Optuna's next trial with a new architecture."""
         for _ in range(MOST_REPEATS):
             trial = self.study.ask()
             genotype = self._decoded(trial)
-            if self.space.connected(genotype):
-                if self.is_new(genotype):
-                    self._open = (trial, genotype)
-                    return genotype
-                known = self._values.get(self.space.key(genotype))
-                if known is not None:
-                    self.study.tell(trial, list(known))
-                    continue
-            self.study.tell(trial, [float("inf")] * (self.measured + len(self.known)))
-        return self.any_new()
+            key = self.space.key(genotype) if self.space.connected(genotype) else ""
+            if key and self.is_new(genotype):
+                self._open[key] = [trial]
+                return genotype
+            if key in self._pending:
+                self._open.setdefault(key, []).append(trial)
+            else:
+                self.study.tell(trial, list(self._values.get(key, self._worst)))
+        return None
+
+    def _close(self, genotype: Genotype, objectives: Sequence[float]) -> None:
+        for trial in self._open.pop(self.space.key(genotype), ()):
+            self.study.tell(trial, list(objectives))
+
+    @property
+    def _worst(self) -> list[float]:
+        return [float("inf")] * (self.measured + len(self.known))
 
     def _decoded(self, trial: optuna.trial.Trial) -> Genotype:
         cells = self.space.spec.cells

@@ -20,7 +20,8 @@ class RegularizedEvolution(OuterSearch):
     Real, Aggarwal, Huang, Le, `Regularized evolution for image classifier architecture search
     <https://arxiv.org/abs/1802.01548>`_, AAAI 2019. With several objectives the best is that of the
     first non-dominated layer with the most space around it, as in NSGA-II. Mutants that were
-    trained before are mutated again, so no training is wasted.
+    trained before are mutated again, so no training is wasted. Trainings that run side by side
+    are those of the paper's asynchronous workers: parents are chosen among what is known by then.
 
     Args:
         space: As in `OuterSearch`, as are all others.
@@ -43,7 +44,8 @@ class RegularizedEvolution(OuterSearch):
         self.population, self.sample = population, sample
 
     def _propose(self) -> Genotype:
-        if len(self.history) < self.population:
+        begun = len(self.history) + len(self.pending)
+        if begun < self.population or len(self.history) < self.sample:
             return self.any_new()
         recent = self.history[-self.population :]
         drawn = torch.randperm(len(recent), generator=self.generator)[: self.sample].tolist()

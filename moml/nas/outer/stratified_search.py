@@ -36,7 +36,7 @@ class StratifiedSearch(OuterSearch):
         self._strata = Strata(self, strata)
 
     def _propose(self) -> Genotype:
-        options = self._strata.options(len(self.history), most=1)
+        options = self._strata.options(self.proposed, most=1)
         return options[self.below(len(options))]
 
 
@@ -62,7 +62,7 @@ class Strata:
         """New architectures of this turn's range, or of any if that is exhausted; at least one.
 
         Args:
-            turn: How many were asked for before.
+            turn: How many were proposed before.
             most: How many to draw where the space cannot be listed.
         """
         round_, place = divmod(turn, self.number)
