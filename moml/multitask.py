@@ -12,7 +12,8 @@ from torch.func import functional_call
 from torch.nn import Parameter
 
 from moml.architecture._base import Architecture
-from moml.data.batch import Batch, Inputs
+from moml.data.batch import Batch
+from moml.data.inputs import Inputs, tensors_in
 from moml.losses import Loss
 from moml.problem import FactoredProblem, Losses
 
@@ -118,8 +119,7 @@ class MultiTask(FactoredProblem):
     def _autocast(self, batch: Batch) -> AbstractContextManager[Any]:
         if self.precision == "float32":
             return nullcontext()
-        inputs = batch.inputs
-        some = inputs if isinstance(inputs, Tensor) else next(iter(inputs.values()))
+        some = next(tensors_in(batch.inputs))
         return torch.autocast(some.device.type, dtype=torch.bfloat16)
 
     def _losses(self, predictions: Predictions, batch: Batch, tasks: Iterable[str]) -> Losses:

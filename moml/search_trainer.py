@@ -338,7 +338,7 @@ def only_classes(suite: Suite, space: SearchSpace) -> str:
     if not isinstance(spec.loss, CrossEntropy):
         raise ValueError(f"`suite` should classify, found the loss {type(spec.loss).__name__}.")
     batch = next(iter(suite.loader("val", batch_size=2)))
-    x = batch.inputs[task] if isinstance(batch.inputs, dict) else batch.inputs
+    x = batch.inputs_of(task)
     if tuple(x.shape[1:]) != tuple(space.image) or spec.loss.num_classes != space.num_classes:
         raise ValueError(
             f"`space` should be for images {tuple(x.shape[1:])} of {spec.loss.num_classes} "

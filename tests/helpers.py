@@ -5,7 +5,7 @@ from torch import nn
 
 import moml
 from moml.architecture import HPS
-from moml.data import Batch
+from moml.data import Batch, TaskInputs
 from moml.losses import CrossEntropy
 
 TASKS = ("a", "b", "c")
@@ -24,7 +24,7 @@ def batch(tasks=TASKS, *, size=12, classes=3, multi_input=False, dtype=torch.flo
     def draw():
         return torch.randn(size, 6, generator=generator, dtype=dtype)
 
-    inputs = {task: draw() for task in tasks} if multi_input else draw()
+    inputs = TaskInputs({task: draw() for task in tasks}) if multi_input else draw()
     targets = {t: torch.randint(classes, (size,), generator=generator) for t in tasks}
     return Batch(inputs, targets)
 

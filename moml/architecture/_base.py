@@ -9,7 +9,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import Parameter
 
-from moml.data.batch import Inputs
+from moml.data.inputs import Inputs, TaskInputs
 
 
 class Architecture(nn.Module, ABC):
@@ -142,7 +142,7 @@ class PerInput(Architecture, ABC):
     def features(self, inputs: Inputs, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
         """What `represent` gives; per task and by its name for multi-input batches."""
         names = self.select(tasks)
-        if isinstance(inputs, Tensor):
+        if not isinstance(inputs, TaskInputs):
             return self.represent(inputs, names)
         return {
             _own(task) + name: feature

@@ -12,7 +12,7 @@ from moml.architecture._base import PerInput, head_dict
 from moml.architecture._experts import stem_and_experts
 from moml.architecture._gate import mixture, pooled
 from moml.architecture._stages import Encoder
-from moml.data.batch import Inputs
+from moml.data.inputs import Inputs
 
 
 class DSelectK(PerInput):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from torch import Tensor, nn
 
 from moml.architecture._base import Architecture, head_dict
-from moml.data.batch import Inputs
+from moml.data.inputs import Inputs, TaskInputs, call
 
 
 class HPS(Architecture):
@@ -31,9 +31,10 @@ class HPS(Architecture):
 
     def features(self, inputs: Inputs, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
         """``{"shared": encoder(x)}``, or one entry per task for multi-input batches."""
-        if isinstance(inputs, Tensor):
-            return {"shared": self.encoder(inputs)}
-        return {task: self.encoder(inputs[task]) for task in self.select(tasks) if task in inputs}
+        if not isinstance(inputs, TaskInputs):
+            return {"shared": call(self.encoder, inputs)}
+        names = [task for task in self.select(tasks) if task in inputs]
+        return {task: call(self.encoder, inputs[task]) for task in names}
 
     def decode(
         self, features: dict[str, Tensor], tasks: Sequence[str] | None = None

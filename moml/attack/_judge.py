@@ -111,7 +111,7 @@ def find_judges(
         own = batch.multi_input
         for task in losses:
             if sum(map(len, targets[task])) < samples and batch.has_labels(task):
-                whole = batch.inputs[task] if isinstance(batch.inputs, dict) else batch.inputs
+                whole = batch.inputs_of(task)
                 x, y = batch.labelled(task, whole)
                 inputs[task].append(x)
                 targets[task].append(y)

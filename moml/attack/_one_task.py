@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from moml.data import TaskInputs
+
 
 class OneTask(nn.Module):
     """The prediction of one task.
@@ -11,7 +13,7 @@ class OneTask(nn.Module):
     Args:
         model: The network: ``model(inputs, [task])[task]``.
         task: Which of its tasks.
-        own_inputs: Whether the network takes a mapping of inputs, one per task.
+        own_inputs: Whether the network takes `TaskInputs`, one per task.
     """
 
     def __init__(self, model: nn.Module, task: str, *, own_inputs: bool = False) -> None:
@@ -20,6 +22,6 @@ class OneTask(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The prediction for these inputs."""
-        inputs = {self.task: x} if self.own_inputs else x
+        inputs = TaskInputs({self.task: x}) if self.own_inputs else x
         output: Tensor = self.model(inputs, [self.task])[self.task]
         return output

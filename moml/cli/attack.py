@@ -19,6 +19,7 @@ from moml.attack._model_objective import ModelObjective
 from moml.attack.generator import GAP, MTA, Aim, Generator, ImageDecoder, ImageEncoder
 from moml.attack.objectives import cross_entropy, dlr, margin, misclassified
 from moml.checkpoint import Checkpoint, make_folder
+from moml.data import TaskInputs
 from moml.data.stream import LoaderStream
 from moml.data.suite import Split
 from moml.logging import MetricsLog, Progress
@@ -136,7 +137,9 @@ def _generated(attempt: _Attempt) -> dict[str, Tensor]:
     save_model(generator, str(attempt.folder / "generator.safetensors"))
     generator.eval()
     with torch.no_grad():
-        return {task: generator({task: j.x}, [task])[task] for task, j in judges.items()}
+        return {
+            task: generator(TaskInputs({task: j.x}), [task])[task] for task, j in judges.items()
+        }
 
 
 def _network(options: Any, tasks: list[str], channels: int) -> Architecture:

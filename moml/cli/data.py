@@ -89,8 +89,7 @@ def _episodes(suite: FewShotSuite, split: Split) -> list[str]:
 
 
 def _inputs(batch: Batch, task: str) -> Tensor:
-    assert isinstance(batch.inputs, dict)
-    return batch.inputs[task]
+    return batch.inputs_of(task)
 
 
 def _described(values: Any) -> str:

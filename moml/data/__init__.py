@@ -8,6 +8,7 @@ from moml.data.episode_batch import EpisodeBatch
 from moml.data.episodes import EpisodeList, EpisodeLoader, EpisodeSource
 from moml.data.few_shot_suite import FewShotDefaults, FewShotSuite
 from moml.data.held_out import Part, hold_out
+from moml.data.inputs import TaskInputs
 from moml.data.loader import BatchLoader, Loader, MultiLoader
 from moml.data.prefetched import Prefetched, prefetched
 from moml.data.source import DatasetSource, Source, TensorSource
@@ -36,6 +37,7 @@ __all__ = [
     "Source",
     "Stream",
     "Suite",
+    "TaskInputs",
     "TaskSpec",
     "TensorSource",
     "TwoLevels",

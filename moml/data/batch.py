@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
-Inputs = Tensor | dict[str, Tensor]
+from moml.data.inputs import Inputs, TaskInputs, mapped, moved, tensors_in
 
 
 @dataclass(frozen=True)
@@ -17,33 +18,50 @@ class Batch:
     """Inputs and targets of one step.
 
     Attributes:
-        inputs: One tensor ``(B, ...)`` for all tasks, or one tensor per task (multi-input).
+        inputs: Inputs for all tasks: a tensor ``(B, ...)``, a tuple of positional arguments of the
+            encoder, or a mapping of its keyword arguments. Or inputs of each task's own, declared
+            by `moml.data.TaskInputs` (multi-input).
         targets: Target per task, ``(B, ...)``. A task without a target is absent from the step.
+            Integers stand for their decimal strings.
         present: For partly labelled tasks, which samples carry a label, ``(B,)`` bool. A task that
             is not listed is fully labelled.
+        weights: For tasks with weighted samples, the samples' weights ``(B,)``. The loss is the
+            weighted mean; a task that is not listed counts every sample once.
     """
 
     inputs: Inputs
     targets: dict[str, Tensor]
     present: Mapping[str, Tensor] | None = None
+    weights: Mapping[str, Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("targets", "present", "weights"):
+            values = getattr(self, field)
+            if values and not all(
+                isinstance(task, str) and isinstance(value, Tensor)
+                for task, value in values.items()
+            ):
+                object.__setattr__(self, field, _tidied(field, values))
 
     @property
     def multi_input(self) -> bool:
         """Whether every task has inputs of its own."""
-        return isinstance(self.inputs, dict)
+        return isinstance(self.inputs, TaskInputs)
+
+    def inputs_of(self, task: str) -> Any:
+        """The inputs of a task: its own, or those of all."""
+        return self.inputs[task] if isinstance(self.inputs, TaskInputs) else self.inputs
 
     def to(self, device: torch.device | str) -> Batch:
-        """Copy to ``device``; the batch itself if it is there already."""
-        inputs = (
-            {task: x.to(device) for task, x in self.inputs.items()}
-            if isinstance(self.inputs, dict)
-            else self.inputs.to(device)
+        """Copy to ``device``; tensors that are there already stay as they are."""
+        return Batch(
+            moved(self.inputs, device),
+            {task: y.to(device) for task, y in self.targets.items()},
+            self.present and {task: p.to(device) for task, p in self.present.items()},
+            self.weights and {task: w.to(device) for task, w in self.weights.items()},
         )
-        targets = {task: y.to(device) for task, y in self.targets.items()}
-        present = self.present and {task: p.to(device) for task, p in self.present.items()}
-        return Batch(inputs, targets, present)
 
-    def labelled(self, task: str, prediction: Tensor) -> tuple[Tensor, Tensor]:
+    def labelled(self, task: str, prediction: Any) -> tuple[Any, Tensor]:
         """Prediction and target of the samples that carry a label for ``task``.
 
         Missing labels are selected away, never multiplied by zero: ``0 * nan`` is ``nan``.
@@ -52,7 +70,18 @@ class Batch:
         if self.present is None or task not in self.present:
             return prediction, target
         mask = self.present[task]
-        return prediction[mask], target[mask]
+        if isinstance(prediction, Tensor):
+            return prediction[mask], target[mask]
+        return mapped(prediction, lambda x: x[mask], lambda other: other), target[mask]
+
+    def labelled_weights(self, task: str) -> Tensor | None:
+        """Weights of the samples that carry a label for ``task``; ``None`` if they all count 1."""
+        if self.weights is None or task not in self.weights:
+            return None
+        weights = self.weights[task]
+        if self.present is None or task not in self.present:
+            return weights
+        return weights[self.present[task]]
 
     def has_labels(self, task: str) -> bool:
         """Whether at least one sample carries a label for ``task``."""
@@ -75,19 +104,74 @@ class Batch:
         return int(self.present[task].sum())
 
     def split(self, parts: int) -> list[Batch]:
-        """The batch cut into at most ``parts`` parts of about equal size, in order."""
-        inputs = self.inputs if isinstance(self.inputs, dict) else {"": self.inputs}
-        pieces = {task: x.chunk(parts) for task, x in inputs.items()}
+        """The batch cut into at most ``parts`` parts of about equal size, in order.
+
+        Of inputs in a tuple or mapping, tensors with one row per sample are cut; others, such as a
+        table of positions, go to every part as they are.
+
+        Raises:
+            ValueError: If the inputs cannot be cut.
+        """
+        inputs = (
+            {task: self._pieces(x, parts, task) for task, x in self.inputs.items()}
+            if isinstance(self.inputs, TaskInputs)
+            else {"": self._pieces(self.inputs, parts, None)}
+        )
         targets = {task: y.chunk(parts) for task, y in self.targets.items()}
         present = {task: p.chunk(parts) for task, p in (self.present or {}).items()}
+        weights = {task: w.chunk(parts) for task, w in (self.weights or {}).items()}
         found = []
-        for i in range(max(map(len, pieces.values()))):
-            own = {task: x[i] for task, x in pieces.items() if i < len(x)}
+        for i in range(max(map(len, inputs.values()))):
+            own = _at(i, inputs)
             found.append(
                 Batch(
-                    own if self.multi_input else own[""],
-                    {task: y[i] for task, y in targets.items() if i < len(y)},
-                    {task: p[i] for task, p in present.items() if i < len(p)} or None,
+                    TaskInputs(own) if self.multi_input else own[""],
+                    _at(i, targets),
+                    _at(i, present) or None,
+                    _at(i, weights) or None,
                 )
             )
         return found
+
+    def _pieces(self, inputs: Any, parts: int, task: str | None) -> list[Any]:
+        """Inputs in parts, cut where the targets are."""
+        if isinstance(inputs, Tensor):
+            return list(inputs.chunk(parts))
+        tensors = list(tensors_in(inputs))
+        if not tensors:
+            raise ValueError(
+                "`inputs` should be tensors, or tuples and mappings of them, to be evaluated in "
+                f"parts, found {type(inputs).__name__}. Leave out `Accumulated`."
+            )
+        own = self.targets if task is None else {t: y for t, y in self.targets.items() if t == task}
+        size = len(next(iter(own.values()), tensors[0]))
+        cuts = torch.empty(size).chunk(parts)
+        ends = torch.tensor([len(cut) for cut in cuts]).cumsum(0).tolist()
+        bounds = list(zip([0, *ends[:-1]], ends, strict=True))
+
+        def cut(x: Tensor, start: int, end: int) -> Tensor:
+            return x[start:end] if x.dim() and len(x) == size else x
+
+        return [mapped(inputs, partial(cut, start=a, end=b), lambda x: x) for a, b in bounds]
+
+
+def _at(i: int, pieces: Mapping[str, Any]) -> dict[str, Any]:
+    return {task: some[i] for task, some in pieces.items() if i < len(some)}
+
+
+def _tidied(field: str, values: Mapping[Any, Any]) -> dict[str, Tensor]:
+    """Values by task, integers as strings.
+
+    Raises:
+        ValueError: If a value is no tensor, or two tasks have one name.
+    """
+    for task, value in values.items():
+        if not isinstance(value, Tensor):
+            raise ValueError(
+                f"`{field}[{task!r}]` should be a tensor, found {type(value).__name__}. "
+                "Convert it with `torch.as_tensor`."
+            )
+    named = {str(task): value for task, value in values.items()}
+    if len(named) < len(values):
+        raise ValueError(f"`{field}` should have one entry per task, found {list(values)}.")
+    return named

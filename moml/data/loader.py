@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from moml.data.batch import Batch
+from moml.data.inputs import TaskInputs
 from moml.data.source import Source
 
 AnyBatch = TypeVar("AnyBatch", covariant=True)
@@ -148,15 +149,17 @@ class MultiLoader(BatchLoader[Batch]):
 
     def batch(self, number: int) -> Batch:
         """The tasks' own batches with this number, side by side."""
-        inputs: dict[str, Tensor] = {}
+        inputs: dict[str, Any] = {}
         targets: dict[str, Tensor] = {}
         present: dict[str, Tensor] = {}
+        weights: dict[str, Tensor] = {}
         for task, loader in self.loaders.items():
             one = loader.batch(number)
-            assert isinstance(one.inputs, Tensor)
             inputs[task] = one.inputs
             if task in one.targets:
                 targets[task] = one.targets[task]
             if one.present is not None and task in one.present:
                 present[task] = one.present[task]
-        return Batch(inputs, targets, present or None)
+            if one.weights is not None and task in one.weights:
+                weights[task] = one.weights[task]
+        return Batch(TaskInputs(inputs), targets, present or None, weights or None)

@@ -68,4 +68,5 @@ class _FewerTargets(Source):
     def _fewer(self, whole: Batch) -> Batch:
         targets = {task: y for task, y in whole.targets.items() if task in self.tasks}
         present = {t: p for t, p in (whole.present or {}).items() if t in self.tasks}
-        return Batch(whole.inputs, targets, present or None)
+        weights = {t: w for t, w in (whole.weights or {}).items() if t in self.tasks}
+        return Batch(whole.inputs, targets, present or None, weights or None)

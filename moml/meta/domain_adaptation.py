@@ -9,7 +9,7 @@ from torch.func import functional_call
 from torch.nn import Parameter, functional
 
 from moml.bilevel import BilevelProblem, Params
-from moml.data import Batch
+from moml.data import Batch, TaskInputs
 from moml.meta.cosine_classifier import CosineClassifier, adversarial_entropy
 from moml.problem import Losses
 
@@ -98,7 +98,7 @@ def check_entropy(entropy: float) -> float:
 
 
 def _inputs(batch: Batch, domain: str) -> Tensor:
-    if not isinstance(batch.inputs, dict) or domain not in batch.inputs:
-        found = sorted(batch.inputs) if isinstance(batch.inputs, dict) else "one tensor"
+    if not isinstance(batch.inputs, TaskInputs) or domain not in batch.inputs:
+        found = sorted(batch.inputs) if isinstance(batch.inputs, TaskInputs) else "one tensor"
         raise ValueError(f"`batch.inputs` should have '{domain}', found {found}.")
     return batch.inputs[domain]

@@ -241,7 +241,7 @@ class FewShot(BilevelProblem):
         """The network at a lower step, on inputs ``(B, ...)`` of all stacked episodes."""
         params = {**self.learner.rest(omega, step), **theta}
         if self.stacked:
-            shape = batch.inputs.shape[:2]  # type: ignore[union-attr]
+            shape = batch.inputs.shape[:2]
             return lambda x: self._many(params, x.unflatten(0, shape)).flatten(0, 1)
         if self.learner.statistics is not None:
             return lambda x: self._stepwise(params, step, x)

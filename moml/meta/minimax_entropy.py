@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from torch import Tensor
 from torch.nn import Parameter, functional
 
-from moml.data import Batch
+from moml.data import Batch, TaskInputs
 from moml.meta.cosine_classifier import CosineClassifier, adversarial_entropy
 from moml.meta.domain_adaptation import SOURCE, TARGET, UNLABELLED, check_entropy
 from moml.problem import Losses, Problem
@@ -49,7 +49,7 @@ class MinimaxEntropy(Problem):
 
     def losses(self, batch: Batch) -> Losses:
         """The two or three losses."""
-        assert isinstance(batch.inputs, dict)
+        assert isinstance(batch.inputs, TaskInputs)
         losses: dict[str, Tensor] = {
             name: functional.cross_entropy(self.model(batch.inputs[domain]), batch.targets[domain])
             for name, domain in (("source", SOURCE), ("target", TARGET))

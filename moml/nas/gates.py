@@ -78,7 +78,7 @@ class GateGradients(Problem):
 
     def losses(self, batch: Batch) -> Losses:
         """The adversarial loss; gradients on the mixture are added up on the way."""
-        x = batch.inputs[self.task] if isinstance(batch.inputs, dict) else batch.inputs
+        x = batch.inputs_of(self.task)
         labels = batch.targets[self.task]
         weights = self._draw()
         gates = [w.requires_grad_() for w in weights.values()]

@@ -185,7 +185,7 @@ class RobustSearch(BilevelProblem):
 
     def inputs(self, batch: Batch) -> Tensor:
         """The inputs of a batch."""
-        return batch.inputs[self.task] if isinstance(batch.inputs, dict) else batch.inputs
+        return batch.inputs_of(self.task)
 
     def loss(self, theta: Params, weights: Mapping[str, Tensor], x: Tensor, batch: Batch) -> Tensor:
         """Mean loss of a mixture at these inputs."""

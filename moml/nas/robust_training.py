@@ -16,7 +16,7 @@ from moml.attack._base import Bounds, inside
 from moml.callback import Callback
 from moml.checkpoint import Checkpoint
 from moml.data import Batch, Suite
-from moml.data.batch import Inputs
+from moml.data.inputs import Inputs, TaskInputs
 from moml.data.stream import LoaderStream
 from moml.data.suite import Split
 from moml.loop import History, fit
@@ -43,7 +43,7 @@ class Classifier(Architecture):
 
     def features(self, inputs: Inputs, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
         """The logits."""
-        x = inputs[self.tasks[0]] if isinstance(inputs, dict) else inputs
+        x = inputs[self.tasks[0]] if isinstance(inputs, TaskInputs) else inputs
         return {"shared": self.network(x)}
 
     def decode(
@@ -106,7 +106,7 @@ class RobustTraining(Problem):
     def losses(self, batch: Batch) -> Losses:
         """The loss at perturbed samples."""
         (task,) = self.tasks
-        x = batch.inputs[task] if isinstance(batch.inputs, dict) else batch.inputs
+        x = batch.inputs_of(task)
         labels = batch.targets[task]
         if self.ball is not None and self.ball.eps > 0:
             x = self._perturbed(x, labels, self.ball)
@@ -242,7 +242,7 @@ def accuracies(
     number = 0
     for batch in suite.loader(split, batch_size=batch_size):
         batch = batch.to(device)
-        x = batch.inputs[task] if isinstance(batch.inputs, dict) else batch.inputs
+        x = batch.inputs_of(task)
         labels = batch.targets[task]
         number += len(labels)
         goal = victim.objective(labels, loss=cross_entropy, success=misclassified)

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import Parameter
 from torch.utils.flop_counter import FlopCounterMode
 
 from moml.architecture import Architecture
-from moml.data.batch import Inputs
+from moml.data.inputs import Inputs, tensors_in
 from moml.oracle._graph import reach
 
 
@@ -113,7 +113,7 @@ def _joined(name: str, key: str) -> str:
 
 def _multiply_adds(architecture: Architecture, inputs: Inputs, tasks: list[str]) -> int:
     """Of matrix products, convolutions and attention; a product and its addition count as one."""
-    size = len(inputs if isinstance(inputs, Tensor) else next(iter(inputs.values())))
+    size = len(next(tensors_in(inputs)))
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         architecture(inputs, tasks)
     return round(counter.get_total_flops() / 2 / size)

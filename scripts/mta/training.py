@@ -14,7 +14,7 @@ from mta.protocol import SETTINGS, WEIGHTINGS
 import moml
 from moml.attack import Linf
 from moml.attack.generator import MTA, Generator
-from moml.data import Batch
+from moml.data import Batch, TaskInputs
 from moml.oracle import Direct
 from moml.weighting import EW
 
@@ -53,7 +53,7 @@ def run_generator(job: Job, out: Path) -> dict[str, Any]:
 def pictures(problem: MTA, batch: Batch) -> dict[str, Any]:
     """Three inputs a task: clean, perturbed, and what the victim says of both."""
     found = {}
-    inputs = {task: x[:3] for task, x in batch.inputs.items()}  # type: ignore[union-attr]
+    inputs = TaskInputs({task: x[:3] for task, x in batch.inputs.items()})
     for task, x_adv in problem.generator(inputs).items():
         model = problem.aims[task].victim.model.eval()
         found[task] = {

@@ -10,7 +10,7 @@ from torch import nn
 import moml
 from moml.__main__ import main
 from moml.attack import Linf, MaskedGradients, robustness_card
-from moml.data import Batch, Loader, TensorSource
+from moml.data import Batch, Loader, TaskInputs, TensorSource
 from moml.losses import CrossEntropy, MeanSquaredError
 from moml.oracle import Direct
 from moml.weighting import EW
@@ -108,7 +108,8 @@ def test_dense_outputs_and_inputs_per_task():
     inputs = {t: torch.rand(6, 1, 5, 5) for t in ("seg", "depth")}
     targets = {"seg": torch.randint(-1, 3, (6, 5, 5)), "depth": torch.rand(6, 1, 5, 5)}
     losses = {"seg": CrossEntropy(3), "depth": MeanSquaredError()}
-    card = robustness_card(net, [Batch(inputs, targets)], losses, Linf(0.1), samples=6, steps=5)
+    batches = [Batch(TaskInputs(inputs), targets)]
+    card = robustness_card(net, batches, losses, Linf(0.1), samples=6, steps=5)
     assert card.transfer == {}
     assert "APGD-DLR" in card.tasks["seg"].attacks
     assert card.tasks["seg"].worst < card.tasks["seg"].clean

@@ -16,7 +16,7 @@ from moml.attack.generator import (
     ImageEncoder,
 )
 from moml.attack.generator._into_ball import into_ball
-from moml.data import Batch
+from moml.data import Batch, TaskInputs
 from moml.losses import MaskedL1
 from moml.oracle import Direct, Representation
 from moml.weighting import EW, MGDA, CAGrad, PCGrad
@@ -55,7 +55,7 @@ def separate(tasks, *, width=8):
 
 def data(*, size=64, multi_input=False, seed=0):
     draw = torch.Generator().manual_seed(seed)
-    inputs = {t: torch.rand(size, *SHAPE, generator=draw) for t in "ab"}
+    inputs = TaskInputs({t: torch.rand(size, *SHAPE, generator=draw) for t in "ab"})
     return inputs if multi_input else inputs["a"]
 
 

@@ -17,7 +17,7 @@ from moml.attack.generator import (
     stealth,
 )
 from moml.attack.one_delta import OneDelta
-from moml.data import Batch
+from moml.data import Batch, TaskInputs
 from moml.oracle import Direct
 from moml.weighting import EW
 from tests.attack.test_generators import SHAPE, count, data, separate, shared
@@ -87,7 +87,7 @@ def test_wrong_preferences():
     problem, batch = preference_problem()
     with pytest.raises(ValueError, match="`preference` should have one weight for each"):
         problem.generator(batch.inputs, torch.ones(3))
-    many = Batch(dict.fromkeys("ab", batch.inputs), batch.targets)
+    many = Batch(TaskInputs(dict.fromkeys("ab", batch.inputs)), batch.targets)
     with pytest.raises(ValueError, match=r"`batch\.inputs` should be one tensor"):
         problem.losses(many)
     with pytest.raises(ValueError, match="`corners` should be between 0 and 1"):

@@ -7,7 +7,7 @@ from torch.func import functional_call
 
 from moml import fit
 from moml.bilevel import Bilevel, FirstOrder, InnerSGD, Unrolled
-from moml.data import Batch
+from moml.data import Batch, TaskInputs
 from moml.meta import CosineClassifier, DomainAdaptation, MinimaxEntropy
 from moml.meta.cosine_classifier import adversarial_entropy, reverse_gradient
 from moml.oracle import Direct
@@ -28,7 +28,7 @@ def data(seed=0, n=9):
     inputs = {d: torch.randn(n, 5, generator=draw, dtype=torch.float64) + i
               for i, d in enumerate(names)}  # fmt: skip
     targets = {d: inputs[d][:, :3].argmax(1) for d in names[:2]}
-    return Batch(inputs, targets)
+    return Batch(TaskInputs(inputs), targets)
 
 
 def test_reversal_keeps_values_and_turns_all_derivatives():
@@ -127,7 +127,9 @@ def test_bad_input():
     with pytest.raises(ValueError, match=r"should have 'target_unlabelled', found \['source'"):
         batch = data()
         inputs = {d: batch.inputs[d] for d in ("source", "target_labelled")}
-        Bilevel(InnerSGD(0.1), Unrolled())(DomainAdaptation(model()), Batch(inputs, batch.targets))
+        Bilevel(InnerSGD(0.1), Unrolled())(
+            DomainAdaptation(model()), Batch(TaskInputs(inputs), batch.targets)
+        )
 
 
 def test_the_suite_of_typefaces_fits():

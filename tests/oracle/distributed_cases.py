@@ -17,7 +17,7 @@ from moml import catalog
 from moml.architecture import HPS, DSelectK
 from moml.callback import Callback
 from moml.checkpoint import Checkpoint
-from moml.data import Batch
+from moml.data import Batch, TaskInputs
 from moml.errors import NonFiniteError
 from moml.oracle import Accumulated, Direct, Distributed, Representation
 from tests.helpers import TASKS, batch, flat_grad, network, problem
@@ -40,7 +40,10 @@ def cut(data, rank, count):
     ]
     rows = slice(edges[rank], edges[rank + 1])
     inputs = data.inputs
-    inputs = {t: x[rows] for t, x in inputs.items()} if isinstance(inputs, dict) else inputs[rows]
+    if data.multi_input:
+        inputs = TaskInputs({t: x[rows] for t, x in inputs.items()})
+    else:
+        inputs = inputs[rows]
     present = {t: p[rows] for t, p in (data.present or {}).items()}
     return Batch(inputs, {t: y[rows] for t, y in data.targets.items()}, present or None)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from torch import Tensor, nn
 
 from moml.architecture import Architecture
-from moml.data.batch import Inputs
+from moml.data.inputs import Inputs, TaskInputs
 
 
 class GAP(Architecture):
@@ -65,9 +65,9 @@ class GAP(Architecture):
     def features(self, inputs: Inputs, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Each encoder on its task's inputs, or on those of all."""
         return {
-            task: self.encoders[task](inputs if isinstance(inputs, Tensor) else inputs[task])
+            task: self.encoders[task](inputs[task] if isinstance(inputs, TaskInputs) else inputs)
             for task in self.select(tasks)
-            if isinstance(inputs, Tensor) or task in inputs
+            if not isinstance(inputs, TaskInputs) or task in inputs
         }
 
     def decode(

@@ -11,7 +11,7 @@ from moml.architecture import Architecture
 from moml.attack._base import Bounds
 from moml.attack.ball import Ball
 from moml.attack.generator._into_ball import into_ball
-from moml.data.batch import Inputs
+from moml.data.inputs import Inputs, TaskInputs
 
 
 class Generator(nn.Module):
@@ -77,12 +77,12 @@ class Generator(nn.Module):
         return {
             task: add_inside(
                 raw[task],
-                inputs if isinstance(inputs, Tensor) else inputs[task],
+                inputs[task] if isinstance(inputs, TaskInputs) else inputs,
                 self.ball,
                 self.bounds,
             )
             for task in self.architecture.select(tasks)
-            if isinstance(inputs, Tensor) or task in inputs
+            if not isinstance(inputs, TaskInputs) or task in inputs
         }
 
     def forward(self, inputs: Inputs, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:

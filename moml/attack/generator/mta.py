@@ -106,7 +106,7 @@ class MTA(FactoredProblem):
         try:
             for batch in batches:
                 for task, x_adv in self.generator(batch.inputs, self._present(batch)).items():
-                    x = batch.inputs if isinstance(batch.inputs, Tensor) else batch.inputs[task]
+                    x = batch.inputs_of(task)
                     aim = self.aims[task]
                     clean = aim.measure(*batch.labelled(task, x))
                     attacked = aim.measure(*batch.labelled(task, x_adv))

@@ -12,7 +12,7 @@ from moml.architecture import Architecture
 from moml.attack import Attack, Victim
 from moml.attack._one_task import OneTask
 from moml.attack.objectives import Compare
-from moml.data import Batch
+from moml.data import Batch, TaskInputs
 from moml.losses import Loss
 from moml.multitask import MultiTask
 from moml.problem import AroundProblem, FactoredProblem
@@ -52,10 +52,10 @@ class Perturbing(AroundProblem, FactoredProblem):
         With inputs per task each task's are perturbed against its own loss.
         """
         model = self.clean.architecture
-        if isinstance(batch.inputs, Tensor):
+        if not isinstance(batch.inputs, TaskInputs):
             goal = Victim(model, bounds=self.attack.bounds).objective(targets, loss=losses)
             return replace(batch, inputs=self.attack.perturb(goal, batch.inputs))
-        inputs = dict(batch.inputs)
+        inputs = TaskInputs(batch.inputs)
         for task, loss in losses.items():
             victim = Victim(OneTask(model, task, own_inputs=True), bounds=self.attack.bounds)
             goal = victim.objective(targets[task], loss=loss)

@@ -1,0 +1,124 @@
+"""Inputs of a batch: a tensor, arguments of the encoder, or inputs of each task's own."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Inputs = Any
+"""A tensor; a tuple or list of positional arguments; a mapping of keyword arguments; or
+`TaskInputs` of any of these. Everything else is one argument of the user's own type."""
+
+
+class TaskInputs(dict[str, Any]):
+    """Inputs of its own for every task: declares a multi-input batch.
+
+    A plain mapping is keyword arguments of the encoder, whatever its keys are called.
+
+    Args:
+        inputs: Inputs by task; integers stand for their decimal strings.
+
+    Example:
+        >>> import torch
+        >>> from moml.data import Batch, TaskInputs
+        >>> inputs = TaskInputs({"left": torch.zeros(4, 2), "right": torch.zeros(4, 2)})
+        >>> Batch(inputs, {"left": torch.zeros(4), "right": torch.zeros(4)}).multi_input
+        True
+    """
+
+    def __init__(self, inputs: Mapping[Any, Any]) -> None:
+        super().__init__({str(task): own for task, own in inputs.items()})
+
+
+def call(module: Callable[..., Any], inputs: Inputs) -> Any:
+    """Apply a module: to a mapping as keywords, to a tuple or list as positions, else to one input.
+
+    Raises:
+        ValueError: If the module does not take such arguments.
+    """
+    if isinstance(inputs, Tensor):
+        return module(inputs)
+    if isinstance(inputs, TaskInputs):
+        raise ValueError(
+            "`inputs` should be of one task here, found `TaskInputs` of "
+            f"{', '.join(inputs)}. Use an architecture that runs once for each task."
+        )
+    positions = tuple(inputs) if isinstance(inputs, (tuple, list)) else ()
+    keywords: dict[str, Any] = dict(inputs) if isinstance(inputs, Mapping) else {}
+    if not positions and not keywords:
+        positions = (inputs,)
+    try:
+        return module(*positions, **keywords)
+    except TypeError as error:
+        wrong = _misfit(module, positions, keywords)
+        if wrong is None:
+            raise
+        raise ValueError(wrong) from error
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """All tensors of nested tuples, lists and mappings."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for one in value.values():
+            yield from tensors_in(one)
+    elif isinstance(value, (tuple, list)):
+        for one in value:
+            yield from tensors_in(one)
+
+
+def mapped(value: Any, change: Callable[[Tensor], Any], other: Callable[[Any], Any]) -> Any:
+    """The same nesting with every tensor changed, and everything that is no container, too."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, TaskInputs):
+        return TaskInputs({task: mapped(one, change, other) for task, one in value.items()})
+    if isinstance(value, Mapping):
+        return {name: mapped(one, change, other) for name, one in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(mapped(one, change, other) for one in value))
+    if isinstance(value, (tuple, list)):
+        return type(value)([mapped(one, change, other) for one in value])
+    return other(value)
+
+
+def moved(value: Any, device: torch.device | str) -> Any:
+    """The inputs on a device; what is no tensor is moved by its own ``to`` if it has one."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    return mapped(value, lambda x: x.to(device), lambda x: x.to(device) if _movable(x) else x)
+
+
+def _movable(value: Any) -> bool:
+    return callable(getattr(value, "to", None))
+
+
+def _misfit(
+    module: Callable[..., Any], positions: tuple[Any, ...], keywords: dict[str, Any]
+) -> str | None:
+    """Say how the arguments do not fit the signature; ``None`` if they do."""
+    takes = module.forward if isinstance(module, nn.Module) else module
+    try:
+        signature = inspect.signature(takes)
+        signature.bind(*positions, **keywords)
+    except TypeError as error:
+        name = type(module).__name__
+        known = ", ".join(signature.parameters)
+        if keywords:
+            return (
+                f"`inputs` should be keyword arguments of {name}({known}), found "
+                f"{', '.join(map(str, keywords))}: {error}. Inputs of each task's own are declared "
+                "with `moml.data.TaskInputs`."
+            )
+        return (
+            f"`inputs` should fit {name}({known}), found {len(positions)} "
+            f"positional argument{'s' * (len(positions) != 1)}: {error}."
+        )
+    except ValueError:
+        return None
+    return None
