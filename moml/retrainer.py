@@ -197,6 +197,6 @@ def read_genotype(space: SearchSpace, text: str) -> Genotype:
     else:
         genotype = space.from_string(text)
     space.check(genotype)
-    if not space.connected(genotype):
+    if not space.buildable(genotype):
         raise ValueError("`genotype` should lead from the input to the output, found it does not.")
     return genotype

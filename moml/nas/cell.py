@@ -35,6 +35,9 @@ class CellSpec:
         reduction: Whether edges that leave an input halve the resolution.
         normalised: Whether batch normalisation (no scale, no shift) and ReLU stand behind the sum
             of a computed node; edges are linear then.
+        builds_dead: Whether edges are built that are not alive, as NAS-Bench-201 does: they have
+            parameters, and a convolution of what no input reaches brings the shift of its
+            normalisation. Cells that do not connect input and output are networks, too.
 
     Raises:
         ValueError: If the graph has no path from an input to the output, an edge runs backwards or
@@ -49,6 +52,7 @@ class CellSpec:
     output: Literal["concat", "last"] = "last"
     reduction: bool = False
     normalised: bool = False
+    builds_dead: bool = False
 
     def __post_init__(self) -> None:
         if self.inputs < 1 or self.nodes < 1:
@@ -57,6 +61,12 @@ class CellSpec:
             )
         if self.output not in ("concat", "last"):
             raise ValueError(f"`output` should be 'concat' or 'last', found '{self.output}'.")
+        if self.builds_dead and (self.inputs > 1 or self.keep_per_node or self.reduction):
+            raise ValueError(
+                "`builds_dead` should be False unless a cell has one input, an operation on every "
+                f"edge and stride 1, found {self.inputs} inputs, `keep_per_node` "
+                f"{self.keep_per_node} and `reduction` {self.reduction}."
+            )
         for op in self.ops:
             get_op(op)
         if not self.ops or len(set(self.ops)) != len(self.ops):
@@ -98,10 +108,14 @@ class CellSpec:
         output: Literal["concat", "last"] = "last",
         reduction: bool = False,
         normalised: bool = False,
+        builds_dead: bool = False,
     ) -> CellSpec:
         """The cell in which every node may see all nodes before it."""
         edges = tuple((i, j) for j in range(inputs, inputs + nodes) for i in range(j))
-        return cls(inputs, nodes, edges, tuple(ops), keep_per_node, output, reduction, normalised)
+        return cls(
+            inputs, nodes, edges, tuple(ops), keep_per_node, output, reduction, normalised,
+            builds_dead,
+        )  # fmt: skip
 
     @property
     def size(self) -> int:
@@ -171,14 +185,27 @@ class CellSpec:
                 used.add(source)
         return tuple((e, op) for e, op in there if e[0] in reached and e[1] in used)
 
+    def built(self, choice: Choice) -> Choice:
+        """The edges that a network of this cell consists of, in the order given."""
+        if not self.builds_dead:
+            return self.live(choice)
+        return tuple((edge, op) for edge, op in choice if not get_op(op).is_zero)
+
+    def buildable(self, choice: Choice) -> bool:
+        """Whether there is a network of this cell."""
+        return self.builds_dead or self.connected(choice)
+
     def connected(self, choice: Choice) -> bool:
         """Whether every node of the output depends on an input."""
         ends = {edge[1] for edge, _ in self.live(choice)}
         return ends.issuperset(self.outputs)
 
     def pruned(self, choice: Choice) -> Choice:
-        """Dead edges carry ``none`` where every edge has an operation; otherwise as it is."""
-        if self.keep_per_node is not None:
+        """Dead edges carry ``none`` where every edge has an operation and they are not built.
+
+        Otherwise the choice as it is.
+        """
+        if self.keep_per_node is not None or self.builds_dead:
             return choice
         zero = next((op for op in self.ops if get_op(op).is_zero), None)
         alive = dict(self.live(choice))

@@ -15,7 +15,7 @@ def normalised_node(channels: int) -> nn.Module:
 
 
 class DiscreteCell(nn.Module):
-    """Every node sums what its edges bring; only edges that are alive are built.
+    """Every node sums what its edges bring; edges that are not alive are built only on demand.
 
     Args:
         cell: What the cell may look like.
@@ -32,17 +32,17 @@ class DiscreteCell(nn.Module):
     ) -> None:
         super().__init__()
         cell.check(choice)
-        if not cell.connected(choice):
+        if not cell.buildable(choice):
             raise ValueError(
                 f"A genotype should lead from the input to the output, found {choice}."
             )
-        self.cell, self.live = cell, cell.live(choice)
+        self.cell, self.built = cell, cell.built(choice)
         self.ops = nn.ModuleList(
             get_op(name).build(channels, stride=cell.stride(edge), affine=affine)
-            for edge, name in self.live
+            for edge, name in self.built
         )
         self.nodes = nn.ModuleDict()
-        for target in sorted({edge[1] for edge, _ in self.live} if cell.normalised else ()):
+        for target in sorted({edge[1] for edge, _ in self.built} if cell.normalised else ()):
             self.nodes[str(target)] = normalised_node(channels)
 
     def forward(self, *inputs: Tensor) -> Tensor:
@@ -51,9 +51,11 @@ class DiscreteCell(nn.Module):
         for target in range(self.cell.inputs, self.cell.size):
             brought = [
                 op(values[source])
-                for ((source, end), _), op in zip(self.live, self.ops, strict=True)
+                for ((source, end), _), op in zip(self.built, self.ops, strict=True)
                 if end == target
             ]
+            if self.cell.builds_dead and not brought:
+                values[target] = torch.zeros_like(inputs[0])
             if brought:
                 total = sum(brought[1:], start=brought[0])
                 values[target] = self.nodes[str(target)](total) if self.cell.normalised else total

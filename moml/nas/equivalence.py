@@ -3,7 +3,8 @@ r"""When two cells are the same function, and when they are the same picture.
 **Same function.** Write every node's value as a sum of *terms*. A term is an input or the result of
 one *operation with weights*, seen through a chain of linear operations without weights. Then
 
-1. dead edges and zeros bring no term;
+1. dead edges and zeros bring no term, unless the cell builds dead edges: then operations with
+   weights on them are terms, too;
 2. an identity brings the terms of its source: sums of sums are flattened, and multiplicities are
    kept (:math:`x + x` is not :math:`x`);
 3. a linear operation without weights (average pooling) is distributed over its source's terms,
@@ -91,10 +92,10 @@ def relabelled(cell: CellSpec, choice: Choice) -> Choice:
 
 def _values(cell: CellSpec, choice: Choice, terms: _Terms) -> tuple[_Sum, ...]:
     sums: dict[int, _Sum] = {i: ((("input", i), ()),) for i in range(cell.inputs)}
-    live = cell.live(choice)
+    built = cell.built(choice)
     for node in range(cell.inputs, cell.size):
         brought: list[_Term] = []
-        for edge, name in live:
+        for edge, name in built:
             if edge[1] == node:
                 brought += _brought(name, cell.stride(edge), sums[edge[0]], terms)
         sums[node] = tuple(sorted(brought))

@@ -24,7 +24,7 @@ from moml.nas.ops import get_op
 
 
 def expected_cost(cell: CellSpec, probabilities: Tensor, costs: Tensor) -> Tensor:
-    """Expected cost of the live edges, a differentiable scalar in the probabilities' type.
+    """Expected cost of the edges that are built, a differentiable scalar.
 
     Takes time in the order of ``2^nodes``.
 
@@ -46,6 +46,8 @@ def expected_cost(cell: CellSpec, probabilities: Tensor, costs: Tensor) -> Tenso
         dtype=probabilities.dtype,
         device=probabilities.device,
     )
+    if cell.builds_dead:
+        return (probabilities * there * costs.to(probabilities)).sum()
     if cell.keep_per_node is not None:
         return _expected_of_kept(cell, probabilities * there, costs.to(probabilities))
     present = dict(zip(cell.edges, probabilities @ there, strict=True))  # P(edge carries something)

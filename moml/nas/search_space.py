@@ -56,8 +56,8 @@ class Cost:
 class SearchSpace(ABC):
     """Genotypes and the networks they stand for.
 
-    Dead edges (zero, or on no path from an input to the output) are never built: they cost nothing,
-    neither in `num_parameters` nor in expectation.
+    Dead edges (zero, or on no path from an input to the output) are not built unless the cell says
+    so (`CellSpec.builds_dead`): they cost nothing, neither in `num_parameters` nor in expectation.
 
     A subclass gives `spec`, `image`, `num_classes`, `skeleton`, and for its costs `placements` and
     `fixed`.
@@ -82,7 +82,7 @@ class SearchSpace(ABC):
         """The network, freshly initialised: by its own seed, or by PyTorch's global state.
 
         Raises:
-            ValueError: If the genotype is of another space or not connected.
+            ValueError: If the genotype is of another space or not buildable.
         """
         self.check(genotype)
         cells, choices = self.spec.by_name, genotype.by_name
@@ -135,6 +135,11 @@ class SearchSpace(ABC):
         """Whether every cell's output depends on its input."""
         cells = genotype.by_name
         return all(cell.connected(cells[name]) for name, cell in self.spec.cells)
+
+    def buildable(self, genotype: Genotype) -> bool:
+        """Whether it has a network: it is connected, unless the space builds dead edges."""
+        cells = genotype.by_name
+        return all(cell.buildable(cells[name]) for name, cell in self.spec.cells)
 
     def sample(self, generator: torch.Generator) -> Genotype:
         """A connected genotype; all strings are equally likely, so large classes come often."""
@@ -234,7 +239,7 @@ class SearchSpace(ABC):
 
     @cached_property
     def _classes(self) -> dict[str, Genotype]:
-        """Of every class the genotype with the fewest live edges, the first of those."""
+        """Of every class the genotype with the fewest edges built, the first of those."""
         best: dict[str, tuple[int, Genotype]] = {}
         names = [name for name, _ in self.spec.cells]
         for choices in product(*(all_choices(cell) for _, cell in self.spec.cells)):
@@ -243,7 +248,7 @@ class SearchSpace(ABC):
                 continue  # its pruned form comes along as well
             genotype = self.genotype(cells)
             if self.connected(genotype):
-                number = sum(len(cell.live(cells[name])) for name, cell in self.spec.cells)
+                number = sum(len(cell.built(cells[name])) for name, cell in self.spec.cells)
                 key = self.key(genotype)
                 if key not in best or number < best[key][0]:
                     best[key] = (number, genotype)
@@ -309,7 +314,7 @@ class SearchSpace(ABC):
         total, cells = 0, genotype.by_name
         for name, cell in self.spec.cells:
             table = tables[name]
-            for edge, op in cell.live(cells[name]):
+            for edge, op in cell.built(cells[name]):
                 total += int(table[cell.edges.index(edge), cell.ops.index(op)])
         return total
 

@@ -156,6 +156,8 @@ SHAPE = 7
 
 def _shape(paths: Sequence[Path]) -> list[float]:
     """How far, long and heavy paths are at most, their operations with weights, their number."""
+    if not paths:  # the output does not depend on the input
+        return [0.0] * SHAPE
     weighted = [sum(_weight(op) > 0 for op in path) for path in paths]
     return [
         float(max(sum(map(_reach, path)) for path in paths)),
