@@ -23,8 +23,9 @@ class MTAN(PerInput):
     <https://arxiv.org/abs/1803.10704>`_, CVPR 2019. At level :math:`j` the trunk makes :math:`u_j`
     and from it :math:`p_j`; task :math:`t` attends to :math:`\hat a_j = \sigma(h_j(g_j([u_j;
     f_j(\hat a_{j-1})]))) \odot p_j`, where :math:`g, h` are 1x1 convolutions of the task's own and
-    :math:`f`, a 3x3 convolution between levels, is common to all tasks. Its head reads the last
-    :math:`\hat a`. With all masks one this is hard parameter sharing.
+    :math:`f`, between levels, is common to all tasks: a 3x3 convolution in SegNet, a residual block
+    in ResNets, as in the authors' code for either. Its head reads the last :math:`\hat a`. With all
+    masks one this is hard parameter sharing.
 
     The trunk runs once whatever the number of tasks; an attention module per task and level is
     cheap in parameters for narrow trunks only (36 % on top of SegNet for three tasks).
@@ -34,7 +35,8 @@ class MTAN(PerInput):
             `DenseEncoder`), or any that can be cut, with an ``example_input``.
         heads: Module from features to prediction, per task.
         stages: Levels an encoder is cut into, at most, if it does not know them.
-        reduction: Channels of a level over those inside its attention modules.
+        reduction: Channels of a level over those inside its attention modules; those of the
+            encoder's blocks unless given: 4 in ResNet-50, 1 in most others.
     """
 
     paper = "Liu et al., End-to-End Multi-Task Learning with Attention, CVPR 2019"
@@ -46,23 +48,25 @@ class MTAN(PerInput):
         heads: Mapping[str, nn.Module],
         *,
         stages: int = 4,
-        reduction: int = 1,
+        reduction: int | None = None,
     ) -> None:
         super().__init__()
-        if reduction < 1:
+        if reduction is not None and reduction < 1:
             raise ValueError(f"`reduction` should be at least 1, found {reduction}.")
         self.heads, self.tasks = head_dict(heads), tuple(heads)
         self.trunk = encoder if isinstance(encoder, Leveled) else _Pairs(encoder, stages)
         shapes = shapes_of(self.trunk, example_of(encoder), lambda m, x: sum(m.levels(x), ()))
         u, p = shapes[::2], shapes[1::2]
+        inside = self.trunk.squeeze if reduction is None else reduction
         self.between, self.turns = nn.ModuleList(), nn.ModuleDict()
         for j in range(1, len(p)):
-            self.between.append(local(len(p[j - 1]), _width(p[j - 1]), _width(p[j])))
+            widths = _width(p[j - 1]), _width(p[j])
+            self.between.append(self.trunk.block(*widths) or local(len(p[j - 1]), *widths))
             if j in self.trunk.turns:
                 self.turns[str(j)] = local(len(p[j - 1]), _width(p[j - 1]), _width(p[j - 1]))
         self.attention = module_dict(
             {
-                task: nn.ModuleList(_attention(u[j], p[j], j > 0, reduction) for j in range(len(p)))
+                task: nn.ModuleList(_attention(u[j], p[j], j > 0, inside) for j in range(len(p)))
                 for task in self.tasks
             }
         )

@@ -51,6 +51,7 @@ class ResNet(Leveled, Staged):
         if depth not in get_args(Depth):
             raise ValueError(f"`depth` should be one of {get_args(Depth)}, found {depth!r}.")
         self.pooled, block = pooled, _Bottleneck if depth == 50 else _Basic
+        self.depth, self.squeeze = depth, block.expansion
         self.example_input = torch.zeros(1, in_channels, 64, 64)
         self.out_features = 512 * block.expansion
         self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
@@ -85,6 +86,11 @@ class ResNet(Leveled, Staged):
             x = stage[-1](before)
             found.append((before, x))
         return found
+
+    def block(self, inputs: int, outputs: int) -> nn.Module:
+        """A residual block."""
+        kind = _Bottleneck if self.depth == 50 else _Basic
+        return kind(inputs, outputs // kind.expansion)
 
     def finish(self, features: Tensor) -> Tensor:
         """Averages over positions, if asked for."""

@@ -27,13 +27,24 @@ class Leveled(nn.Module, ABC):
     Attributes:
         turns: Numbers of the levels that are reached by way of a still smaller map: the first of a
             decoder that mirrors its encoder.
+        squeeze: Channels of a level over those inside its blocks.
     """
 
     turns: frozenset[int] = frozenset()
+    squeeze: int = 1
 
     @abstractmethod
     def levels(self, inputs: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Per level, features on the way to it and features it ends with."""
+
+    def block(self, inputs: int, outputs: int) -> nn.Module | None:
+        """A new block of the kind the encoder is made of, at stride 1; ``None`` for no such kind.
+
+        Args:
+            inputs: Channels.
+            outputs: Channels.
+        """
+        return None
 
     def finish(self, features: Tensor) -> Tensor:
         """From the end of the last level to what heads read."""
