@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from moml._flat import numbers, shaped
 from moml.errors import NonFiniteError
 
 Heads = Literal["unit", "weighted"]
@@ -384,14 +385,15 @@ def checked(gramian: Tensor, names: Sequence[str]) -> Tensor:
 
 def accumulate_flat(parameters: Sequence[Parameter], direction: Tensor) -> None:
     """Add a flat vector to the ``.grad`` of ``parameters``, in order."""
-    pieces = direction.split([p.numel() for p in parameters]) if parameters else ()
+    pieces = direction.split([numbers(p) for p in parameters]) if parameters else ()
     for parameter, piece in zip(parameters, pieces, strict=True):
-        accumulate(parameter, piece.reshape(parameter.shape))
+        accumulate(parameter, shaped(piece, parameter))
 
 
 def accumulate(parameter: Parameter, gradient: Tensor) -> None:
     """Add to ``.grad`` as ``backward`` does."""
     if parameter.grad is None:
-        parameter.grad = gradient.to(parameter.dtype).contiguous()
+        gradient = gradient.to(parameter.dtype)
+        parameter.grad = gradient if gradient.is_sparse else gradient.contiguous()
     else:
         parameter.grad += gradient

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import weakref
 from collections.abc import Callable, Sequence
 
 import torch
@@ -15,17 +17,35 @@ _TOLERANCE = 1e-3  # of the norm; float32 sums in another order differ by 1e-6
 
 
 class FastWays:
-    """Whether several tasks' gradients can go back together on a graph.
+    """Ways to form rows that hold on a graph: several tasks' gradients at once, layer by layer.
 
     Vectorised backward passes run everything on the way under `torch.func.vmap`: operations without
     a batched form, autograd functions of one's own, hooks. The first pass is tried; where it fails,
     or gives other numbers than one task at a time, this graph's rows are formed one by one from
     then on, and the log says so.
+
+    Attributes:
+        layers: Whether inner products may be summed over segments; ``None`` while it is unknown.
     """
 
     def __init__(self) -> None:
         self._loop = False
         self._compared = False
+        self.layers: bool | None = None
+
+    def compare_layers(self, found: Sequence[float], plain: Sequence[float]) -> None:
+        """Compare squared norms summed over segments with those of plain rows, once a graph.
+
+        A hook on what lies between two segments may see only a part of a backward pass.
+        """
+        pairs = list(zip(found, plain, strict=True))
+        if any(abs(a - b) > _TOLERANCE * b for a, b in pairs):
+            self.layers = False
+            _LOG.warning(
+                "Rows are not formed a layer at a time: a hook changes gradients on the way."
+            )
+        elif all(0 < b < math.inf for b in plain):
+            self.layers = True
 
     def form(self, form: Callable[[Plan], list[Row]], plan: Plan, *, trusted: bool) -> list[Row]:
         """Rows by the plan, or one by one where that cannot be.
@@ -65,17 +85,21 @@ class ProvenLayers:
     """
 
     def __init__(self) -> None:
-        self._proven: set[int] = set()
-        self._refused: set[int] = set()
+        # By id, which may be that of another weight later.
+        self._verdicts: dict[int, tuple[weakref.ref[Tensor], bool]] = {}
 
     def admits(self, weight: Tensor, bias: Tensor | None) -> bool:
         """Whether a layer may be asked for: no hook on its parameters, nothing found against it."""
         hooked = weight._backward_hooks or (bias is not None and bias._backward_hooks)
-        return not hooked and id(weight) not in self._refused
+        return not hooked and self._verdict(weight) is not False
 
     def unproven(self, weights: Sequence[Tensor]) -> list[int]:
         """Positions of those that were not compared yet."""
-        return [i for i, weight in enumerate(weights) if id(weight) not in self._proven]
+        return [i for i, weight in enumerate(weights) if self._verdict(weight) is None]
+
+    def _verdict(self, weight: Tensor) -> bool | None:
+        known = self._verdicts.get(id(weight))
+        return known[1] if known is not None and known[0]() is weight else None
 
     def judge(self, weight: Tensor, found: Row, plain: Row) -> bool:
         """Compare a layer's gradients with those of plain backpropagation.
@@ -84,7 +108,7 @@ class ProvenLayers:
             Whether they agree. Gradients that are zero or not finite prove nothing.
         """
         if not _rows_agree(found, plain):
-            self._refused.add(id(weight))
+            self._verdicts[id(weight)] = weakref.ref(weight), False
             _LOG.warning(
                 "The rows of a linear layer with weights of shape %s are formed by plain "
                 "backpropagation: a hook changes its gradient.",
@@ -92,7 +116,7 @@ class ProvenLayers:
             )
             return False
         if any(g is not None and bool(g.any()) for g in plain):
-            self._proven.add(id(weight))
+            self._verdicts[id(weight)] = weakref.ref(weight), True
         return True
 
 

@@ -46,7 +46,8 @@ class GhostRows(RowFormer):
         """Linear layers, the tasks' gradients on their outputs ``(m, N, out)``, rows elsewhere."""
         leaves = self._admitted()
         pulled, rest = self._pulled(leaves)
-        if unproven := self.live.found.layers.unproven([self._weight(leaf) for leaf in leaves]):
+        weights = [self._inputs[leaf.weight] for leaf in leaves]
+        if unproven := self.live.found.layers.unproven(weights):
             refused = [i for i in unproven if not self._holds(leaves[i], i, pulled)]
             if refused:
                 leaves = [leaf for i, leaf in enumerate(leaves) if i not in refused]
@@ -68,9 +69,6 @@ class GhostRows(RowFormer):
         layout = self.live.layout
         return [layout.shared[i] for i in layout.below]
 
-    def _weight(self, leaf: Leaf) -> Parameter:
-        return self._inputs[leaf.weight]
-
     def _admitted(self) -> list[Leaf]:
         """Layers whose gradients no hook changes."""
         found, inputs = self.live.found, self._inputs
@@ -85,7 +83,7 @@ class GhostRows(RowFormer):
     def _pulled(self, leaves: Sequence[Leaf]) -> tuple[list[Row], list[int]]:
         """Gradients on the layers' outputs and on the other parameters; and which these are."""
         live, inputs = self.live, self._inputs
-        ghosts = {i for leaf in leaves for i in (leaf.weight, leaf.bias) if i is not None}
+        ghosts = {i for leaf in leaves for i in _positions(leaf)}
         rest = [i for i in range(len(inputs)) if i not in ghosts]
         wanted: list[Any] = [GradientEdge(leaf.node, 0) for leaf in leaves]
         wanted += [inputs[i] for i in rest]
@@ -98,19 +96,18 @@ class GhostRows(RowFormer):
         return pulled, rest
 
     def _holds(self, leaf: Leaf, k: int, pulled: Sequence[Row]) -> bool:
-        """Whether a layer's gradients are what plain backpropagation gives for one task."""
-        task = next((i for i, row in enumerate(pulled) if row[k] is not None), None)
-        if task is None:
-            return True
-        signal: Any = pulled[task][k]
-        found: Row = [signal.T @ leaf.inputs]
-        wanted: list[Tensor] = [self._weight(leaf)]
-        if leaf.bias is not None:
-            found.append(signal.sum(0))
-            wanted.append(self._inputs[leaf.bias])
-        cotangents = [self.live.through_heads[task][0]]
-        (plain,) = form_rows(self.live.features.outputs, wanted, cotangents, Plan(1))
-        return self.live.found.layers.judge(wanted[0], found, plain)
+        """Whether a layer's gradients are what plain backpropagation gives, task by task."""
+        live = self.live
+        wanted = [self._inputs[i] for i in _positions(leaf)]
+        for row, (cotangents, _, _) in zip(pulled, live.through_heads, strict=True):
+            signal = row[k]
+            found: Row = [None] * len(wanted)
+            if signal is not None:
+                found = [signal.T @ leaf.inputs, signal.sum(0)][: len(wanted)]
+            (plain,) = form_rows(live.features.outputs, wanted, [cotangents], Plan(1))
+            if not live.found.layers.judge(wanted[0], found, plain):
+                return False
+        return True
 
     def gramian(self) -> Tensor:
         """Inner products of the rows, ``(m, m)``, from what lies between the layers."""
@@ -172,6 +169,11 @@ class GhostRows(RowFormer):
             for position, gradient in found:
                 place = self.live.layout.below[position]
                 row[place] = gradient
+
+
+def _positions(leaf: Leaf) -> list[int]:
+    """Of its weight and its bias, if it has one."""
+    return [i for i in (leaf.weight, leaf.bias) if i is not None]
 
 
 def _stacked(signals: Sequence[Tensor | None], inputs: Sequence[Parameter], leaf: Leaf) -> Tensor:

@@ -21,7 +21,27 @@ class LayerRows(RowFormer):
     """
 
     def gramian(self) -> Tensor:
-        """Inner products of the rows, ``(m, m)``, summed over segments."""
+        """Inner products of the rows, ``(m, m)``."""
+        ways = self.live.found.ways
+        if ways.layers is False:
+            return super().gramian()
+        total = self._by_segments()
+        if ways.layers is None:
+            ways.compare_layers(total.diagonal().tolist(), self._plain_squares())
+        return super().gramian() if ways.layers is False else total
+
+    def _plain_squares(self) -> list[float]:
+        """Squared norms of the rows, each by one backward pass through everything."""
+        live = self.live
+        squares = []
+        for cotangents, beside, _ in live.through_heads:
+            below = live.through_encoder([cotangents], Plan(1))[0]
+            row = add_rows(below, live.spread(live.layout.beside, beside))
+            squares.append(float(gramian_of_rows([row])))
+        return squares
+
+    def _by_segments(self) -> Tensor:
+        """Inner products summed over segments."""
         live, layout = self.live, self.live.layout
         inputs = [layout.shared[i] for i in layout.below]
         passes = live.through_heads

@@ -124,7 +124,7 @@ class Live(Evaluation):
     def jacobian(self) -> Tensor:
         """The rows, flattened and stacked, ``(m, n)``; zero where a loss does not reach."""
         if not self._columns:  # nothing is shared
-            return torch.zeros(len(self.names), 0, device=self.live[0].device)
+            return self.live[0].new_zeros(len(self.names), 0)
         columns = [
             flatten_column(column) or [flat(torch.zeros_like(x))] * len(self.names)
             for column, x in zip(zip(*self.rows, strict=True), self._columns, strict=True)
@@ -147,7 +147,7 @@ class Live(Evaluation):
         row = self._combine(weights) if self.formed else self._differentiate(weights)
         shared = self.layout.shared
         if not shared:
-            return torch.zeros(0, device=self.live[0].device)
+            return self.live[0].new_zeros(0)
         pairs = zip(row, shared, strict=True)
         return torch.cat([flat(torch.zeros_like(p) if g is None else g) for g, p in pairs])
 

@@ -11,6 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from moml._flat import flat
+
 Row = list[Tensor | None]
 """One task's gradient, a tensor per parameter; ``None`` where it does not reach."""
 Strategy = Literal["auto", "loop", "vmap", "chunk", "ghost", "layers"]
@@ -197,15 +199,13 @@ def trustworthy(gramian: Tensor) -> bool:
 
 def _summed_products(rows: Sequence[Row], dtype: torch.dtype) -> Tensor:
     m = len(rows)
-    width = _WIDTH * _TOGETHER
     device = next((g.device for row in rows for g in row if g is not None), torch.device("cpu"))
     total = torch.zeros(m, m, dtype=torch.float64, device=device)
     for column in zip(*rows, strict=True):
         who = [i for i, g in enumerate(column) if g is not None]
         if not who:
             continue
-        flat = _as_stored([g for g in column if g is not None])
-        product = _column_product(flat, width, dtype)
+        product = _column_product([g for g in column if g is not None], dtype)
         if len(who) == m:
             total += product
         else:
@@ -214,8 +214,11 @@ def _summed_products(rows: Sequence[Row], dtype: torch.dtype) -> Tensor:
     return total.cpu()
 
 
-def _column_product(flat: Sequence[Tensor], width: int, dtype: torch.dtype) -> Tensor:
-    """Inner products of vectors, a piece at a time, ``(m, m)`` float64."""
+def _column_product(gradients: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
+    """Inner products of a parameter's gradients, a piece at a time, ``(m, m)`` float64."""
+    if any(g.is_sparse for g in gradients):
+        return _sparse_product(gradients)
+    flat, width = _as_stored(gradients), _WIDTH * _TOGETHER
     n = flat[0].numel()
     total = flat[0].new_zeros(len(flat), len(flat), dtype=torch.float64)
     # One buffer for all pieces: fresh memory for each costs more than the products.
@@ -226,6 +229,13 @@ def _column_product(flat: Sequence[Tensor], width: int, dtype: torch.dtype) -> T
             row.copy_(vector[start : start + width])
         total += _product(part)
     return total
+
+
+def _sparse_product(gradients: Sequence[Tensor]) -> Tensor:
+    """The same for gradients of which only some rows are stored, as those of an embedding."""
+    values = [g.to_sparse().coalesce().double() for g in gradients]
+    products = [[(a * b).sum().reshape(()) for b in values] for a in values]
+    return torch.stack([torch.stack(row) for row in products])
 
 
 def _product(piece: Tensor) -> Tensor:  # (m, n) -> (m, m) float64
@@ -243,9 +253,10 @@ def _as_stored(gradients: Sequence[Tensor]) -> list[Tensor]:
 
     Autograd gives a linear layer's gradient as the transpose of what lies in memory.
     """
-    if gradients and gradients[0].dim() == 2 and all(g.T.is_contiguous() for g in gradients):
-        return [g.T.reshape(-1) for g in gradients]
-    return [g.reshape(-1) for g in gradients]
+    first = gradients[0]
+    if first.dim() == 2 and not first.is_complex() and all(g.mT.is_contiguous() for g in gradients):
+        return [g.mT.reshape(-1) for g in gradients]
+    return [flat(g) for g in gradients]
 
 
 def flatten_column(column: Sequence[Tensor | None]) -> list[Tensor] | None:
@@ -253,8 +264,8 @@ def flatten_column(column: Sequence[Tensor | None]) -> list[Tensor] | None:
     known = next((g for g in column if g is not None), None)
     if known is None:
         return None
-    zero = torch.zeros_like(known).flatten() if any(g is None for g in column) else known
-    return [zero if g is None else g.reshape(-1) for g in column]
+    zero = flat(torch.zeros_like(known)) if any(g is None for g in column) else known
+    return [zero if g is None else flat(g) for g in column]
 
 
 def combine_rows(rows: Sequence[Row], weights: Tensor) -> Row:
@@ -266,7 +277,12 @@ def combine_rows(rows: Sequence[Row], weights: Tensor) -> Row:
         for gradient, factor in zip(column, factors, strict=True):
             if gradient is None:
                 continue
-            total = gradient * factor if total is None else total.add_(gradient, alpha=factor)
+            if total is None:
+                total = gradient * factor
+            elif total.is_sparse and not gradient.is_sparse:
+                total = gradient * factor + total
+            else:
+                total = total.add_(gradient, alpha=factor)
         combined.append(total)
     return combined
 
