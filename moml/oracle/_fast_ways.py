@@ -6,6 +6,7 @@ import logging
 import math
 import weakref
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -25,13 +26,13 @@ class FastWays:
     then on, and the log says so.
 
     Attributes:
-        layers: Whether inner products may be summed over segments; ``None`` while it is unknown.
+        layers: Whether inner products may be summed over segments: not known yet at first.
     """
 
     def __init__(self) -> None:
         self._loop = False
         self._compared = False
-        self.layers: bool | None = None
+        self.layers: Literal["unknown", "yes", "no"] = "unknown"
 
     def compare_layers(self, found: Sequence[float], plain: Sequence[float]) -> None:
         """Compare squared norms summed over segments with those of plain rows, once a graph.
@@ -40,12 +41,12 @@ class FastWays:
         """
         pairs = list(zip(found, plain, strict=True))
         if any(abs(a - b) > _TOLERANCE * b for a, b in pairs):
-            self.layers = False
+            self.layers = "no"
             _LOG.warning(
                 "Rows are not formed a layer at a time: a hook changes gradients on the way."
             )
         elif all(0 < b < math.inf for b in plain):
-            self.layers = True
+            self.layers = "yes"
 
     def form(self, form: Callable[[Plan], list[Row]], plan: Plan, *, trusted: bool) -> list[Row]:
         """Rows by the plan, or one by one where that cannot be.

@@ -103,7 +103,7 @@ class GhostRows(RowFormer):
             signal = row[k]
             found: Row = [None] * len(wanted)
             if signal is not None:
-                found = [signal.T @ leaf.inputs, signal.sum(0)][: len(wanted)]
+                found[:] = [signal.T @ leaf.inputs, signal.sum(0)][: len(wanted)]
             (plain,) = form_rows(live.features.outputs, wanted, [cotangents], Plan(1))
             if not live.found.layers.judge(wanted[0], found, plain):
                 return False

@@ -23,12 +23,12 @@ class LayerRows(RowFormer):
     def gramian(self) -> Tensor:
         """Inner products of the rows, ``(m, m)``."""
         ways = self.live.found.ways
-        if ways.layers is False:
+        if ways.layers == "no":
             return super().gramian()
         total = self._by_segments()
-        if ways.layers is None:
+        if ways.layers == "unknown":
             ways.compare_layers(total.diagonal().tolist(), self._plain_squares())
-        return super().gramian() if ways.layers is False else total
+        return super().gramian() if ways.layers == "no" else total
 
     def _plain_squares(self) -> list[float]:
         """Squared norms of the rows, each by one backward pass through everything."""
