@@ -6,7 +6,6 @@ import logging
 import math
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -26,27 +25,31 @@ class FastWays:
     then on, and the log says so.
 
     Attributes:
-        layers: Whether inner products may be summed over segments: not known yet at first.
+        layers: Whether inner products may be summed over segments.
     """
 
     def __init__(self) -> None:
         self._loop = False
         self._compared = False
-        self.layers: Literal["unknown", "yes", "no"] = "unknown"
+        self.layers = True
+        self._layers_compared = False
 
-    def compare_layers(self, found: Sequence[float], plain: Sequence[float]) -> None:
+    def layers_hold(self, found: Sequence[float], plain: Callable[[], Sequence[float]]) -> bool:
         """Compare squared norms summed over segments with those of plain rows, once a graph.
 
         A hook on what lies between two segments may see only a part of a backward pass.
         """
-        pairs = list(zip(found, plain, strict=True))
-        if any(abs(a - b) > _TOLERANCE * b for a, b in pairs):
-            self.layers = "no"
+        if self._layers_compared:
+            return True
+        squares = plain()
+        if any(abs(a - b) > _TOLERANCE * b for a, b in zip(found, squares, strict=True)):
+            self.layers = False
             _LOG.warning(
                 "Rows are not formed a layer at a time: a hook changes gradients on the way."
             )
-        elif all(0 < b < math.inf for b in plain):
-            self.layers = "yes"
+            return False
+        self._layers_compared = all(0 < square < math.inf for square in squares)
+        return True
 
     def form(self, form: Callable[[Plan], list[Row]], plan: Plan, *, trusted: bool) -> list[Row]:
         """Rows by the plan, or one by one where that cannot be.

@@ -23,12 +23,11 @@ class LayerRows(RowFormer):
     def gramian(self) -> Tensor:
         """Inner products of the rows, ``(m, m)``."""
         ways = self.live.found.ways
-        if ways.layers == "no":
+        if not ways.layers:
             return super().gramian()
         total = self._by_segments()
-        if ways.layers == "unknown":
-            ways.compare_layers(total.diagonal().tolist(), self._plain_squares())
-        return super().gramian() if ways.layers == "no" else total
+        holds = ways.layers_hold(total.diagonal().tolist(), self._plain_squares)
+        return total if holds else super().gramian()
 
     def _plain_squares(self) -> list[float]:
         """Squared norms of the rows, each by one backward pass through everything."""
