@@ -108,19 +108,23 @@ class Architecture(nn.Module, ABC):
 
     def _owners(self) -> dict[Parameter, set[str | None]]:
         """Which task's private modules each parameter is found in; ``None`` stands for outside."""
-        prefixes: dict[str, set[str]] = {}
+        private: dict[nn.Module, set[str | None]] = {}
         for task in self.tasks:
-            private = set(self.private_modules(task))
-            for name, module in self.named_modules(remove_duplicate=False):
-                if module in private:
-                    prefixes.setdefault(name + ".", set()).add(task)
+            for module in self.private_modules(task):
+                private.setdefault(module, set()).add(task)
         owners: dict[Parameter, set[str | None]] = {}
-        for name, parameter in self.named_parameters(remove_duplicate=False):
-            found = [tasks for prefix, tasks in prefixes.items() if name.startswith(prefix)]
-            place = owners.setdefault(parameter, set())
-            place.update(*found)
-            if not found:
-                place.add(None)
+
+        def visit(module: nn.Module, around: set[str | None]) -> None:
+            """Note the owners of a module's parameters, wherever it is found."""
+            tasks = around | private.get(module, set())
+            for parameter in module._parameters.values():
+                if parameter is not None:
+                    owners.setdefault(parameter, set()).update(tasks or {None})
+            for child in module._modules.values():
+                if child is not None:
+                    visit(child, tasks)
+
+        visit(self, set())
         return owners
 
 
