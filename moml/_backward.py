@@ -2,51 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
-import torch
 from torch import Tensor
-from torch.nn import Parameter
 
+from moml._own_loop.arguments import (
+    by_name,
+    check_finite,
+    check_options,
+    leaves,
+    representation_of,
+    scale_of,
+    set_up,
+)
+from moml._own_loop.parallel import processes_of
+from moml._own_loop.step import Step
+from moml.errors import NonFiniteError
 from moml.evaluation import Heads
-from moml.oracle._base import positions
-from moml.oracle._features import Features
-from moml.oracle._graph import reach, shared_leaves
-from moml.oracle._layouts import Layouts
-from moml.oracle._live import ParameterRows, RepresentationRows
 from moml.oracle._rows import Strategy
 from moml.weighting import Weighting
 
+Losses = Mapping[Any, Tensor] | Sequence[Tensor]
+
 
 def backward(
-    losses: Mapping[str, Tensor] | Sequence[Tensor],
+    losses: Losses,
     weighting: Weighting,
     *,
-    shared: Iterable[Parameter] | None = None,
+    shared: Iterable[Tensor] | None = None,
+    inputs: Iterable[Tensor] | None = None,
     features: Tensor | Sequence[Tensor] | None = None,
     representation: bool = False,
     heads: Heads = "weighted",
     rows: Strategy = "auto",
+    retain_graph: bool = False,
+    scale: float = 1.0,
+    scaler: Any = None,
+    step: int | None = None,
+    epoch: int | None = None,
+    further: Callable[[int], Losses] | None = None,
+    group: Any = None,
 ) -> Tensor | None:
     """Accumulate the weighting's gradient into ``.grad``, in place of ``sum(losses).backward()``.
 
+    *Shared* are the `torch.nn.Parameter` that at least two losses reach, or reached in an earlier
+    call with this weighting; with one task, all that it reaches. Their gradients are traded off.
+    Every other leaf that needs a gradient (heads, inputs that losses are differentiated by) gets
+    that of the weighted sum of losses, and has no say in the weights. Plain tensors count as
+    parameters where they are named in ``shared`` or ``inputs``, or where the losses reach no
+    `torch.nn.Parameter` at all.
+
     Args:
-        losses: Scalars with a graph, by task name or in a fixed order.
-        weighting: Any weighting; bound to the tasks of the first call. Put its ``parameters()``
-            into the optimizer if it has any: their gradients are written here too.
-        shared: The parameters whose gradients are traded off. Found from the graph unless given:
-            those that at least two losses reach; with one loss, all it reaches.
+        losses: Scalars with a graph, by task name, or a list in the same order in every call.
+        weighting: Any weighting; set up for the tasks of the first call, unless
+            `moml.weighting.Weighting.setup` named them before. Methods that learn parameters have
+            to be set up before, and their ``parameters()`` given to the optimizer: their gradients
+            are written here too.
+        shared: The parameters whose gradients are traded off, and no others.
+        inputs: The leaves that may get a gradient, and no others, as for `torch.autograd.backward`.
         features: The representation, if the losses see the shared parameters through it: saves one
-            pass through each head.
+            pass through each head, and more by ``rows``.
         representation: Weights from gradients with respect to ``features`` (MGDA-UB).
-        heads: As for `moml.oracle.Direct`.
-        rows: As for `moml.oracle.Direct`.
+        heads: Whether leaves that are not shared get the gradient of the weighted losses
+            (``"weighted"``) or of the losses as they are (``"unit"``).
+        rows: As for `moml.oracle.Direct`; other ways than a loop need ``features``.
+        retain_graph: Keep the graph, to go through it again; it is freed otherwise.
+        scale: Factor of what is written, which the weighting does not see: ``1 / n`` where n
+            micro-batches add up to a step.
+        scaler: A `torch.amp.GradScaler`. Pass plain losses: the weighting sees them and their
+            gradients, and scaled gradients are written. Where a gradient overflows, what is written
+            is not finite, so that the scaler skips the step, and the method's state stays.
+        step: Number of optimizer steps done before, for methods that count them.
+        epoch: Epoch of the batch, for methods that count epochs.
+        further: Computes the losses of the i-th further batch (i = 1, 2, …), for methods that draw
+            independent batches.
+        group: Process group of data-parallel training: losses, weights and gradients are means
+            over the processes that have the task. Needs ``inputs``.
 
     Returns:
-        The weights ``(m,)``, or ``None`` if the method has none.
+        The weights ``(m,)`` in the order of ``losses``, or ``None`` if the method has none or the
+        gradients overflowed. With ``group``, those of all tasks present in any process, in the
+        order of the weighting's tasks.
 
     Raises:
-        ValueError: If a loss is not a finite scalar with a graph.
+        ValueError: If a loss is not a finite scalar with a graph, or an argument is none of its
+            possible values.
 
     Example:
         >>> import torch, moml
@@ -56,70 +97,35 @@ def backward(
         >>> x.grad
         tensor([3., 3.])
     """
-    if not isinstance(losses, Mapping):
-        losses = {str(i): loss for i, loss in enumerate(losses)}
-    _check(losses)
-    weighting.setup(weighting.names or tuple(losses))
-    roots = list(losses.values())
-    own = shared_leaves(roots) if shared is None else list(shared)
-    outputs = [features] if isinstance(features, Tensor) else list(features or ())
-    cut = _usable([f for f in outputs if f.requires_grad], roots, representation)
-    private = _private(losses, own)
-    find = Layouts(rows).find(losses, cut, lambda: (own, private))
-    tasks = torch.tensor(positions(weighting.names, losses))
-    kind = RepresentationRows if representation else ParameterRows
-    evaluation = kind(losses, cut, lambda: find, tasks, heads=heads)
-    weighting.learn(evaluation.losses, tasks=tasks)
-    return weighting.update(evaluation)
-
-
-def _check(losses: Mapping[str, Tensor]) -> None:
-    for name, loss in losses.items():
-        if loss.dim() != 0 or not loss.requires_grad:
-            raise ValueError(
-                f"`losses` should be scalars with a graph, found shape {tuple(loss.shape)}, "
-                f"requires_grad={loss.requires_grad} for task '{name}'."
-            )
-        if not torch.isfinite(loss):
-            raise ValueError(f"`losses` should be finite, found {loss.item()} for task '{name}'.")
-
-
-def _usable(outputs: list[Tensor], roots: list[Tensor], representation: bool) -> Features:
-    """The representation, unless paths around it would make gradients through it count twice."""
-    if not outputs:
-        if representation:
-            raise ValueError("`features` should be given for representation gradients, found none.")
-        return Features()
-    below = reach(outputs)
-    beside = reach(roots, stops=outputs).leaves
-    nested = any(any(reach([f], stops=[g for g in outputs if g is not f]).stops) for f in outputs)
-    if nested or any(leaf in beside for leaf in below.leaves):
-        if representation:
-            raise ValueError(
-                "`features` should be the only way from the losses to the parameters below them, "
-                "and not depend on one another; found a path around. Use `representation=False`."
-            )
-        return Features()
-    return Features(tuple(outputs), tuple(outputs), False)
-
-
-def _private(losses: Mapping[str, Tensor], shared: Sequence[Tensor]) -> dict[str, list[Parameter]]:
-    """Leaves that one loss alone reaches, per task.
-
-    Raises:
-        ValueError: If several losses reach one that is not in ``shared``.
-    """
-    known, names = set(shared), list(losses)
-    private: dict[str, list[Parameter]] = {name: [] for name in names}
-    for leaf, mask in reach(list(losses.values())).leaves.items():
-        if leaf in known:
-            continue
-        if mask & (mask - 1):
-            users = [name for i, name in enumerate(names) if mask >> i & 1]
-            raise ValueError(
-                f"`shared` should hold every parameter that several losses reach, found one of "
-                f"shape {tuple(leaf.shape)} reached by {users} outside. Leave `shared` out to have "
-                "it found from the graph."
-            )
-        private[names[mask.bit_length() - 1]].append(leaf)  # type: ignore[arg-type]
-    return private
+    check_options(weighting, heads=heads, rows=rows, scale=scale)
+    named = by_name(losses, weighting)
+    chosen = leaves(inputs, "inputs")
+    processes = processes_of(group, chosen)
+    set_up(weighting, named)
+    current = Step(
+        weighting,
+        shared=leaves(shared, "shared"),
+        inputs=chosen,
+        representation=representation,
+        heads=heads,
+        rows=rows,
+        retain_graph=retain_graph,
+        factor=scale * scale_of(scaler, named.values()),
+        further=further,
+        processes=processes,
+    )
+    evaluation = current.evaluate(named, representation_of(features, representation))
+    evaluation.step, evaluation.epoch = step, epoch
+    scaling = scaler is not None and scaler.is_enabled()
+    if not scaling:
+        check_finite(evaluation.names, evaluation.losses)
+    try:
+        weights = current.take(evaluation)
+    except NonFiniteError:
+        if not scaling:
+            raise
+        current.overflow(evaluation)
+        weights = None
+    if weights is None or processes is not None:
+        return weights
+    return weights[[evaluation.names.index(name) for name in named]]

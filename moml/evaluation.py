@@ -36,16 +36,44 @@ class Evaluation(ABC):
     Attributes:
         names: Names of the tasks present, one per row.
         tasks: Position of each row among all tasks of the problem, ``(m,)``.
-        step: Number of optimizer steps done before this one.
-        epoch: Epoch of the batch.
         source: Gives further evaluations; set by the training loop.
     """
 
     names: tuple[str, ...]
     tasks: Tensor
-    step: int = 0
-    epoch: int = 0
     source: Source | None = None
+    _step: int | None = 0
+    _epoch: int | None = 0
+
+    @property
+    def step(self) -> int:
+        """Number of optimizer steps done before this one.
+
+        Raises:
+            ValueError: If a loop of one's own did not say.
+        """
+        return _said(self._step, "step", "steps")
+
+    @step.setter
+    def step(self, step: int | None) -> None:
+        self._step = step
+
+    @property
+    def epoch(self) -> int:
+        """Epoch of the batch.
+
+        Raises:
+            ValueError: If a loop of one's own did not say.
+        """
+        return _said(self._epoch, "epoch", "epochs")
+
+    @epoch.setter
+    def epoch(self, epoch: int | None) -> None:
+        self._epoch = epoch
+
+    def follow(self, whole: Evaluation) -> None:
+        """Take over when and where another evaluation of the same step is."""
+        self._step, self._epoch, self.source = whole._step, whole._epoch, whole.source
 
     @property
     @abstractmethod
@@ -153,7 +181,8 @@ class Evaluation(ABC):
     def _part(self, groups: Sequence[Sequence[int]], k: int, pieces: list[Tensor]) -> Given:
         rows = torch.cat(pieces, dim=1)
         part = Given(rows, self.losses, self.names, [Parameter(rows.new_zeros(rows.shape[1]))])
-        part.tasks, part.step, part.epoch = self.tasks, self.step, self.epoch
+        part.follow(self)
+        part.tasks = self.tasks
         part.source = None if self.source is None else _PartOf(self, groups, k)
         return part
 
@@ -275,7 +304,7 @@ class _Wrapped(Evaluation):
     def __init__(self, base: Evaluation) -> None:
         self.base = base
         self.names, self.tasks = base.names, base.tasks
-        self.step, self.epoch, self.source = base.step, base.epoch, base.source
+        self.follow(base)
 
     @property
     def losses(self) -> Tensor:
@@ -284,6 +313,10 @@ class _Wrapped(Evaluation):
     @property
     def gramian(self) -> Tensor:
         return self.base.gramian
+
+    @property
+    def known_gramian(self) -> Tensor | None:
+        return None if self.base.known_gramian is None else self.gramian
 
     @property
     def jacobian(self) -> Tensor:
@@ -318,6 +351,19 @@ class Reweighted(_Wrapped):
         """Apply the transformed weights."""
         self.base.apply(self.transform(weights), heads=heads)
 
+    def select(self, rows: Tensor) -> Evaluation:
+        """Some of the tasks; the others' weights are zero when the weights are transformed."""
+        m = len(self.names)
+
+        def transform(weights: Tensor) -> Tensor:
+            return self.transform(weights.new_zeros(m).index_copy(0, rows, weights))[rows]
+
+        return Reweighted(self.base.select(rows), transform)
+
+    def task_gradients(self) -> tuple[Sequence[Parameter], Sequence[Sequence[Tensor | None]]]:
+        """Those of the step inside."""
+        return self.base.task_gradients()
+
 
 class Scaled(Reweighted):
     """Every loss, hence every gradient, times a constant."""
@@ -341,6 +387,16 @@ class Scaled(Reweighted):
         """Scaled gradients."""
         rows = self.base.jacobian
         return rows * self.factors.to(rows)[:, None]
+
+    def select(self, rows: Tensor) -> Evaluation:
+        """Some of the tasks, with their factors."""
+        return Scaled(self.base.select(rows), self.factors[rows])
+
+    def task_gradients(self) -> tuple[Sequence[Parameter], list[list[Tensor | None]]]:
+        """The shared parameters and the scaled gradients."""
+        parameters, rows = self.base.task_gradients()
+        pairs = zip(rows, self.factors.tolist(), strict=True)
+        return parameters, [[g if g is None else g * f for g in row] for row, f in pairs]
 
     def draw(self, i: int) -> Evaluation:
         """A further batch with the same factors, 1 for tasks that are not in this one."""
@@ -371,6 +427,15 @@ class _PartOf:
         return self.whole.source.again().split(self.groups)[self.k]
 
 
+def _said(number: int | None, name: str, plural: str) -> int:
+    if number is None:
+        raise ValueError(
+            f"`{name}` should be given to `moml.backward` with a method that counts {plural}, "
+            f"found None. Pass `{name}=`."
+        )
+    return number
+
+
 def checked(gramian: Tensor, names: Sequence[str]) -> Tensor:
     """The Gramian itself.
 
@@ -390,10 +455,13 @@ def accumulate_flat(parameters: Sequence[Parameter], direction: Tensor) -> None:
         accumulate(parameter, shaped(piece, parameter))
 
 
-def accumulate(parameter: Parameter, gradient: Tensor) -> None:
+def accumulate(parameter: Tensor, gradient: Tensor) -> None:
     """Add to ``.grad`` as ``backward`` does."""
     if parameter.grad is None:
         gradient = gradient.to(parameter.dtype)
         parameter.grad = gradient if gradient.is_sparse else gradient.contiguous()
     else:
         parameter.grad += gradient
+    if hooks := parameter._post_accumulate_grad_hooks:  # optimizers that step in the backward pass
+        for hook in list(hooks.values()):
+            hook(parameter)

@@ -7,6 +7,7 @@ from torch import nn
 import moml
 from moml.weighting import DWA, EW, MGDA, UW, UPGrad
 from tests.helpers import TASKS, batch, flat_grad, flat_gradients, network, problem
+from tests.weightings import all_weightings
 
 
 def losses_of(model, data):
@@ -71,13 +72,41 @@ def test_one_loss_is_ordinary_backward():
 
 
 def test_learnable_weights_get_their_gradient():
-    model, data, weighting = network(), batch(), UW()
+    model, data, weighting = network(), batch(), UW().setup(TASKS)
     moml.backward(losses_of(model, data), weighting)
     values = torch.stack([loss.detach() for loss in losses_of(model, data).values()]).double()
     (parameter,) = weighting.parameters()
     by_hand = parameter.detach().clone().double().requires_grad_()
     (values / (2 * by_hand.exp()) + by_hand / 2).sum().backward()
     torch.testing.assert_close(parameter.grad.double(), by_hand.grad)
+
+
+LEARNABLE = {
+    n: make for n, make in all_weightings().items() if list(make().setup(TASKS).parameters())
+}
+
+
+@pytest.mark.supported
+@pytest.mark.parametrize("name", LEARNABLE)
+def test_learnt_weights_set_up_before_the_optimizer_learn(name):
+    model, data, weighting = network(), batch(), LEARNABLE[name]().setup(TASKS)
+    before = [p.detach().clone() for p in weighting.parameters()]
+    optimizer = torch.optim.SGD([*model.parameters(), *weighting.parameters()], lr=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        moml.backward(losses_of(model, data), weighting, epoch=0)
+        optimizer.step()
+    assert all((p != old).any() for p, old in zip(weighting.parameters(), before, strict=True))
+
+
+@pytest.mark.refused("no optimizer can have seen the parameters: call `setup` first")
+@pytest.mark.parametrize("name", LEARNABLE)
+def test_learnt_weights_without_setup_before_the_optimizer(name):
+    model, data, weighting = network(), batch(), LEARNABLE[name]()
+    for _ in range(2):  # trying again does not help
+        with pytest.raises(ValueError, match=r"`weighting.setup\(\['a', 'b', 'c'\]\)` first"):
+            moml.backward(losses_of(model, data), weighting)
+    assert all(p.grad is None for p in model.parameters())
 
 
 def test_history_counts_calls():
@@ -117,7 +146,15 @@ def test_another_set_of_tasks_is_an_error():
         moml.backward({"b": x.sum()}, weighting)
 
 
-def test_shared_too_small():
+@pytest.mark.supported
+def test_shared_parameters_named_by_the_user_alone_are_traded_off():
+    """The others get the gradient of the weighted sum, and have no say in the weights."""
     model, data = network(), batch()
-    with pytest.raises(ValueError, match="`shared` should hold every parameter that several"):
-        moml.backward(losses_of(model, data), MGDA(), shared=[model.encoder[0].weight])
+    first = model.encoder[0].weight
+    losses = losses_of(model, data)
+    rows = torch.stack([flat_gradients(loss, [first]) for loss in losses.values()])
+    everything = list(model.parameters())
+    whole = torch.stack([flat_gradients(loss, everything) for loss in losses.values()])
+    weights = moml.backward(losses, MGDA(), shared=[first])
+    torch.testing.assert_close(weights, MGDA().weights(rows @ rows.T), atol=1e-9, rtol=0)
+    torch.testing.assert_close(flat_grad(everything), weights @ whole)

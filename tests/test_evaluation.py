@@ -6,6 +6,8 @@ from torch import nn
 
 import moml
 from moml.errors import NonFiniteError
+from moml.oracle import Direct
+from tests.helpers import batch, network, problem
 
 JACOBIAN = torch.tensor([[1.0, 0.0, 2.0], [-1.0, 3.0, 0.0]], dtype=torch.float64)
 LOSSES = torch.tensor([0.5, 4.0])
@@ -67,3 +69,29 @@ def test_infinite_gradient_names_the_task():
     e = moml.Evaluation.from_jacobian(rows, LOSSES, names=["depth", "normals"])
     with pytest.raises(NonFiniteError, match="gradient of task 'normals'"):
         _ = e.gramian
+
+
+def test_scaled_and_reweighted_steps_keep_the_rest_of_a_step():
+    """Selection, gradients by parameter and the known Gramian pass through wrappers."""
+    model, data = network(), batch()
+    step = Direct()(problem(model), data)
+    factors = torch.tensor([2.0, 3.0, 0.5], dtype=torch.float64)
+    for wrapped, expected in (
+        (step.scaled(factors), factors),
+        (step.reweighted(lambda weights: weights), torch.ones(3, dtype=torch.float64)),
+    ):
+        assert (wrapped.known_gramian is None) == (step.known_gramian is None)
+        gramian = wrapped.gramian
+        torch.testing.assert_close(wrapped.known_gramian, gramian)
+        parameters, rows = wrapped.task_gradients()
+        flat = torch.stack([torch.cat([g.flatten() for g in row]) for row in rows])
+        torch.testing.assert_close(flat @ flat.T, gramian)
+        assert parameters == step.task_gradients()[0]
+        chosen = torch.tensor([2, 0])
+        part = wrapped.select(chosen)
+        assert part.names == ("c", "a")
+        torch.testing.assert_close(part.gramian, gramian[chosen][:, chosen])
+        weights = torch.tensor([1.0, 4.0], dtype=torch.float64)
+        torch.testing.assert_close(
+            part.pullback(weights), (weights * expected[chosen]) @ step.jacobian[chosen]
+        )

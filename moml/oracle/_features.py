@@ -54,7 +54,7 @@ class Features:
     @property
     def apart(self) -> bool:
         """Whether the losses' gradients on it can be had without those of the encoder."""
-        return self.detached or bool(self.views)
+        return bool(self.outputs)
 
     @property
     def backpropagates(self) -> bool:

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.graph import Node
-from torch.nn import Parameter
 
 Edge = tuple[Node, int]
 """An operation and the number of one of its outputs."""
@@ -138,6 +137,13 @@ def reach(roots: Sequence[Tensor], stops: Sequence[Tensor] = ()) -> Reach:
     return Reach(leaves, found, names)
 
 
+def nested(outputs: Sequence[Tensor]) -> bool:
+    """Return whether one of several tensors depends on another."""
+    if len(outputs) < 2:
+        return False
+    return any(any(reach([f], stops=[g for g in outputs if g is not f]).stops) for f in outputs)
+
+
 def _topological(roots: Sequence[Node], end: Collection[Edge]) -> list[Node]:
     """All nodes below the roots, each before its children; edges in ``end`` are not followed."""
     order: list[Node] = []
@@ -159,11 +165,3 @@ def _topological(roots: Sequence[Node], end: Collection[Edge]) -> list[Node]:
                 if child is not None and (child, slot) not in end
             )
     return order[::-1]
-
-
-def shared_leaves(losses: Sequence[Tensor]) -> list[Parameter]:
-    """Trainable leaves that at least two losses reach; with one loss, all it reaches."""
-    leaves = reach(losses).leaves
-    if len(losses) == 1:
-        return list(leaves)  # type: ignore[arg-type]
-    return [leaf for leaf, mask in leaves.items() if mask & (mask - 1)]  # type: ignore[misc]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 from torch.nn import Parameter
 
 from moml.oracle._features import Features
-from moml.oracle._graph import Walk, reach
+from moml.oracle._graph import Walk, is_leaf, nested, reach
 from moml.oracle._linear_leaves import LinearLayer, linear_layers, worth_it
 from moml.oracle._rows import Operations, Plan, Strategy, plan_ghost, plan_rows
 
@@ -29,6 +29,8 @@ class Layout:
         aside: Tasks that see shared parameters, but none through the representation.
         linear: Linear layers of the encoder.
         operations: The encoder's.
+        others: Per task, places in the walk of leaves that it reaches and nobody declared.
+        around: A representation depends on another one, or a parameter is reached on both ways.
     """
 
     shared: tuple[Parameter, ...]
@@ -39,6 +41,8 @@ class Layout:
     aside: tuple[str, ...] = ()
     linear: tuple[LinearLayer, ...] = ()
     operations: Operations = _UNKNOWN
+    others: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    around: bool = False
 
     @property
     def tied(self) -> bool:
@@ -82,8 +86,18 @@ def lay_out(
     shared: Iterable[Parameter],
     private: Mapping[str, Iterable[Parameter]],
     walked: Walk,
+    *,
+    verify: bool = True,
 ) -> Layout:
     """Verify the declared parameters against one step's graph; the plan is still a plain loop.
+
+    Args:
+        losses: Task name to scalar.
+        features: The representation.
+        shared: Declared shared parameters.
+        private: Declared private parameters per task.
+        walked: The step's graph.
+        verify: Refuse leaves that nobody declared; otherwise they are `Layout.others`.
 
     Raises:
         ValueError: If a loss reaches a parameter declared private to another task, or one that is
@@ -98,7 +112,11 @@ def lay_out(
         for k, mask in enumerate(seen):
             if which >> k & 1:
                 users[leaf] = users.get(leaf, 0) | mask
-    _verify(users, list(losses), common, own)
+    others: Mapping[str, tuple[int, ...]] = {}
+    if verify:
+        _verify(users, list(losses), common, own)
+    else:
+        others = _others(users, list(losses), common, own, walked)
     below = tuple(i for i, p in enumerate(common) if p in encoder.leaves)
     beside = tuple(i for i, p in enumerate(common) if p in heads.leaves)
     inputs = [common[i] for i in below]
@@ -114,6 +132,8 @@ def lay_out(
         _aside([heads.leaves[common[i]] for i in beside], seen, list(losses)),
         linear,
         Operations.of(encoder.nodes, features.outputs),
+        others,
+        not features.detached and (nested(features.outputs) or bool(set(below) & set(beside))),
     )
 
 
@@ -125,6 +145,24 @@ def _aside(around: Sequence[int], seen: Sequence[int], names: Sequence[str]) -> 
     for mask in seen:
         found &= ~mask
     return tuple(name for i, name in enumerate(names) if found >> i & 1)
+
+
+def _others(
+    users: Mapping[Tensor, int],
+    names: Sequence[str],
+    shared: Sequence[Parameter],
+    private: Mapping[str, Sequence[Parameter]],
+    walked: Walk,
+) -> dict[str, tuple[int, ...]]:
+    """Places in the walk of leaves that each task reaches and that nobody declared."""
+    declared = {*shared, *(p for own in private.values() for p in own)}
+    found: dict[str, tuple[int, ...]] = {}
+    for place, node in enumerate(walked.nodes):
+        if is_leaf(node) and (leaf := node.variable) not in declared:  # type: ignore[attr-defined]
+            for i, name in enumerate(names):
+                if users.get(leaf, 0) >> i & 1:
+                    found[name] = (*found.get(name, ()), place)
+    return found
 
 
 def _verify(

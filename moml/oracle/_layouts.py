@@ -65,10 +65,11 @@ class Layouts:
 
     Args:
         strategy: How rows are formed, as for `moml.oracle.Direct`.
+        verify: As for `moml.oracle._layout.lay_out`.
     """
 
-    def __init__(self, strategy: Strategy) -> None:
-        self.strategy = strategy
+    def __init__(self, strategy: Strategy, *, verify: bool = True) -> None:
+        self.strategy, self.verify = strategy, verify
         self.layers = ProvenLayers()
         self._graphs: OrderedDict[tuple[Any, ...], Graph] = OrderedDict()
         self._last: tuple[tuple[str, ...], list[Any], Graph] | None = None
@@ -113,7 +114,7 @@ class Layouts:
         """The graph among those met lately, or as a new one."""
         graph = self._graphs.get(_key(walked, losses, features))
         if graph is None:
-            layout = lay_out(losses, features, *declared(), walked)
+            layout = lay_out(losses, features, *declared(), walked, verify=self.verify)
             if plain := plain_leaves(layout) - self._plain:
                 self._plain |= plain  # they were taken for data
                 walked = self._walk(losses, features)

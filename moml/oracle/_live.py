@@ -46,7 +46,12 @@ class Live(Evaluation):
 
     Attributes:
         live: The losses with their graph.
+        only: The leaves that may get a gradient; all unless given.
+        keeps: A backward pass of the weighted sum leaves the graph alive.
     """
+
+    only: Sequence[Tensor] | None = None
+    keeps: bool = False
 
     def __init__(
         self,
@@ -102,7 +107,8 @@ class Live(Evaluation):
         chosen = {self.names[i]: self.live[i] for i in rows.tolist()}
         found: Callable[[], Found] = lambda: self.found  # noqa: E731
         part = type(self)(chosen, self.features, found, self.tasks[rows], heads=self.heads)
-        part.step, part.epoch, part.source = self.step, self.epoch, self.source
+        part.follow(self)
+        part.only, part.keeps = self.only, self.keeps
         return part
 
     @property
@@ -160,11 +166,11 @@ class Live(Evaluation):
         elif not self.features.backpropagates:
             accumulate_row(self.layout.shared, self._differentiate(weights))
         elif unit and bool((weights != 1).any()):
-            private = [p for own in self.layout.private.values() for p in own]
+            private = list(dict.fromkeys(p for name in self.names for p in self._own[name]))
             self._backward(weights, self.layout.shared, keep=True)
-            self._backward(torch.ones_like(weights), private)
+            self._backward(torch.ones_like(weights), private, keep=self.keeps)
         else:
-            self._backward(weights)
+            self._backward(weights, self.only, keep=self.keeps)
 
     # One pass through each head ---------------------------------------------------------------
 
@@ -177,7 +183,7 @@ class Live(Evaluation):
         beside = [layout.shared[i] for i in layout.beside]
         passes = []
         for name, loss in zip(self.names, self.live, strict=True):
-            wanted = [*self.features.inputs, *beside, *layout.private.get(name, ())]
+            wanted = [*self.features.inputs, *beside, *self._own[name]]
             row: Row = [None] * len(wanted)
             if loss.requires_grad and wanted:
                 row = list(torch.autograd.grad(loss, wanted, retain_graph=True, allow_unused=True))
@@ -188,7 +194,7 @@ class Live(Evaluation):
     def _heads_together(self) -> list[tuple[Row, Row, Row]]:
         """The same in one pass: every loss has a view of the representation to itself."""
         views = [self.features.views[name] for name in self.names]
-        own = [self.layout.private.get(name, ()) for name in self.names]
+        own = [self._own[name] for name in self.names]
         roots = [loss for loss in self.live if loss.requires_grad]
         wanted = [*views, *(p for parameters in own for p in parameters)]
         found = iter(torch.autograd.grad(roots, wanted, retain_graph=True, allow_unused=True))
@@ -202,9 +208,28 @@ class Live(Evaluation):
 
     def _accumulate_private(self, weights: Tensor | None) -> None:
         factors = [1.0] * len(self.names) if weights is None else weights.tolist()
+        totals: dict[Tensor, Tensor | None] = {}  # whole before hooks see them
         for name, (_, _, row), factor in zip(self.names, self.through_heads, factors, strict=True):
-            scaled = row if factor == 1.0 else [g if g is None else g * factor for g in row]
-            accumulate_row(self.layout.private.get(name, ()), scaled)
+            for leaf, gradient in zip(self._own[name], row, strict=True):
+                if gradient is not None:
+                    scaled = gradient if factor == 1.0 else gradient * factor
+                    known = totals.get(leaf)
+                    totals[leaf] = scaled if known is None else known + scaled
+        accumulate_row(list(totals), list(totals.values()))
+
+    @cached_property
+    def _own(self) -> dict[str, tuple[Tensor, ...]]:
+        """Per task, leaves that are not shared: they get its gradient, as in a weighted sum."""
+        layout, nodes = self.layout, self.found.nodes
+        if not layout.others:
+            return {name: layout.private.get(name, ()) for name in self.names}
+        allowed = None if self.only is None else set(self.only)
+        own: dict[str, tuple[Tensor, ...]] = {}
+        for name in self.names:
+            found: list[Tensor] = [nodes[i].variable for i in layout.others.get(name, ())]  # type: ignore[attr-defined]
+            kept = [leaf for leaf in found if allowed is None or leaf in allowed]
+            own[name] = (*layout.private.get(name, ()), *kept)
+        return own
 
     def through_encoder(self, cotangents: Sequence[Row], plan: Plan) -> list[Row]:
         """Gradients on the shared parameters, given those on the representation."""
@@ -243,7 +268,7 @@ class Live(Evaluation):
         return [loss for loss, _ in pairs], [seed for _, seed in pairs]
 
     def _backward(
-        self, weights: Tensor, inputs: Sequence[Parameter] | None = None, *, keep: bool = False
+        self, weights: Tensor, inputs: Sequence[Tensor] | None = None, *, keep: bool = False
     ) -> None:
         roots, seeds = self._seeds(weights)
         if not roots or (inputs is not None and not inputs):
@@ -384,7 +409,7 @@ class DirectRows(Live):
         self._accumulate_private(None)
 
 
-def accumulate_row(parameters: Sequence[Parameter], row: Row) -> None:
+def accumulate_row(parameters: Sequence[Tensor], row: Row) -> None:
     """Add a row to the ``.grad`` of parameters, in order."""
     for parameter, gradient in zip(parameters, row, strict=True):
         if gradient is not None:

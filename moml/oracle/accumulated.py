@@ -174,7 +174,7 @@ class AccumulatedRows(ParameterRows):
         """Some of the losses: each part's, evaluated again when needed."""
         chosen = {self.names[i]: self.live[i] for i in rows.tolist()}
         part = AccumulatedRows(self.parts, self.problem, chosen, self.tasks[rows], heads=self.heads)
-        part.step, part.epoch, part.source = self.step, self.epoch, self.source
+        part.follow(self)
         return part
 
     def _again(self) -> Iterator[Live]:

@@ -211,7 +211,7 @@ class Combined(Evaluation):
             mine = [i for i, name in enumerate(self.own.names) if name in names]
             own = self.own.select(torch.tensor(mine)) if mine else None
         part = type(self)(own, names, self.problem, self.processes)
-        part.step, part.epoch, part.source = self.step, self.epoch, self.source
+        part.follow(self)
         return part
 
     @property

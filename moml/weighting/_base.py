@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
 from moml.evaluation import Evaluation
+from moml.weighting._answers import check_direction, check_rows, check_weights
 
 Needs = Literal["losses", "gramian", "jacobian"]
+_TASKS = "task_names"
 
 
 class Weighting(nn.Module, ABC):
     """Decides the trade-off between tasks in one step.
 
     State lives in buffers and parameters, so ``state_dict`` resumes bit for bit; random methods own
-    a `torch.Generator` (see `Randomized`).
+    a `torch.Generator` (see `Randomized`). The task names are part of the ``state_dict``: it can be
+    loaded into a fresh object, which is set up for them.
     """
 
     needs: ClassVar[Needs]
@@ -31,17 +35,29 @@ class Weighting(nn.Module, ABC):
     """What the argument ``preference`` means: larger is smaller losses, or losses along a ray."""
     names: tuple[str, ...] = ()
 
-    def setup(self, names: Sequence[str]) -> None:
+    def setup(self, names: Sequence[str]) -> Self:
         """Learn the tasks and allocate per-task state and parameters.
 
         Called once, before the optimizer is built; a second call with the same names is a no-op.
 
+        Args:
+            names: Task names, strings or integers, in the order of rows and weights.
+
+        Returns:
+            The weighting itself.
+
         Raises:
             ValueError: If there is no task, names repeat, or it was set up for other names already.
+
+        Example:
+            >>> import torch
+            >>> from moml.weighting import UW
+            >>> weighting = UW().setup(["depth", "normal"])
+            >>> optimizer = torch.optim.Adam(weighting.parameters(), lr=1e-3)
         """
         names = tuple(names)
         if names and names == self.names:
-            return
+            return self
         if self.names:
             raise ValueError(
                 f"`names` should be {self.names} as at the first call, found {names}. "
@@ -49,8 +65,11 @@ class Weighting(nn.Module, ABC):
             )
         if not names or len(set(names)) < len(names):
             raise ValueError(f"`names` should be one or more distinct task names, found {names}.")
+        if not all(isinstance(name, (str, int)) for name in names):
+            raise ValueError(f"`names` should be strings or integers, found {names}.")
         self.names = names
         self._allocate(len(names))
+        return self
 
     def _allocate(self, num_tasks: int) -> None:
         """Create per-task buffers and parameters. Nothing to do for stateless methods."""
@@ -61,6 +80,18 @@ class Weighting(nn.Module, ABC):
                 f"`names` should be known before {type(self).__name__} is used, found none. "
                 "Call `setup(names)` first: its state is kept per task."
             )
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if self.names:  # as a tensor, which every format of checkpoints can hold
+            text = json.dumps(self.names).encode()
+            destination[prefix + _TASKS] = torch.tensor(list(text), dtype=torch.uint8)
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:
+        stored = state.pop(prefix + _TASKS, None)
+        if stored is not None:
+            self.setup(json.loads(bytes(stored.tolist())))
+        super()._load_from_state_dict(state, prefix, *args)
 
     def _labels(self, rows: Tensor, tasks: Tensor | None) -> str:
         """Names of the rows where a mask ``(m,)`` holds, for an error message; else positions."""
@@ -114,7 +145,9 @@ class LossWeighting(Weighting):
 
     def update(self, evaluation: Evaluation) -> Tensor:
         """Apply the gradient of the weighted sum of losses."""
-        weights = self.weights(evaluation.losses, tasks=evaluation.tasks).detach()
+        weights = self.weights(evaluation.losses, tasks=evaluation.tasks)
+        check_weights(weights, evaluation, type(self).__name__)
+        weights = weights.detach()
         evaluation.apply(weights)
         return weights
 
@@ -139,6 +172,7 @@ class GramianWeighting(Weighting):
     def update(self, evaluation: Evaluation) -> Tensor:
         """Apply the weighted sum of gradients."""
         weights = self.weights(evaluation.gramian, evaluation.losses, tasks=evaluation.tasks)
+        check_weights(weights, evaluation, type(self).__name__)
         evaluation.apply(weights)
         return weights
 
@@ -162,9 +196,10 @@ class JacobianAggregator(Weighting):
 
     def update(self, evaluation: Evaluation) -> None:
         """Apply the direction to the shared parameters; heads get their own gradient."""
-        evaluation.assign(
-            self.direction(evaluation.jacobian, evaluation.losses, tasks=evaluation.tasks)
-        )
+        jacobian = check_rows(evaluation.jacobian, evaluation.names)
+        direction = self.direction(jacobian, evaluation.losses, tasks=evaluation.tasks)
+        check_direction(direction, jacobian.shape[1], type(self).__name__)
+        evaluation.assign(direction)
 
 
 class Randomized(nn.Module):
@@ -187,4 +222,4 @@ class Randomized(nn.Module):
 
     def set_extra_state(self, state: Tensor) -> None:
         """Restore the generator."""
-        self.generator.set_state(state)
+        self.generator.set_state(state.cpu())  # a checkpoint may have been read onto a device

@@ -29,6 +29,14 @@ class Capture(Reweighted):
         """
         raise ValueError(self._complaint("a direction"))
 
+    def select(self, rows: Tensor) -> Evaluation:
+        """Refuse: weights of some tasks are not those of all.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(self._complaint("weights to some of the tasks"))
+
     def weights(self) -> Tensor:
         """The weights the method would have applied, ``(m,)``.
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from moml.evaluation import Evaluation, Reweighted
 from moml.weighting._base import GramianWeighting, LossWeighting, Weighting
@@ -127,3 +128,12 @@ class _Rows(Reweighted):
         """The rows."""
         rows = self.base.jacobian
         return rows[self.rows.to(rows.device)]
+
+    def select(self, rows: Tensor) -> Evaluation:
+        """Fewer of the tasks."""
+        return _Rows(self.base, self.rows[rows])
+
+    def task_gradients(self) -> tuple[Sequence[Parameter], list[Sequence[Tensor | None]]]:
+        """The shared parameters and the gradients of the rows."""
+        parameters, gradients = self.base.task_gradients()
+        return parameters, [gradients[i] for i in self.rows.tolist()]
