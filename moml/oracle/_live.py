@@ -25,6 +25,7 @@ from moml.oracle._rows import (
     add_rows,
     combine_rows,
     flatten_column,
+    gradients,
     gramian_of_rows,
 )
 
@@ -186,7 +187,7 @@ class Live(Evaluation):
             wanted = [*self.features.inputs, *beside, *self._own[name]]
             row: Row = [None] * len(wanted)
             if loss.requires_grad and wanted:
-                row = list(torch.autograd.grad(loss, wanted, retain_graph=True, allow_unused=True))
+                row = gradients([loss], wanted)
             a, b = len(self.features.inputs), len(self.features.inputs) + len(beside)
             passes.append((row[:a], row[a:b], row[b:]))
         return passes
@@ -197,7 +198,7 @@ class Live(Evaluation):
         own = [self._own[name] for name in self.names]
         roots = [loss for loss in self.live if loss.requires_grad]
         wanted = [*views, *(p for parameters in own for p in parameters)]
-        found = iter(torch.autograd.grad(roots, wanted, retain_graph=True, allow_unused=True))
+        found = iter(gradients(roots, wanted))
         cotangents = [next(found) for _ in views]
         passes: list[tuple[Row, Row, Row]] = []
         for name, cotangent, parameters in zip(self.names, cotangents, own, strict=True):
@@ -299,7 +300,7 @@ class Live(Evaluation):
         wanted = [*self.features.inputs, *beside]
         if not roots or not wanted:
             return [None] * len(self.layout.shared)
-        grads = torch.autograd.grad(roots, wanted, seeds, retain_graph=True, allow_unused=True)
+        grads = gradients(roots, wanted, seeds)
         cut = len(self.features.inputs)
         below = self.through_encoder([list(grads[:cut])], Plan(1))[0]
         return add_rows(below, self.spread(self.layout.beside, list(grads[cut:])))

@@ -142,12 +142,45 @@ def form_rows(
     return rows
 
 
+def gradients(
+    outputs: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    seeds: Sequence[Tensor | None] | None = None,
+    *,
+    batched: bool = False,
+) -> Row:
+    """`torch.autograd.grad` of a graph that stays, ``None`` where an input is not reached.
+
+    Raises:
+        ValueError: If a compiled part of the network gives its buffers away in the first pass.
+    """
+    try:
+        return list(
+            torch.autograd.grad(
+                outputs,
+                inputs,
+                seeds,
+                retain_graph=True,
+                allow_unused=True,
+                is_grads_batched=batched,
+            )
+        )
+    except RuntimeError as error:
+        if "donated buffer" not in str(error):
+            raise
+        raise ValueError(
+            "A compiled network should keep its buffers for several backward passes, found one "
+            "compiled to give them away. Set `torch._functorch.config.donated_buffer = False` "
+            "before `torch.compile`, or use a weighting on losses."
+        ) from error
+
+
 def _pull_one(outputs: Sequence[Tensor], inputs: Sequence[Tensor], cotangents: Row) -> Row:
     pairs = [(o, c) for o, c in zip(outputs, cotangents, strict=True) if c is not None]
     if not pairs or not inputs:
         return [None] * len(inputs)
     reached, seeds = zip(*pairs, strict=True)
-    return list(torch.autograd.grad(reached, inputs, seeds, retain_graph=True, allow_unused=True))
+    return gradients(reached, inputs, seeds)
 
 
 def _pull_many(
@@ -157,9 +190,7 @@ def _pull_many(
         torch.stack([torch.zeros_like(o) if row[k] is None else row[k] for row in cotangents])  # type: ignore[misc]
         for k, o in enumerate(outputs)
     ]
-    stacked = torch.autograd.grad(
-        outputs, inputs, seeds, retain_graph=True, allow_unused=True, is_grads_batched=True
-    )
+    stacked = gradients(outputs, inputs, seeds, batched=True)
     return [
         [None if block is None else block[i] for block in stacked] for i in range(len(cotangents))
     ]
