@@ -137,7 +137,7 @@ def by_moml(
     """A step of the engine; ``vmap`` turns the batched products for linear layers off."""
     problem = FewShot(net, loss, target="y")
     if vmap:
-        problem._many._steps = None
+        problem._many.products = False
     oracle = Bilevel(InnerSGD(0.01, steps=steps), Unrolled())
 
     def run() -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from moml.bilevel._fingerprint import fingerprint
 from moml.bilevel._problem import BilevelProblem
 from moml.bilevel.carry import Restart
 from moml.bilevel.hypergradient import Checkpointed, FirstOrder, Truncated, Unrolled
@@ -26,8 +27,9 @@ class Compiled(Oracle):
     """The same numbers as the oracle inside, up to rounding, from one compiled function.
 
     Everything a step computes is traced once for each shape of the data into a graph without
-    autograd, and compiled. For networks whose time goes into launching small operations this is
-    many times faster; compiling takes up to a minute and grows with the number of lower steps. All
+    autograd, and compiled; again when modes, attributes, hooks or trainable parameters of the
+    network have changed. For networks whose time goes into launching small operations this is many
+    times faster; compiling takes up to a minute and grows with the number of lower steps. All
     objectives' gradients are always computed.
 
     Args:
@@ -36,8 +38,9 @@ class Compiled(Oracle):
 
     Raises:
         ValueError: If a step looks at values (attacks that stop early do) or keeps state, or if the
-            compiler's result is not that of the traced graph: it is compared once, since PyTorch
-            2.13 compiled a small convolutional network's second derivatives wrongly.
+            traced graph's result is not that of the oracle, or the compiler's not that of the
+            traced graph: they are compared once, since PyTorch 2.13 compiled a small convolutional
+            network's second derivatives wrongly.
     """
 
     def __init__(self, oracle: Bilevel, *, backend: str | None = "inductor") -> None:
@@ -60,6 +63,8 @@ class Compiled(Oracle):
         key = (
             tuple((tuple(t.shape), t.dtype, t.device) for t in data),
             tuple(problem.step_weights(self.oracle.inner.steps).items()),
+            tuple(omega),
+            fingerprint(problem.module),
         )
         if key not in self._functions:
             self._functions[key] = self._compile(problem, omega, batch, data)
@@ -91,6 +96,7 @@ class Compiled(Oracle):
             return [*[loss.detach() for loss in found.live], *found.jacobian]
 
         arguments = [p.detach() for p in omega.values()], data
+        plain = step(*arguments)
         try:
             traced = make_fx(step, tracing_mode="fake", _allow_non_fake_inputs=True)(*arguments)
         except Exception as error:  # tracing raises many kinds
@@ -99,6 +105,8 @@ class Compiled(Oracle):
                 f"at values or draws random numbers: {str(error).splitlines()[0]}. "
                 "Use the oracle without Compiled."
             ) from error
+        with torch.no_grad():
+            _agree(traced(*arguments), plain, "traced", "plain", "Use the oracle without Compiled.")
         return tuple(names), self._backend(traced, arguments)
 
     def _backend(
@@ -110,7 +118,8 @@ class Compiled(Oracle):
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # the compiler's, about its own parts
             function = torch.compile(traced, backend=self.backend, dynamic=False)
-            _agree(function(*arguments), traced(*arguments))
+            hint = "The compiler is wrong for this network: use `backend=None`, or no Compiled."
+            _agree(function(*arguments), traced(*arguments), "compiled", "traced", hint)
         return function
 
     def advance(self, problem: Any) -> None:
@@ -118,13 +127,14 @@ class Compiled(Oracle):
         problem.advance()
 
 
-def _agree(compiled: Sequence[Tensor], traced: Sequence[Tensor]) -> None:
-    """Whether the compiler kept the numbers, up to rounding."""
-    for found, expected in zip(compiled, traced, strict=True):
-        tolerance = torch.finfo(expected.dtype).eps ** 0.5 * (1 + float(expected.norm()))
-        if not float((found - expected).norm()) <= tolerance:
+def _agree(
+    found: Sequence[Tensor], expected: Sequence[Tensor], form: str, other: str, hint: str
+) -> None:
+    """Whether a form of the step gives the numbers of another, up to rounding."""
+    for one, two in zip(found, expected, strict=True):
+        tolerance = torch.finfo(two.dtype).eps ** 0.5 * (1 + float(two.norm()))
+        if not float((one - two).norm()) <= tolerance:
             raise ValueError(
-                "The compiled step should give the numbers of the traced one, found a difference "
-                f"of {float((found - expected).norm()):.2g} in {float(expected.norm()):.2g}: the "
-                "compiler is wrong for this network. Use `backend=None`, or no Compiled."
+                f"The {form} step should give the numbers of the {other} one, found a difference "
+                f"of {float((one - two).norm()):.2g} in {float(two.norm()):.2g}. {hint}"
             )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, get_args
 
 import torch
@@ -18,6 +20,7 @@ from moml.data.batch import Batch
 from moml.data.bilevel_batch import BilevelBatch
 from moml.data.episode_batch import EpisodeBatch
 from moml.losses import Loss
+from moml.meta._prediction import prediction_of
 from moml.meta.learner import Learner, Rates
 from moml.meta.objectives import Clean, QueryObjective
 from moml.meta.query import Query
@@ -40,8 +43,10 @@ class FewShot(BilevelProblem):
     <https://arxiv.org/abs/1810.09502>`_, ICLR 2019), ``proximal`` with an implicit hypergradient
     iMAML (Rajeswaran et al., NeurIPS 2019).
 
-    Episodes of a batch are solved as one stacked lower level where that is faster (linear layers),
-    one after the other where it is not (convolutions on a CPU).
+    Episodes of a batch are solved as one stacked lower level where that is right and faster (linear
+    layers), one after the other where it is not (convolutions on a CPU, layers that
+    `torch.func.vmap` cannot run). The network may change between steps: what is frozen, its
+    attributes, hooks and modes are those of the moment.
 
     Args:
         network: Any module; its parameters are the start.
@@ -63,7 +68,11 @@ class FewShot(BilevelProblem):
             ``"support"`` as in `moml.bilevel.functional.Functional`; ``"per_step"``, those of the
             batch in training, and in evaluation mode running averages kept per lower step
             (`StepStatistics`), so that no query leaks.
-        stacked: Solve episodes together; decided by the kinds of layers unless given.
+        stacked: Solve episodes together, where the network is proven to compute the same
+            (`moml.bilevel.Stacked`); unless given, where that is also faster. Off: never.
+        output: Which part of what the network returns is the prediction, where that is a mapping,
+            a tuple or an object: a key, position or attribute. A mapping's entry of the target's
+            name unless given.
     """
 
     def __init__(
@@ -82,6 +91,7 @@ class FewShot(BilevelProblem):
         step_norms: bool = False,
         statistics: StepwiseStatistics = "batch",
         stacked: bool | None = None,
+        output: str | int | None = None,
     ) -> None:
         if adapt not in get_args(Adapt):
             raise ValueError(f"`adapt` should be one of {get_args(Adapt)}, found {adapt!r}.")
@@ -91,7 +101,9 @@ class FewShot(BilevelProblem):
         self.loss, self.target, self.proximal = loss, target, proximal
         self.multi_step, self.inner_steps = multi_step, inner_steps
         own: Statistics = "batch" if statistics == "per_step" else statistics
-        self.function, self.statistics = Functional(network, statistics=own), statistics
+        select = partial(prediction_of, which=output, target=target)
+        self.function = Functional(network, statistics=own, select=select)
+        self.statistics = statistics
         self.learner = Learner(
             network,
             adapted=_selection(adapt),
@@ -102,10 +114,10 @@ class FewShot(BilevelProblem):
             step_statistics=statistics == "per_step",
             generators=[g for o in self.objectives.values() for g in o.generators()],
         )
-        self.stacked = worth_stacking(network) if stacked is None else stacked
-        if self.stacked and statistics != "batch":
+        if stacked and statistics != "batch":
             raise ValueError(f"`stacked` should be off with statistics={statistics!r}, found on.")
-        self._many = Stacked(self.function, batched=frozenset(self.learner.adapted))
+        self.stacked = stacked
+        self._many = Stacked(self.function)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -119,14 +131,31 @@ class FewShot(BilevelProblem):
 
     def upper_parameters(self) -> dict[str, Parameter]:
         """All parameters of the network, learnt rates and norms."""
-        return {n: p for n, p in self.learner.named_parameters() if p.requires_grad}
+        return self.learner.upper()
 
     def episodes(self, batch: EpisodeBatch) -> Sequence[BilevelBatch]:
         """One stacked lower level, or one per episode; the upper level sees the support too."""
-        if self.stacked:
-            return [BilevelBatch((batch.support,), (batch.query, batch.support))]
+        if self._stacks(batch):
+            support, query = (Together(b.inputs, b.targets) for b in (batch.support, batch.query))
+            return [BilevelBatch((support,), (query, support))]
         found = [batch.episode(i) for i in range(len(batch))]
         return [BilevelBatch(one.lower, (one.upper, one.lower[0])) for one in found]
+
+    def _stacks(self, batch: EpisodeBatch) -> bool:
+        """Whether the network as it is now can, and should, take all episodes at once."""
+        if self.stacked is False or self.statistics != "batch":
+            return False
+        if self.stacked is None and not worth_stacking(self.function.network):
+            return False
+        omega, inputs = self.upper_parameters(), batch.support.inputs
+        assert isinstance(inputs, Tensor)
+        start = self.learner.start(omega)
+
+        def params() -> Params:
+            many = {name: p.expand(len(inputs), *p.shape) for name, p in start.items()}
+            return {**self.learner.rest(omega, 0), **many}
+
+        return self._many.proven(params, inputs, batched=frozenset(start))
 
     # The lower level ---------------------------------------------------------------------------
 
@@ -135,14 +164,15 @@ class FewShot(BilevelProblem):
     ) -> Params:
         """The learnt start, once per episode."""
         start = self.learner.start(omega)
-        if not self.stacked:
+        if not isinstance(batch.lower[0], Together):
             return start
-        episodes = len(batch.lower[0].inputs)
+        episodes = self.lower_blocks(batch)
         return {name: p.expand(episodes, *p.shape) for name, p in start.items()}
 
     def lower_blocks(self, batch: BilevelBatch) -> int:
         """One per stacked episode."""
-        return len(batch.lower[0].inputs) if self.stacked else 1
+        support = batch.lower[0]
+        return len(support.inputs) if isinstance(support, Together) else 1
 
     def lower_loss(self, theta: Params, omega: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """The support loss at the first lower step."""
@@ -156,7 +186,7 @@ class FewShot(BilevelProblem):
         predict = self._predict(theta, omega, step, batch)
         inputs, targets = self._flat(batch)
         loss = self.loss(predict(inputs), targets)
-        if self.stacked:
+        if isinstance(batch, Together):
             loss = loss * len(batch.inputs)
         if self.proximal:
             start = self.learner.start(omega)
@@ -238,18 +268,25 @@ class FewShot(BilevelProblem):
         batch: Batch,
         support: Batch | None = None,
     ) -> Callable[[Tensor], Tensor]:
-        """The network at a lower step, on inputs ``(B, ...)`` of all stacked episodes."""
+        """The network's prediction at a lower step, for inputs ``(B, ...)`` of all episodes."""
         params = {**self.learner.rest(omega, step), **theta}
-        if self.stacked:
+        call: Callable[[Tensor], Tensor] = partial(self.function, params)
+        if isinstance(batch, Together):
             shape = batch.inputs.shape[:2]
-            return lambda x: self._many(params, x.unflatten(0, shape)).flatten(0, 1)
-        if self.learner.statistics is not None:
-            return lambda x: self._stepwise(params, step, x)
-        if support is not None and self.function.statistics == "support":
+            call = partial(self._stacked, params, frozenset(theta), shape)
+        elif self.learner.statistics is not None:
+            call = partial(self._stepwise, params, step)
+        elif support is not None and self.function.statistics == "support":
             reference = support.inputs
             assert isinstance(reference, Tensor)
-            return lambda x: self.function.reference(params, reference, x)
-        return lambda x: self.function(params, x)
+            call = partial(self.function.reference, params, reference)
+        return call
+
+    def _stacked(
+        self, params: Params, batched: frozenset[str], shape: torch.Size, inputs: Tensor
+    ) -> Tensor:
+        """All episodes at once, one after the other in inputs and outputs."""
+        return self._many(params, inputs.unflatten(0, shape), batched=batched).flatten(0, 1)
 
     def _stepwise(self, params: Params, step: int, inputs: Tensor) -> Tensor:
         """By the batch's own statistics, which are noted; in evaluation mode by the step's."""
@@ -265,7 +302,14 @@ class FewShot(BilevelProblem):
         """Inputs and targets ``(B, ...)``; stacked episodes are one after the other."""
         inputs, targets = batch.inputs, batch.targets[self.target]
         assert isinstance(inputs, Tensor)
-        return (inputs.flatten(0, 1), targets.flatten(0, 1)) if self.stacked else (inputs, targets)
+        if isinstance(batch, Together):
+            return inputs.flatten(0, 1), targets.flatten(0, 1)
+        return inputs, targets
+
+
+@dataclass(frozen=True)
+class Together(Batch):
+    """Several episodes that are computed as one: inputs ``(E, B, ...)``."""
 
 
 def _selection(adapt: Adapt) -> Callable[[str], bool]:

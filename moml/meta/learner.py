@@ -60,18 +60,17 @@ class Learner(nn.Module):
             raise ValueError(f"`inner_lr` should be positive, found {inner_lr}.")
         self.network, self.kind, self.steps, self.inner_lr = network, rates, steps, inner_lr
         self.generators = list(generators)
-        named = {n: p for n, p in network.named_parameters() if p.requires_grad}
+        self.selected = adapted
+        every = dict(network.named_parameters())
+        named = {n: p for n, p in every.items() if p.requires_grad}
         norms = _norm_names(network) & named.keys() if step_norms else set()
-        self.adapted = tuple(n for n in named if adapted(n) and n not in norms)
-        if not self.adapted:
-            raise ValueError(
-                "`adapt` should leave at least one trainable parameter to the lower level, found "
-                "none. With 'head', the network needs a child of that name."
-            )
+        # Also of what is frozen now and may be unfrozen later: an optimizer is built only once.
         self.rates = nn.ParameterDict(
-            {_key(n): _multiple(named[n], rates, steps) for n in self.adapted}
-            if rates != "fixed"
-            else {}
+            {
+                _key(n): _multiple(p, rates, steps)
+                for n, p in every.items()
+                if rates != "fixed" and adapted(n) and n not in norms
+            }
         )
         self.norms = nn.ParameterDict(
             {
@@ -84,30 +83,60 @@ class Learner(nn.Module):
             named[name].requires_grad_(False)  # replaced by those of the steps
         self.statistics = StepStatistics(network, steps=steps) if step_statistics else None
         self.steps_done = 0
+        self._split: dict[tuple[str, ...], tuple[tuple[str, ...], tuple[str, ...]]] = {}
+        if not self.adapted:
+            raise ValueError(_NONE)
+
+    @property
+    def adapted(self) -> tuple[str, ...]:
+        """Names of the parameters that the lower level moves: those that are trainable now."""
+        return self._names(tuple(self.upper()))[0]
+
+    def upper(self) -> dict[str, Parameter]:
+        """What is learnt at present: nothing that is frozen, and no rate of it."""
+        named = {n: p for n, p in self.named_parameters() if p.requires_grad}
+        frozen = [f"rates.{k}" for k in self.rates if f"network.{_name(k)}" not in named]
+        for name in frozen:
+            del named[name]
+        return named
 
     def start(self, omega: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The lower variables' learnt start, by their names in the network."""
-        return {name: omega[f"network.{name}"] for name in self.adapted}
+        """The lower variables' learnt start, by their names in the network.
+
+        Raises:
+            ValueError: If nothing is left to adapt.
+        """
+        adapted, _ = self._names(tuple(omega))
+        if not adapted:
+            raise ValueError(_NONE)
+        return {name: omega[f"network.{name}"] for name in adapted}
 
     def rest(self, omega: Mapping[str, Tensor], step: int) -> dict[str, Tensor]:
         """Parameters the lower level uses but does not move."""
-        rest = {
-            name.removeprefix("network."): p
-            for name, p in omega.items()
-            if name.startswith("network.") and name.removeprefix("network.") not in self.adapted
-        }
+        _, others = self._names(tuple(omega))
+        rest = {name: omega[f"network.{name}"] for name in others}
         for key in self.norms:
-            rest[key.replace("/", ".")] = omega[f"norms.{key}"][min(step, self.steps)]
+            rest[_name(key)] = omega[f"norms.{key}"][min(step, self.steps)]
         return rest
 
     def rates_at(self, omega: Mapping[str, Tensor], step: int) -> dict[str, Tensor] | None:
         """Learnt rates of the lower variables at a step; ``None`` without any."""
         if self.kind == "fixed":
             return None
-        rates = {n: self.inner_lr * omega[f"rates.{_key(n)}"] for n in self.adapted}
+        adapted, _ = self._names(tuple(omega))
+        rates = {n: self.inner_lr * omega[f"rates.{_key(n)}"] for n in adapted}
         if self.kind == "layer_step":
             return {name: rate[min(step, self.steps - 1)] for name, rate in rates.items()}
         return rates
+
+    def _names(self, omega: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Names of the network's parameters among the upper ones: adapted, and the others."""
+        if omega not in self._split:
+            own = [n.removeprefix("network.") for n in omega if n.startswith("network.")]
+            per_step = {_name(key) for key in self.norms}
+            adapted = tuple(n for n in own if self.selected(n) and n not in per_step)
+            self._split[omega] = adapted, tuple(n for n in own if n not in adapted)
+        return self._split[omega]
 
     def get_extra_state(self) -> dict[str, Any]:
         """Number of meta-steps done, and states of the objectives' generators."""
@@ -119,6 +148,17 @@ class Learner(nn.Module):
         self.steps_done = state["steps_done"]
         for generator, stored in zip(self.generators, state["generators"], strict=True):
             generator.set_state(stored)
+
+
+_NONE = (
+    "`adapt` should leave at least one trainable parameter to the lower level, found none. "
+    "With 'head', the network needs a child of that name."
+)
+
+
+def _name(key: str) -> str:
+    """The parameter's name of a dictionary's key."""
+    return key.replace("/", ".")
 
 
 def _key(name: str) -> str:

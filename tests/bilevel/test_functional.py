@@ -8,6 +8,7 @@ from torch import nn
 
 from moml.backbone import MLP, LinearHead, SeededDropout
 from moml.bilevel import Functional, Stacked
+from moml.bilevel._chain import chain
 from moml.bilevel.stacked import worth_stacking
 
 
@@ -67,12 +68,12 @@ def test_a_query_does_not_leak_into_the_others_with_support_statistics():
     assert not torch.allclose(first, second)
 
 
-def test_threads_work_on_copies_of_their_own():
+def test_threads_take_turns():
     net = network()
-    function = Functional(net)
+    function, weights = Functional(net), own(net)
 
     def gradient(seed):
-        params = {n: p + 0.01 * seed for n, p in own(net).items()}
+        params = {n: p + 0.01 * seed for n, p in weights.items()}
         leaves = {n: p.requires_grad_() for n, p in params.items()}
         loss = function(leaves, images(8, seed)).square().sum()
         grads = torch.autograd.grad(loss, list(leaves.values()), create_graph=True)
@@ -103,10 +104,10 @@ def test_chains_of_linear_layers_become_batched_products(batched):
     sets = {n: torch.randn(3, *p.shape, dtype=torch.float64) for n, p in net.named_parameters()}
     shared = frozenset() if batched else frozenset({"0.layers.0.weight", "2.bias"})
     params = {n: p[0] if n in shared else p for n, p in sets.items()}
-    stacked = Stacked(Functional(net), batched=frozenset(params) - shared)
-    assert stacked._steps is not None
+    stacked = Stacked(Functional(net))
+    assert chain(net) is not None
     x = torch.randn(3, 5, 3, 4, dtype=torch.float64)
-    found = stacked(params, x)
+    found = stacked(params, x, batched=frozenset(params) - shared)
     for e in range(3):
         single = {n: p if n in shared else p[e] for n, p in params.items()}
         torch.testing.assert_close(found[e], Functional(net)(single, x[e]))
@@ -131,7 +132,7 @@ def test_other_networks_are_vectorised():
     torch.manual_seed(0)
     net = Odd().double()
     stacked = Stacked(Functional(net))
-    assert stacked._steps is None
+    assert chain(net) is None
     params = {n: torch.randn(3, *p.shape, dtype=torch.float64) for n, p in net.named_parameters()}
     x = torch.randn(3, 5, 4, dtype=torch.float64)
     for e in range(3):

@@ -204,7 +204,7 @@ def test_what_the_compiler_gets_wrong_is_noticed():
     # PyTorch 2.13's compiler, with second derivatives of convolutions on a CPU. If this fails
     # because nothing is raised, it was mended: compare with the loop instead.
     problem = FewShot(normed(NORMS["group"]), CrossEntropy(3), stacked=False)
-    with pytest.raises(ValueError, match="the compiler is wrong for this network"):
+    with pytest.raises(ValueError, match="The compiler is wrong for this network"):
         Compiled(Bilevel(InnerSGD(0.2), Unrolled()))(problem, episodes((1, 6, 6), count=1))
 
 

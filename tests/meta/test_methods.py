@@ -122,7 +122,8 @@ def test_first_order_maml_is_maml_without_second_derivatives():
     (theta,) = theta_of(made, batch)
     leaves = {n: t.clone().requires_grad_() for n, t in theta.items()}
     problem = made.problem
-    query = problem.query(leaves, problem.upper_parameters(), (batch.query, batch.support), 3)
+    upper = problem.episodes(batch)[0].upper
+    query = problem.query(leaves, problem.upper_parameters(), upper, 3)
     grads = torch.autograd.grad(Clean()(query), list(leaves.values()))
     expected = torch.cat([g.sum(0).flatten() for g in grads])
     names = [f"network.{n}" for n in leaves]
