@@ -33,7 +33,7 @@ class Draws:
     def further(self, i: int) -> Evaluation:
         """The losses of the i-th batch after the step's own."""
         while len(self._further) < i:
-            self._further.append(self._evaluate(next(self.stream)))
+            self._further.append(self._evaluate(self.problem.as_batch(next(self.stream))))
         return self._further[i - 1]
 
     def again(self) -> Evaluation:

@@ -43,14 +43,17 @@ class History:
     Attributes:
         records: The steps done by this call.
         stopped: Why training ended early; empty if it did not.
+        skipped: Batches left out because no task had a defined label, since step 0.
     """
 
     records: list[StepRecord] = field(default_factory=list)
     stopped: str = ""
+    skipped: int = 0
 
-    def losses(self, task: str) -> list[float]:
+    def losses(self, task: str | int) -> list[float]:
         """The losses of a task, at the steps where it was present."""
-        return [record.losses[task] for record in self.records if task in record.losses]
+        name = str(task)
+        return [record.losses[name] for record in self.records if name in record.losses]
 
 
 @dataclass

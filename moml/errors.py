@@ -25,5 +25,20 @@ class NonFiniteError(ValueError):
         return located
 
 
+class NoLabelsError(ValueError):
+    """No task has a defined label in a batch; `moml.fit` leaves such a batch out and counts it.
+
+    Args:
+        tasks: The tasks.
+    """
+
+    def __init__(self, tasks: Sequence[str]) -> None:
+        super().__init__(
+            "The batch should carry a label for at least one task, found none for "
+            f"{', '.join(map(repr, tasks))}. Use larger batches, or drop the ones without labels."
+        )
+        self.tasks = tuple(tasks)
+
+
 class CheckpointError(ValueError):
     """A checkpoint cannot be read, or does not belong to this run."""

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch.optim import Optimizer
 
+from moml._arguments import check_arguments
 from moml._draws import Draws, finite_losses
+from moml._finite import finite_gradients
 from moml._random import random_state, restore_random_state
 from moml._replay import draws_of, restore_draws
 from moml._signals import StopSignals
 from moml.callback import Callback, History, StepRecord, Training
 from moml.checkpoint import Checkpoint
 from moml.data.stream import Stream
-from moml.errors import CheckpointError, NonFiniteError
+from moml.errors import CheckpointError, NoLabelsError, NonFiniteError
 from moml.evaluation import Evaluation
 from moml.optim import Updater
 from moml.oracle import Oracle
@@ -25,12 +28,14 @@ from moml.weighting import Weighting
 
 __all__ = ["History", "fit"]
 
+_log = logging.getLogger("moml")
+
 
 def fit(
     problem: Objectives,
     oracle: Oracle,
     weighting: Weighting,
-    updater: Updater | Optimizer,
+    updater: Updater | Optimizer | Sequence[Updater | Optimizer],
     batches: Stream | Iterable[Any],
     *,
     steps: int,
@@ -47,8 +52,10 @@ def fit(
         oracle: How it is differentiated.
         weighting: Which trade-off; bound to the problem's tasks here. Its own parameters join the
             updater's.
-        updater: An updater or any PyTorch optimizer.
-        batches: A stream, a loader, or any re-iterable of what the problem takes as a batch.
+        updater: An updater or any PyTorch optimizer, or several of them for different parameters.
+        batches: A stream, a loader, or any re-iterable of what the problem takes as a batch, such
+            as a `torch.utils.data.DataLoader` (`moml.data.as_batch`). A batch in which no task has
+            a label is left out and counted (`History.skipped`).
         steps: Total number of steps, including those a resumed run has done.
         callbacks: Called in order; those with state resume too, in the same order.
         checkpoint: Where and how often to save.
@@ -61,8 +68,7 @@ def fit(
             state before that step has been saved.
         ValueError: If a trainable parameter of the problem is missing from the updater.
     """
-    if steps < 1:
-        raise ValueError(f"`steps` should be at least 1, found {steps}.")
+    check_arguments(problem, oracle, weighting, steps)
     weighting.setup(problem.tasks)
     updater = Updater.of(updater)
     updater.adopt(weighting.parameters())
@@ -95,9 +101,8 @@ def _step(training: Training, callbacks: Sequence[Callback], checkpoint: Checkpo
     """One step: draw, evaluate, weigh, update."""
     before = None if checkpoint is None else _snapshot(training)
     training.updater.zero_grad()
-    batch = next(training.stream)
     try:
-        evaluation = training.oracle(training.problem, batch)
+        batch, evaluation = _evaluated(training)
         evaluation.step, evaluation.epoch = training.step, training.stream.epoch
         evaluation.source = Draws(training.problem, training.oracle, batch, training.stream)
         finite_losses(evaluation)
@@ -108,14 +113,16 @@ def _step(training: Training, callbacks: Sequence[Callback], checkpoint: Checkpo
         penalty = training.problem.penalty()
         training.weighting.learn(evaluation.losses, tasks=evaluation.tasks)
         training.weights = training.weighting.update(evaluation)
+        training.oracle.add_penalty(training.problem, penalty)
+        finite_gradients(training, evaluation, batch, before and before["draws"])
     except NonFiniteError as error:
+        training.updater.zero_grad()
         message = f"Step {training.step + 1}: {error}"
         if checkpoint is not None and before is not None:
             _undo(training, before)
             _save(training, callbacks, checkpoint)
             message += f" The state before this step is in '{checkpoint.last}'."
         raise error.with_message(message) from error
-    training.oracle.add_penalty(training.problem, penalty)
     training.updater.step(evaluation, training.weights)
     try:
         training.oracle.advance(training.problem)
@@ -128,6 +135,33 @@ def _step(training: Training, callbacks: Sequence[Callback], checkpoint: Checkpo
     for callback in callbacks:
         callback.after_step(training)
     training.evaluation = None  # lets go of the graph before the next one is built
+
+
+def _evaluated(training: Training) -> tuple[Any, Evaluation]:
+    """The next batch in which a task has a label, and its losses; others are counted.
+
+    Raises:
+        ValueError: If no batch of a whole epoch has one.
+    """
+    first, skipped = training.stream.epoch, 0
+    while True:
+        batch = training.problem.as_batch(next(training.stream))
+        try:
+            return batch, training.oracle(training.problem, batch)
+        except NoLabelsError as error:
+            skipped += 1
+            training.history.skipped += 1
+            if training.history.skipped == 1:
+                _log.warning(
+                    "Step %d: a batch without any label was left out; `History.skipped` counts "
+                    "such batches.",
+                    training.step + 1,
+                )
+            if training.stream.epoch > first + 1:
+                raise ValueError(
+                    f"`batches` should have labels of {list(error.tasks)}, found none in {skipped} "
+                    "batches, more than a whole epoch."
+                ) from error
 
 
 def _save(training: Training, callbacks: Sequence[Callback], checkpoint: Checkpoint) -> None:
@@ -167,6 +201,7 @@ def _state(training: Training, callbacks: Sequence[Callback]) -> dict[str, Any]:
     """Everything a resumed run needs."""
     return {
         "step": training.step,
+        "skipped": training.history.skipped,
         "tasks": list(training.problem.tasks),
         "module": training.problem.module.state_dict(),
         "weighting": training.weighting.state_dict(),
@@ -198,7 +233,7 @@ def _restore(
             "The checkpoint should come from the same problem, weighting, optimizer and callbacks, "
             f"found that {str(error).splitlines()[0]}."
         ) from error
-    training.step = state["step"]
+    training.step, training.history.skipped = state["step"], state.get("skipped", 0)
     restore_random_state(state["random"])
 
 

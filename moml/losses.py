@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -23,7 +24,8 @@ __all__ = [
 class Loss(ABC):
     """A loss of ``(prediction, target)``; undefined target entries do not count.
 
-    A batch in which nothing is defined gives zero, with a zero gradient.
+    A batch in which nothing is defined gives zero, with a zero gradient; a training step leaves
+    such a task out, as one without labels.
     """
 
     @abstractmethod
@@ -34,6 +36,19 @@ class Loss(ABC):
     def per_sample(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Mean over the defined target entries of each sample, ``(B,)``."""
 
+    def counts(self, target: Tensor) -> Tensor:
+        """What each sample counts for in the mean over a batch, ``(B,)``.
+
+        The number of its defined entries, or the sum of their weights: means over parts of a batch,
+        each times its total count, add up to the mean over the batch. One per sample unless a
+        subclass knows better.
+        """
+        return torch.ones(len(target), device=target.device)
+
+    def count(self, target: Tensor) -> Tensor | float:
+        """Total of `counts`; zero if nothing is defined."""
+        return float(len(target)) if type(self).counts is Loss.counts else self.counts(target).sum()
+
     def check(self, target: Tensor) -> str | None:
         """What is wrong with this target, as ``expected, found``; ``None`` if nothing is."""
         return None
@@ -42,54 +57,90 @@ class Loss(ABC):
 class EntrywiseLoss(Loss):
     """A loss that is the mean of one number per target entry.
 
-    A subclass says what that number is, and which entries are defined.
+    A subclass says what that number is, and what each entry counts for.
     """
 
     @abstractmethod
-    def entries(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss of every entry, zero where undefined, and whether it is defined, ``(B, ...)``."""
+    def entries(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Loss of every entry times its weight, zero where undefined, ``(B, ...)``."""
+
+    @abstractmethod
+    def weights(self, target: Tensor) -> Tensor:
+        """Weight of every entry, zero where undefined, ``(B, ...)``; bool where all weigh 1."""
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Mean over all defined entries of the batch."""
-        loss, defined = self.entries(prediction, target)
-        return loss.sum() / defined.sum().clamp(min=1)
+        return _over(self.entries(prediction, target).sum(), self.weights(target).sum())
 
     def per_sample(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Mean over the defined entries of each sample."""
-        loss, defined = self.entries(prediction, target)
-        rows, counted = loss[:, None].flatten(1), defined[:, None].flatten(1)  # (B, entries)
-        return rows.sum(1) / counted.sum(1).clamp(min=1)
+        return _over(_rows(self.entries(prediction, target)).sum(1), self.counts(target))
+
+    def counts(self, target: Tensor) -> Tensor:
+        """Total weight of each sample's entries."""
+        return _rows(self.weights(target)).sum(1)
+
+    def count(self, target: Tensor) -> Tensor | float:
+        """Total weight of all entries."""
+        return self.weights(target).sum()
 
 
 class CrossEntropy(EntrywiseLoss):
     """Cross-entropy of class logits ``(B, C, ...)`` against labels ``(B, ...)``.
 
+    With class weights the mean is the weighted one, as in `torch.nn.CrossEntropyLoss`.
+
     Args:
         num_classes: Number of classes ``C``.
         ignore_index: Label that marks an undefined entry.
+        class_weights: Weight of every class, ``(C,)``.
+        label_smoothing: Share of a label that is spread evenly over all classes.
+
+    Raises:
+        ValueError: If the number of weights is not that of classes, or the smoothing out of range.
     """
 
-    def __init__(self, num_classes: int, *, ignore_index: int = -1) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        ignore_index: int = -1,
+        class_weights: Sequence[float] | Tensor | None = None,
+        label_smoothing: float = 0.0,
+    ) -> None:
         self.num_classes, self.ignore_index = num_classes, ignore_index
+        self.class_weights = None if class_weights is None else torch.as_tensor(class_weights)
+        if self.class_weights is not None and self.class_weights.shape != (num_classes,):
+            raise ValueError(
+                f"`class_weights` should have one entry per class ({num_classes}), found shape "
+                f"{tuple(self.class_weights.shape)}."
+            )
+        self.label_smoothing = _share("label_smoothing", label_smoothing)
 
-    def entries(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    def entries(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Negative log-likelihood of every label."""
-        loss = functional.cross_entropy(
-            prediction, target, ignore_index=self.ignore_index, reduction="none"
-        )
-        return loss, target != self.ignore_index
+        return self._loss(prediction, target, "none")
+
+    def weights(self, target: Tensor) -> Tensor:
+        """Weight of every label's class."""
+        defined = target != self.ignore_index
+        if self.class_weights is None:
+            return defined
+        table = self.class_weights.to(target.device)
+        return torch.where(defined, table[torch.where(defined, target, 0)], 0)
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Mean negative log-likelihood, summed inside the kernel."""
-        total = functional.cross_entropy(
-            prediction, target, ignore_index=self.ignore_index, reduction="sum"
-        )
-        return total / (target != self.ignore_index).sum().clamp(min=1)
+        return _over(self._loss(prediction, target, "sum"), self.weights(target).sum())
 
     def check(self, target: Tensor) -> str | None:
         """Labels should be integers in range."""
         if target.is_floating_point():
-            return f"integer class labels, found {target.dtype}"
+            return (
+                f"integer class labels, found {target.dtype} of shape {tuple(target.shape)}: take "
+                "`argmax(1)` of one-hot rows, or use `torch.nn.CrossEntropyLoss()` for "
+                "probabilities"
+            )
         defined = target[target != self.ignore_index]
         if defined.numel() and (defined.min() < 0 or defined.max() >= self.num_classes):
             return (
@@ -98,23 +149,59 @@ class CrossEntropy(EntrywiseLoss):
             )
         return None
 
+    def _loss(self, prediction: Tensor, target: Tensor, reduction: str) -> Tensor:
+        if target.is_floating_point():  # taken for probabilities by PyTorch
+            raise ValueError(f"`target` should hold {self.check(target)}.")
+        weights = self.class_weights
+        return functional.cross_entropy(
+            prediction,
+            target if target.dtype in _LABELS else target.long(),
+            weight=None if weights is None else weights.to(prediction),
+            ignore_index=self.ignore_index,
+            reduction=reduction,
+            label_smoothing=self.label_smoothing,
+        )
+
 
 class BinaryCrossEntropy(EntrywiseLoss):
     """Cross-entropy of logits against probabilities or 0/1 labels of the same shape.
 
     Args:
         undefined: Target value that marks an undefined entry.
+        positive_weight: Factor on the loss of positive labels, one number or one per label; the
+            mean stays that over entries, as in `torch.nn.BCEWithLogitsLoss`.
+        label_smoothing: Share of a label that is spread evenly over yes and no.
     """
 
-    def __init__(self, *, undefined: float = -1.0) -> None:
+    def __init__(
+        self,
+        *,
+        undefined: float = -1.0,
+        positive_weight: float | Sequence[float] | Tensor | None = None,
+        label_smoothing: float = 0.0,
+    ) -> None:
         self.undefined = undefined
+        self.positive_weight = None if positive_weight is None else torch.as_tensor(positive_weight)
+        self.label_smoothing = _share("label_smoothing", label_smoothing)
 
-    def entries(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    def entries(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Negative log-likelihood of every label."""
-        prediction, defined = _aligned(prediction, target), _defined(target, self.undefined)
+        prediction, defined = aligned(prediction, target), self.weights(target)
         known = torch.where(defined, target, 0).to(prediction.dtype)
-        loss = functional.binary_cross_entropy_with_logits(prediction, known, reduction="none")
-        return torch.where(defined, loss, 0), defined
+        if self.label_smoothing:
+            known = known * (1 - self.label_smoothing) + self.label_smoothing / 2
+        factor = self.positive_weight
+        loss = functional.binary_cross_entropy_with_logits(
+            prediction,
+            known,
+            reduction="none",
+            pos_weight=None if factor is None else factor.to(prediction),
+        )
+        return torch.where(defined, loss, 0)
+
+    def weights(self, target: Tensor) -> Tensor:
+        """Which labels are defined."""
+        return _defined(target, self.undefined)
 
     def check(self, target: Tensor) -> str | None:
         """Labels should lie between 0 and 1."""
@@ -125,23 +212,48 @@ class BinaryCrossEntropy(EntrywiseLoss):
 
 
 class MeanSquaredError(EntrywiseLoss):
-    """Squared error against real numbers, every one of them defined."""
+    """Squared error against real numbers.
 
-    def entries(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    Args:
+        undefined: Target value that marks an undefined entry, may be ``nan``; ``None``: every entry
+            is defined.
+    """
+
+    def __init__(self, *, undefined: float | None = None) -> None:
+        self.undefined = undefined
+
+    def entries(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Squared error of every number."""
-        prediction = _aligned(prediction, target)
-        loss = functional.mse_loss(prediction, target.to(prediction.dtype), reduction="none")
-        return loss, torch.ones_like(target, dtype=torch.bool)
+        prediction = aligned(prediction, target)
+        if self.undefined is None:
+            return functional.mse_loss(prediction, target.to(prediction.dtype), reduction="none")
+        defined = self.weights(target)
+        known = torch.where(defined, target, 0).to(prediction.dtype)
+        return torch.where(defined, (prediction - known).square(), 0)
+
+    def weights(self, target: Tensor) -> Tensor:
+        """Which numbers are defined."""
+        if self.undefined is None:
+            return torch.ones_like(target, dtype=torch.bool)
+        return _defined(target, self.undefined)
+
+    def count(self, target: Tensor) -> Tensor | float:
+        """Number of defined entries."""
+        return float(target.numel()) if self.undefined is None else super().count(target)
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Mean squared error."""
         if target.numel() == 0:
             return prediction.sum()  # nothing to sum: 0, still part of the graph
-        prediction = _aligned(prediction, target)
+        if self.undefined is not None:
+            return super().__call__(prediction, target)
+        prediction = aligned(prediction, target)
         return functional.mse_loss(prediction, target.to(prediction.dtype))
 
     def check(self, target: Tensor) -> str | None:
-        """Numbers should be finite."""
+        """Defined numbers should be finite."""
+        if self.undefined is not None:
+            target = target[_defined(target, self.undefined)]
         return _not_finite(target)
 
 
@@ -155,11 +267,15 @@ class MaskedL1(EntrywiseLoss):
     def __init__(self, *, undefined: float = 0.0) -> None:
         self.undefined = undefined
 
-    def entries(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    def entries(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Absolute error of every number."""
-        prediction, defined = _aligned(prediction, target), _defined(target, self.undefined)
+        prediction, defined = aligned(prediction, target), self.weights(target)
         known = torch.where(defined, target, 0).to(prediction.dtype)
-        return torch.where(defined, (prediction - known).abs(), 0), defined
+        return torch.where(defined, (prediction - known).abs(), 0)
+
+    def weights(self, target: Tensor) -> Tensor:
+        """Which numbers are defined."""
+        return _defined(target, self.undefined)
 
     def check(self, target: Tensor) -> str | None:
         """Defined numbers should be finite."""
@@ -173,13 +289,17 @@ class CosineDistance(EntrywiseLoss):
     components that sum to zero.
     """
 
-    def entries(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    def entries(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Cosine distance of every vector, ``(B, ...)`` without dimension 1."""
-        prediction, defined = _aligned(prediction, target), (target != 0).any(1)
+        prediction, defined = aligned(prediction, target), self.weights(target)
         target = target.to(prediction.dtype)
         squares = (prediction**2).sum(1) * (target**2).sum(1)  # (B, ...)
         cosine = (prediction * target).sum(1) * squares.clamp(min=1e-12).rsqrt()
-        return torch.where(defined, 1 - cosine, 0), defined
+        return torch.where(defined, 1 - cosine, 0)
+
+    def weights(self, target: Tensor) -> Tensor:
+        """Which vectors are not zero."""
+        return (target != 0).any(1)
 
     def check(self, target: Tensor) -> str | None:
         """Vectors should have finite components along dimension 1."""
@@ -188,7 +308,25 @@ class CosineDistance(EntrywiseLoss):
         return _not_finite(target)
 
 
-def _aligned(prediction: Tensor, target: Tensor) -> Tensor:
+_LABELS = (torch.int64, torch.uint8)  # what PyTorch's cross-entropy takes as class labels
+
+
+def _over(total: Tensor, count: Tensor) -> Tensor:
+    """A mean; zero where nothing counts."""
+    return total / torch.where(count > 0, count, 1)
+
+
+def _rows(entries: Tensor) -> Tensor:
+    return entries[:, None].flatten(1)  # (B, entries)
+
+
+def _share(name: str, value: float) -> float:
+    if not 0 <= value < 1:
+        raise ValueError(f"`{name}` should be at least 0 and below 1, found {value}.")
+    return value
+
+
+def aligned(prediction: Tensor, target: Tensor) -> Tensor:
     """Prediction in the target's shape, never by broadcasting: ``(B, 1)`` fits ``(B,)``."""
     if prediction.shape == target.shape:
         return prediction

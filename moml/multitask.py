@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, get_args
 
@@ -11,9 +12,13 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import Parameter
 
-from moml.architecture._base import Architecture
+from moml._given_losses import as_loss
+from moml._task_names import by_task
+from moml.architecture import Architecture, WholeModel
+from moml.data.as_batch import as_batch
 from moml.data.batch import Batch
-from moml.data.inputs import Inputs, tensors_in
+from moml.data.inputs import Inputs, mapped, tensors_in
+from moml.errors import NoLabelsError
 from moml.losses import Loss
 from moml.problem import FactoredProblem, Losses
 
@@ -23,36 +28,55 @@ Predictions = tuple[dict[str, Tensor], dict[str, Tensor]]
 
 
 class MultiTask(FactoredProblem):
-    """Losses of an architecture's predictions on a `moml.data.Batch`.
+    """Losses of a network's predictions on a `moml.data.Batch`.
 
     Single-input and multi-input batches, and partly labelled ones: a sample without a label for a
-    task is left out of its loss, and a task without any label is absent from the step.
+    task is left out of its loss, and a task without any label, or whose labels are all undefined
+    for its loss, is absent from the step.
+
+    In `moml.fit` batches may also come as a `torch.utils.data.DataLoader` makes them, see
+    `moml.data.as_batch`; they are moved to the network's device.
 
     Args:
-        architecture: The network.
-        losses: Loss per task, one for each of the architecture's tasks.
+        architecture: The network. Any module that returns a prediction for every task will do: a
+            mapping by task, or a tuple in the order of ``losses``; then all its parameters count as
+            shared unless `moml.architecture.WholeModel` says which are a task's own.
+        losses: Loss per task, one for each of the architecture's tasks: of `moml.losses`, a loss
+            module of `torch.nn`, or a function from prediction and target to a mean over samples.
         precision: What the network computes in where that is safe (`torch.autocast`); losses,
             parameters and gradients stay in float32. ``"bfloat16"`` has the range of float32, so
             that nothing needs to be scaled: Gramians and weights are those of the gradients.
+
+    Raises:
+        ValueError: If losses and tasks differ, or something is not what it should be.
     """
 
     def __init__(
         self,
-        architecture: Architecture,
-        losses: Mapping[str, Loss],
+        architecture: Architecture | nn.Module,
+        losses: Mapping[Any, Loss | Callable[[Any, Tensor], Tensor]],
         *,
         precision: Precision = "float32",
     ) -> None:
         if precision not in get_args(Precision):
             known = " or ".join(map(repr, get_args(Precision)))
             raise ValueError(f"`precision` should be {known}, found {precision!r}.")
-        if set(losses) != set(architecture.tasks):
+        if not isinstance(losses, Mapping):
             raise ValueError(
-                f"`losses` should have the architecture's tasks {sorted(architecture.tasks)}, "
-                f"found {sorted(losses)}."
+                f"`losses` should be a mapping from tasks to losses, found {type(losses).__name__}."
             )
-        self.architecture, self.task_losses = architecture, dict(losses)
+        self.task_losses = {
+            task: as_loss(loss, f"losses['{task}']")
+            for task, loss in by_task(losses, "losses").items()
+        }
+        self.architecture = _architecture(architecture, self.task_losses)
+        if set(self.task_losses) != set(self.architecture.tasks):
+            raise ValueError(
+                f"`losses` should have the architecture's tasks {sorted(self.architecture.tasks)}, "
+                f"found {sorted(self.task_losses)}."
+            )
         self.precision = precision
+        self._counted: tuple[weakref.ref[Batch], dict[str, float]] | None = None
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -63,6 +87,15 @@ class MultiTask(FactoredProblem):
     def module(self) -> Architecture:
         """The architecture."""
         return self.architecture
+
+    def as_batch(self, batch: Any) -> Batch:
+        """A batch of any form that `moml.data.as_batch` takes, on the network's device."""
+        made = as_batch(batch, self.tasks)
+        first = next(self.architecture.parameters(), None)
+        here = next(tensors_in(made.inputs), None)
+        if first is None or here is None or here.device == first.device:
+            return made
+        return made.to(first.device)
 
     def penalty(self) -> Tensor | None:
         """The architecture's regulariser."""
@@ -81,16 +114,23 @@ class MultiTask(FactoredProblem):
         return self.architecture.private_parameters(task)
 
     def features(self, batch: Batch) -> dict[str, Tensor]:
-        """The architecture's representation of the inputs, for the tasks that have labels."""
+        """The architecture's representation of the inputs, for the tasks that have labels.
+
+        Raises:
+            NoLabelsError: If no task has.
+        """
+        present = self.present(batch)
+        if not present:
+            raise NoLabelsError(self.tasks)
         with self._autocast(batch):
-            return self.architecture.features(batch.inputs, self.present(batch))
+            return self.architecture.features(batch.inputs, present)
 
     def fan_out(self, features: dict[str, Tensor], batch: Batch) -> dict[str, Tensor] | None:
         """As the architecture says."""
         return self.architecture.fan_out(features, self.present(batch))
 
     def losses_from(self, features: dict[str, Tensor], batch: Batch) -> Losses:
-        """Loss per task that has at least one label in the batch."""
+        """Loss per task that has at least one defined label in the batch."""
         present = self.present(batch)
         with self._autocast(batch):
             predictions = _predictions(self.architecture, features, present)
@@ -108,13 +148,40 @@ class MultiTask(FactoredProblem):
         return found
 
     def present(self, batch: Batch) -> list[str]:
-        """The tasks with at least one label in the batch."""
-        for task in batch.targets:
-            if task not in self.task_losses:
-                raise ValueError(
-                    f"`batch.targets` should name tasks among {list(self.tasks)}, found '{task}'."
-                )
-        return [task for task in self.tasks if batch.has_labels(task)]
+        """The tasks with at least one defined label in the batch."""
+        return list(self.label_counts(batch))
+
+    def label_counts(self, batch: Batch) -> Mapping[str, float]:
+        """Number of defined label entries, or total of their weights, of every task present."""
+        if self._counted is not None and self._counted[0]() is batch:
+            return self._counted[1]
+        for name, values in (("targets", batch.targets), ("present", batch.present)):
+            for task in values or ():
+                if task not in self.task_losses:
+                    raise ValueError(
+                        f"`batch.{name}` should name tasks among {list(self.tasks)}, "
+                        f"found '{task}'."
+                    )
+        labelled = [task for task in self.tasks if batch.has_labels(task)]
+        found = [self._count(task, batch) for task in labelled]
+        if any(isinstance(n, Tensor) and n.device.type != "cpu" for n in found):
+            numbers = torch.stack([torch.as_tensor(n, device="cpu") if not isinstance(n, Tensor)
+                                   else n.float() for n in found]).tolist()  # fmt: skip
+        else:
+            numbers = [float(n) for n in found]
+        counts = {task: n for task, n in zip(labelled, numbers, strict=True) if n > 0}
+        self._counted = weakref.ref(batch), counts
+        return counts
+
+    def _count(self, task: str, batch: Batch) -> Tensor | float:
+        loss, weights = self.task_losses[task], batch.labelled_weights(task)
+        target = batch.labelled(task, batch.targets[task])[1]
+        try:
+            return loss.count(target) if weights is None else (loss.counts(target) * weights).sum()
+        except (IndexError, RuntimeError) as error:
+            raise ValueError(
+                f"Targets of task '{task}' should be {loss.check(target) or error}."
+            ) from error
 
     def _autocast(self, batch: Batch) -> AbstractContextManager[Any]:
         if self.precision == "float32":
@@ -131,19 +198,77 @@ class MultiTask(FactoredProblem):
             losses[task] = losses[task] + self.architecture.auxiliary_weight * further
         return losses
 
-    def _loss(self, task: str, prediction: Tensor, batch: Batch) -> Tensor:
+    def _loss(self, task: str, prediction: Any, batch: Batch) -> Tensor:
         prediction, target = batch.labelled(task, self._full(prediction))
-        loss = self.task_losses[task]
+        loss, weights = self.task_losses[task], batch.labelled_weights(task)
         try:
-            return loss(prediction, target)
-        except (IndexError, RuntimeError, ValueError) as error:
-            wrong = loss.check(target)
-            if wrong is None:
-                raise
-            raise ValueError(f"Targets of task '{task}' should be {wrong}.") from error
+            if weights is None:
+                value = loss(prediction, target)
+            else:
+                shares = loss.counts(target) * weights
+                value = (loss.per_sample(prediction, target) * shares).sum() / shares.sum()
+        except (IndexError, RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(_misfit(task, loss, prediction, target, error)) from error
+        if not isinstance(value, Tensor) or value.dim() != 0:
+            found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise ValueError(
+                f"The loss of task '{task}' should be one number, found {found}. Average over "
+                "samples (`reduction='mean'`)."
+            )
+        if not value.requires_grad and _has_graph(prediction):
+            raise ValueError(
+                f"The loss of task '{task}' should depend on its prediction, found one without a "
+                "graph, which would not train. Leave out `detach`, `item`, `argmax` and `no_grad`."
+            )
+        return value
 
-    def _full(self, prediction: Tensor) -> Tensor:
-        return prediction if self.precision == "float32" else prediction.float()
+    def _full(self, prediction: Any) -> Any:
+        if self.precision == "float32":
+            return prediction
+        if isinstance(prediction, Tensor):
+            return prediction.float()
+        return mapped(prediction, lambda x: x.float())
+
+
+def _architecture(given: Any, losses: Mapping[str, Loss]) -> Architecture:
+    if isinstance(given, Architecture):
+        return given
+    if isinstance(given, type):
+        raise ValueError(
+            f"`architecture` should be a network, found the class {given.__name__}. Make an "
+            f"instance: `{given.__name__}(...)`."
+        )
+    if not isinstance(given, nn.Module):
+        raise ValueError(
+            f"`architecture` should be a network (a `torch.nn.Module`), found "
+            f"{type(given).__name__}."
+        )
+    return WholeModel(given, losses)
+
+
+def _misfit(task: str, loss: Loss, prediction: Any, target: Tensor, error: Exception) -> str:
+    """Say what a loss could not take."""
+    try:
+        wrong = loss.check(target)
+    except (IndexError, RuntimeError, TypeError, ValueError):
+        wrong = None
+    if wrong is not None:
+        return f"Targets of task '{task}' should be {wrong}."
+    kind = getattr(loss, "function", loss)
+    name = getattr(kind, "__name__", type(kind).__name__)
+    shape = (
+        f"prediction {tuple(prediction.shape)} of {prediction.dtype}"
+        if isinstance(prediction, Tensor)
+        else f"a prediction that is a {type(prediction).__name__}"
+    )
+    return (
+        f"Prediction and target of task '{task}' should fit {name}, found {shape} and "
+        f"target {tuple(target.shape)} of {target.dtype} ({str(error).splitlines()[0]})."
+    )
+
+
+def _has_graph(prediction: Any) -> bool:
+    return any(x.requires_grad for x in tensors_in(prediction))
 
 
 class _Network(nn.Module):

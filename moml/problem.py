@@ -34,6 +34,10 @@ class Objectives(ABC):
         """Numbers worth a chart after every step, by chart and line: learnt weights, say."""
         return {}
 
+    def as_batch(self, batch: Any) -> Any:
+        """A batch as the problem takes it, from what a stream or data loader gives."""
+        return batch
+
     def penalty(self) -> Tensor | None:
         """What is minimised besides the objectives, by no weighting scaled; ``None`` if nothing."""
         return None
@@ -53,6 +57,20 @@ class Problem(Objectives):
     @abstractmethod
     def losses(self, batch: Any) -> Losses:
         """The losses of the tasks that are present in ``batch``."""
+
+    def label_counts(self, batch: Any) -> Mapping[str, float]:
+        """What each task's loss counts for beside other parts of a batch, without absent tasks.
+
+        The number of defined target entries over which the loss is a mean, or the sum of their
+        weights. Labelled samples unless a subclass knows better; batches of other types than
+        `moml.data.Batch` count once for every task.
+        """
+        from moml.data.batch import Batch
+
+        if not isinstance(batch, Batch):
+            return dict.fromkeys(self.tasks, 1.0)
+        known = [task for task in self.tasks if batch.has_labels(task)]
+        return {task: float(len(batch.labelled(task, batch.targets[task])[1])) for task in known}
 
     @abstractmethod
     def shared_parameters(self) -> Iterable[Parameter]:
@@ -82,6 +100,14 @@ class AroundProblem(Problem):
     def module(self) -> nn.Module:
         """What is trained."""
         return self.problem.module
+
+    def as_batch(self, batch: Any) -> Any:
+        """A batch as the problem takes it."""
+        return self.problem.as_batch(batch)
+
+    def label_counts(self, batch: Any) -> Mapping[str, float]:
+        """What each task's loss counts for."""
+        return self.problem.label_counts(batch)
 
     def trainable(self) -> Iterable[tuple[str, Parameter]]:
         """What the updater must hold."""

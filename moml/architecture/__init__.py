@@ -2,6 +2,7 @@
 
 from moml.architecture._base import Architecture
 from moml.architecture._stages import Stages
+from moml.architecture._whole_model import WholeModel
 from moml.architecture.cgc import CGC
 from moml.architecture.cross_stitch import CrossStitch
 from moml.architecture.dense_exchange import DenseExchange
@@ -30,4 +31,5 @@ __all__ = [
     "SafeMTL",
     "SharingTable",
     "Stages",
+    "WholeModel",
 ]

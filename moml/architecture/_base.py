@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch.nn import Parameter
 
+from moml._modules import TaskModules
+from moml._task_names import by_task
 from moml.data.inputs import Inputs, TaskInputs
 
 
@@ -149,7 +151,7 @@ class PerInput(Architecture, ABC):
         if not isinstance(inputs, TaskInputs):
             return self.represent(inputs, names)
         return {
-            _own(task) + name: feature
+            own_prefix(task) + name: feature
             for task in names
             if task in inputs
             for name, feature in self.represent(inputs[task], [task]).items()
@@ -176,27 +178,30 @@ class PerInput(Architecture, ABC):
         tasks: Sequence[str],
     ) -> dict[str, Tensor]:
         """Predictions from features of one input, or of each task's own."""
-        if not any(name.startswith(_own(task)) for task in self.tasks for name in features):
+        if not any(name.startswith(own_prefix(task)) for task in self.tasks for name in features):
             return predict(features, tasks)
         predictions: dict[str, Tensor] = {}
         for task in tasks:
-            prefix = _own(task)
+            prefix = own_prefix(task)
             mine = {n.removeprefix(prefix): f for n, f in features.items() if n.startswith(prefix)}
             if mine:
                 predictions |= predict(mine, [task])
         return predictions
 
 
-def head_dict(heads: Mapping[str, nn.Module]) -> nn.ModuleDict:
+def head_dict(heads: Mapping[Any, nn.Module]) -> nn.ModuleDict:
     """The heads as a module.
 
     Raises:
-        ValueError: If there are none.
+        ValueError: If there are none, or one is no module.
     """
-    if not heads:
-        raise ValueError("`heads` should hold at least one task, found none.")
-    return nn.ModuleDict(heads)
+    for task, head in heads.items():
+        if not isinstance(head, nn.Module):
+            found = f"the class {head.__name__}" if isinstance(head, type) else type(head).__name__
+            raise ValueError(f"`heads[{task!r}]` should be a module, found {found}.")
+    return TaskModules(by_task(heads))
 
 
-def _own(task: str) -> str:
-    return f"on the input of {task}: "
+def own_prefix(task: str) -> str:
+    """What the names of features of a task's own inputs begin with."""
+    return f"on the input of {task!r}: "

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from moml._modules import module_dict, module_list
+from moml._modules import TaskModules, module_dict, module_list
 from moml.architecture._gate import Gate, mixture, pooled
 from moml.architecture._stages import Ambient, Encoder, Stages, towers
 
@@ -49,7 +49,7 @@ class ExpertLevel(nn.Module):
         super().__init__()
         self.shared = module_list(shared)
         self.own = module_dict({task: module_list(some) for task, some in own.items()})
-        self.gates = nn.ModuleDict(
+        self.gates = TaskModules(
             {task: Gate(width, len(shared) + len(some)) for task, some in own.items()}
         )
         number = len(shared) + sum(map(len, own.values()))

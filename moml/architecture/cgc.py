@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor, nn
 
+from moml._task_names import task_names
 from moml.architecture._base import PerInput, head_dict
 from moml.architecture._experts import ExpertLevel, stem_and_experts
 from moml.architecture._stages import Encoder
@@ -44,7 +45,7 @@ class CGC(PerInput):
         stem: int = 1,
     ) -> None:
         super().__init__()
-        self.heads, self.tasks = head_dict(heads), tuple(heads)
+        self.heads, self.tasks = head_dict(heads), task_names(heads)
         if shared < 1 or own < 1:
             raise ValueError(f"`shared` and `own` should be at least 1, found {shared} and {own}.")
         number = shared + own * len(heads)

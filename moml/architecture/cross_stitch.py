@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from torch import Tensor, nn
 
 from moml._modules import module_list
+from moml._task_names import task_names
 from moml.architecture._base import PerInput, head_dict
 from moml.architecture._gate import mixture, towards_own
 from moml.architecture._stages import Encoder, towers
@@ -42,7 +43,7 @@ class CrossStitch(PerInput):
         own: float = 0.9,
     ) -> None:
         super().__init__()
-        self.heads, self.tasks = head_dict(heads), tuple(heads)
+        self.heads, self.tasks = head_dict(heads), task_names(heads)
         self.towers = module_list(towers(encoder, len(heads), at_most=stages))
         start = towards_own(len(heads), own)
         self.stitches = nn.ParameterList(nn.Parameter(start.clone()) for _ in self.towers[0].pieces)

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from moml._modules import TaskModules
+from moml._task_names import task_names
 from moml.architecture._base import PerInput, head_dict
 from moml.architecture._cross_task import CrossTask, projection
 from moml.architecture._layers import local
@@ -57,12 +59,12 @@ class DenseExchange(PerInput):
             raise ValueError(f"`scale` should be at least 1, found {scale}.")
         if intermediate < 0:
             raise ValueError(f"`intermediate` should not be negative, found {intermediate}.")
-        self.heads, self.tasks = head_dict(heads), tuple(heads)
+        self.heads, self.tasks = head_dict(heads), task_names(heads)
         self.encoder = Stages.of(encoder, at_most=1)
         width, dims = self.encoder.width(-1), len(self.encoder.shape(-1))
         attention = attention and dims > 1  # over one position a softmax is one, whatever it reads
-        self.decoders = nn.ModuleDict({task: local(dims, width, width) for task in self.tasks})
-        self.exchange = nn.ModuleDict(
+        self.decoders = TaskModules({task: local(dims, width, width) for task in self.tasks})
+        self.exchange = TaskModules(
             {
                 target: _Reader(
                     width, [s for s in self.tasks if s != target], scale=scale, attention=attention
@@ -71,7 +73,7 @@ class DenseExchange(PerInput):
             }
         )
         self.auxiliary_weight = intermediate
-        self.early_heads = nn.ModuleDict(
+        self.early_heads = TaskModules(
             {task: redrawn(copy.deepcopy(head)) for task, head in heads.items() if intermediate}
         )
 
@@ -105,7 +107,7 @@ class _Reader(nn.Module):
 
     def __init__(self, width: int, sources: Sequence[str], *, scale: int, attention: bool) -> None:
         super().__init__()
-        self.pairs = nn.ModuleDict(
+        self.pairs = TaskModules(
             {s: CrossTask(width, scale=scale, attention=attention) for s in sources}
         )
         self.blend = projection(len(sources) * width, width) if sources else None

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from moml._modules import module_dict, module_list
+from moml._task_names import task_names
 from moml.architecture._base import PerInput, head_dict
 from moml.architecture._experts import stem_and_experts
 from moml.architecture._gate import mixture, pooled
@@ -70,7 +71,7 @@ class DSelectK(PerInput):
                 f"`gamma` should be positive and `entropy` not negative, found {gamma} and "
                 f"{entropy}."
             )
-        self.heads, self.tasks, self.entropy = head_dict(heads), tuple(heads), entropy
+        self.heads, self.tasks, self.entropy = head_dict(heads), task_names(heads), entropy
         self.stem, *made = stem_and_experts(encoder, experts, stem=stem, at_most=stages)
         self.experts = module_list(made)
         width = self.stem.width(-1)

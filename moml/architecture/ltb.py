@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from moml._modules import module_list
+from moml._task_names import task_names
 from moml.architecture._base import PerInput, head_dict
 from moml.architecture._gate import mixture
 from moml.architecture._stages import Encoder, towers
@@ -57,7 +58,7 @@ class LTB(Randomized, PerInput):
                 "`temperature` should be at least `final_temperature`, and both positive, found "
                 f"{temperature} and {final_temperature}."
             )
-        self.heads, self.tasks = head_dict(heads), tuple(heads)
+        self.heads, self.tasks = head_dict(heads), task_names(heads)
         self.towers = module_list(towers(encoder, len(heads), at_most=stages))
         if len(self.towers[0]) < 2:
             raise ValueError("`encoder` should have two stages or more to branch, found one.")

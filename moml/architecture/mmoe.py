@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor, nn
 
-from moml._modules import module_list
+from moml._modules import TaskModules, module_list
+from moml._task_names import task_names
 from moml.architecture._base import PerInput, head_dict
 from moml.architecture._experts import stem_and_experts
 from moml.architecture._gate import Gate, mixture, pooled
@@ -46,11 +47,11 @@ class MMoE(PerInput):
         stem: int = 1,
     ) -> None:
         super().__init__()
-        self.heads, self.tasks = head_dict(heads), tuple(heads)
+        self.heads, self.tasks = head_dict(heads), task_names(heads)
         self.stem, *made = stem_and_experts(encoder, experts, stem=stem, at_most=stages)
         self.experts = module_list(made)
         width = self.stem.width(-1)
-        self.gates = nn.ModuleDict({task: Gate(width, experts) for task in self.tasks})
+        self.gates = TaskModules({task: Gate(width, experts) for task in self.tasks})
 
     def represent(self, x: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
         """What the gates read, and what each expert says."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from moml._modules import module_dict
+from moml._task_names import task_names
 from moml.architecture._base import PerInput, head_dict
 from moml.architecture._gate import pooled
 from moml.architecture._layers import channel_dim, local, normed, pointwise, upsampled
@@ -53,7 +54,7 @@ class MTAN(PerInput):
         super().__init__()
         if reduction is not None and reduction < 1:
             raise ValueError(f"`reduction` should be at least 1, found {reduction}.")
-        self.heads, self.tasks = head_dict(heads), tuple(heads)
+        self.heads, self.tasks = head_dict(heads), task_names(heads)
         self.trunk = encoder if isinstance(encoder, Leveled) else _Pairs(encoder, stages)
         shapes = shapes_of(self.trunk, example_of(encoder), lambda m, x: sum(m.levels(x), ()))
         u, p = shapes[::2], shapes[1::2]

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from moml._modules import module_list
+from moml._modules import TaskModules, module_list
+from moml._task_names import task_names
 from moml.architecture._base import PerInput, head_dict
 from moml.architecture._gate import towards_own
 from moml.architecture._layers import channel_dim, normed, pointwise
@@ -45,12 +46,12 @@ class NDDR(PerInput):
         own: float = 0.9,
     ) -> None:
         super().__init__()
-        self.heads, self.tasks = head_dict(heads), tuple(heads)
+        self.heads, self.tasks = head_dict(heads), task_names(heads)
         made = towers(encoder, len(heads), at_most=stages)
         self.towers = module_list(made)
         shares = towards_own(len(heads), own)
         self.fusions = module_list(
-            nn.ModuleDict(
+            TaskModules(
                 {
                     t: _fusion(made[0].shape(k), row)
                     for t, row in zip(self.tasks, shares, strict=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from torch import Tensor, nn
 
 from moml._modules import module_list
+from moml._task_names import task_names
 from moml.architecture._base import PerInput, head_dict
 from moml.architecture._experts import ExpertLevel
 from moml.architecture._stages import Encoder, towers
@@ -43,7 +44,7 @@ class PLE(PerInput):
         levels: int = 2,
     ) -> None:
         super().__init__()
-        self.heads, self.tasks = head_dict(heads), tuple(heads)
+        self.heads, self.tasks = head_dict(heads), task_names(heads)
         if min(shared, own, levels) < 1:
             raise ValueError(
                 f"`shared`, `own` and `levels` should be at least 1, found {shared}, {own} and "

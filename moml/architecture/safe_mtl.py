@@ -9,7 +9,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from moml._modules import module_dict
+from moml._modules import TaskModules, module_dict
+from moml._task_names import task_names
 from moml.architecture._base import PerInput, head_dict
 from moml.architecture._gate import mixture
 from moml.architecture._stages import Encoder, redrawn, towers
@@ -61,15 +62,15 @@ class SafeMTL(PerInput):
         for name, value, known in (("gate", gate, GateKind), ("where", where, Where)):
             if value not in get_args(known):
                 raise ValueError(f"`{name}` should be one of {get_args(known)}, found {value!r}.")
-        self.heads, self.tasks = head_dict(heads), tuple(heads)
+        self.heads, self.tasks = head_dict(heads), task_names(heads)
         self.public, *private = towers(encoder, 1 + len(heads), at_most=1)
         self.private = module_dict(dict(zip(self.tasks, private, strict=True)))
-        self.twins = nn.ModuleDict(
+        self.twins = TaskModules(
             {t: redrawn(copy.deepcopy(head)) for t, head in heads.items()}
             if where == "decoder"
             else {}
         )
-        self.gates = nn.ModuleDict(
+        self.gates = TaskModules(
             {
                 task: _Soft() if gate == "soft" else _Hard(temperature, _seed(seed, i))
                 for i, task in enumerate(self.tasks)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from moml._modules import module_list
+from moml._task_names import task_names
 from moml.architecture._base import PerInput, head_dict
 from moml.architecture._cka import debiased_cka
 from moml.architecture._gate import pooled
@@ -82,7 +83,7 @@ class SharingTable(PerInput):
         table: Mapping[str, Sequence[int]],
         ambient: nn.Module,
     ) -> None:
-        self.heads, self.tasks, self.ambient = head_dict(heads), tuple(heads), ambient
+        self.heads, self.tasks, self.ambient = head_dict(heads), task_names(heads), ambient
         _check(table, self.tasks, stages)
         self.table = {task: tuple(table[task]) for task in self.tasks}
         used = [{row[k] for row in self.table.values() if k < len(row)} for k in range(len(stages))]

@@ -1,5 +1,6 @@
 """Batches and episodes, their sources, loaders and benchmark suites."""
 
+from moml.data.as_batch import as_batch
 from moml.data.batch import Batch
 from moml.data.bilevel_batch import BilevelBatch
 from moml.data.bounds import Bounds
@@ -41,6 +42,7 @@ __all__ = [
     "TaskSpec",
     "TensorSource",
     "TwoLevels",
+    "as_batch",
     "hold_out",
     "loader_of",
     "prefetched",

@@ -72,7 +72,7 @@ class Batch:
         mask = self.present[task]
         if isinstance(prediction, Tensor):
             return prediction[mask], target[mask]
-        return mapped(prediction, lambda x: x[mask], lambda other: other), target[mask]
+        return mapped(prediction, lambda x: x[mask]), target[mask]
 
     def labelled_weights(self, task: str) -> Tensor | None:
         """Weights of the samples that carry a label for ``task``; ``None`` if they all count 1."""
@@ -96,12 +96,6 @@ class Batch:
             for task, target in self.targets.items()
             if len(target) and (task not in present or bool(present[task].any()))
         )
-
-    def count(self, task: str) -> int:
-        """Samples that carry a label for ``task``."""
-        if self.present is None or task not in self.present:
-            return len(self.targets[task])
-        return int(self.present[task].sum())
 
     def split(self, parts: int) -> list[Batch]:
         """The batch cut into at most ``parts`` parts of about equal size, in order.
@@ -152,7 +146,7 @@ class Batch:
         def cut(x: Tensor, start: int, end: int) -> Tensor:
             return x[start:end] if x.dim() and len(x) == size else x
 
-        return [mapped(inputs, partial(cut, start=a, end=b), lambda x: x) for a, b in bounds]
+        return [mapped(inputs, partial(cut, start=a, end=b)) for a, b in bounds]
 
 
 def _at(i: int, pieces: Mapping[str, Any]) -> dict[str, Any]:

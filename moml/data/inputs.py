@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from moml._nesting import taken_apart
+
 Inputs = Any
 """A tensor; a tuple or list of positional arguments; a mapping of keyword arguments; or
 `TaskInputs` of any of these. Everything else is one argument of the user's own type."""
@@ -61,30 +63,18 @@ def call(module: Callable[..., Any], inputs: Inputs) -> Any:
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
-    """All tensors of nested tuples, lists and mappings."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        for one in value.values():
-            yield from tensors_in(one)
-    elif isinstance(value, (tuple, list)):
-        for one in value:
-            yield from tensors_in(one)
+    """All tensors of nested tuples, lists, mappings and dataclasses."""
+    return iter([value] if isinstance(value, Tensor) else taken_apart(value, "tensor")[0].values())
 
 
-def mapped(value: Any, change: Callable[[Tensor], Any], other: Callable[[Any], Any]) -> Any:
+def mapped(
+    value: Any, change: Callable[[Tensor], Any], other: Callable[[Any], Any] = lambda one: one
+) -> Any:
     """The same nesting with every tensor changed, and everything that is no container, too."""
     if isinstance(value, Tensor):
         return change(value)
-    if isinstance(value, TaskInputs):
-        return TaskInputs({task: mapped(one, change, other) for task, one in value.items()})
-    if isinstance(value, Mapping):
-        return {name: mapped(one, change, other) for name, one in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(mapped(one, change, other) for one in value))
-    if isinstance(value, (tuple, list)):
-        return type(value)([mapped(one, change, other) for one in value])
-    return other(value)
+    tensors, nesting = taken_apart(value, "tensor")
+    return nesting.filled({name: change(x) for name, x in tensors.items()}, other)
 
 
 def moved(value: Any, device: torch.device | str) -> Any:

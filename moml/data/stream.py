@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from moml.data.loader import BatchLoader
 
@@ -41,6 +42,16 @@ class Stream(ABC):
             return batches
         if isinstance(batches, BatchLoader):
             return LoaderStream(batches)
+        if isinstance(batches, (str, Mapping, Tensor, type)) or not isinstance(batches, Iterable):
+            kind = (
+                f"the class {batches.__name__}"
+                if isinstance(batches, type)
+                else (type(batches).__name__)
+            )
+            raise ValueError(
+                "`batches` should be a stream, a loader or any other collection of batches, found "
+                f"{kind}. Put a single batch into a list."
+            )
         return IterableStream(batches)
 
 
@@ -92,6 +103,11 @@ class IterableStream(Stream):
             return batch
         if self.position == 0:
             raise ValueError("`batches` should yield at least one batch, found none.")
+        if iter(self.batches) is self.batches:
+            raise ValueError(
+                "`batches` should begin anew in every epoch, found an iterator that was exhausted "
+                f"after {self.position} batches. Pass a list, or a `torch.utils.data.DataLoader`."
+            )
         self.epoch, self.position, self._iterator = self.epoch + 1, 0, None
         return next(self)
 

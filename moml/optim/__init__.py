@@ -3,6 +3,7 @@
 from moml.optim._base import Updater
 from moml.optim.ada_task import AdaTask
 from moml.optim.gradient_step import GradientStep
+from moml.optim.several import Several
 from moml.optim.task_steps import TaskSteps
 
-__all__ = ["AdaTask", "GradientStep", "TaskSteps", "Updater"]
+__all__ = ["AdaTask", "GradientStep", "Several", "TaskSteps", "Updater"]

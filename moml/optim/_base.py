@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -49,8 +49,25 @@ class Updater(ABC):
         """Restore what `state_dict` returned."""
 
     @classmethod
-    def of(cls, updater: Updater | Optimizer) -> Updater:
-        """Wrap a PyTorch optimizer; an updater is returned as it is."""
-        from moml.optim.gradient_step import GradientStep
+    def of(cls, updater: Updater | Optimizer | Sequence[Updater | Optimizer]) -> Updater:
+        """Wrap a PyTorch optimizer, or several; an updater is returned as it is.
 
-        return updater if isinstance(updater, Updater) else GradientStep(updater)
+        Raises:
+            ValueError: If it is something else.
+        """
+        from moml.optim.gradient_step import GradientStep
+        from moml.optim.several import Several
+
+        if isinstance(updater, Updater):
+            return updater
+        if isinstance(updater, (list, tuple)):
+            return Several(updater)
+        if isinstance(updater, Optimizer):
+            return GradientStep(updater)
+        found = type(updater).__name__
+        if isinstance(updater, type):
+            found = f"the class {updater.__name__}"
+        raise ValueError(
+            "`updater` should be an optimizer of `torch.optim`, an updater of `moml.optim`, or a "
+            f"list of them, found {found}."
+        )

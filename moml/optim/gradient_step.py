@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -23,6 +24,9 @@ class GradientStep(Updater):
         optimizer: Any PyTorch optimizer.
         scheduler: Makes a scheduler for the optimizer; stepped once per step.
         clip_norm: Largest norm of all gradients together.
+
+    Raises:
+        ValueError: If the optimizer asks for a closure or the scheduler for a metric.
     """
 
     def __init__(
@@ -34,6 +38,11 @@ class GradientStep(Updater):
     ) -> None:
         if clip_norm is not None and clip_norm <= 0:
             raise ValueError(f"`clip_norm` should be positive, found {clip_norm}.")
+        if _needs_argument(optimizer.step):
+            raise ValueError(
+                "`optimizer` should take a step without evaluating losses again, found "
+                f"{type(optimizer).__name__}, which asks for a closure."
+            )
         self.optimizer, self.clip_norm = optimizer, clip_norm
         self._make_scheduler = scheduler
         self._scheduler: LRScheduler | None = None
@@ -59,6 +68,11 @@ class GradientStep(Updater):
         """The scheduler, made when first needed: after all parameters are known."""
         if self._scheduler is None and self._make_scheduler is not None:
             self._scheduler = self._make_scheduler(self.optimizer)
+            if _needs_argument(self._scheduler.step):
+                raise ValueError(
+                    "`scheduler` should advance by the number of steps alone, found "
+                    f"{type(self._scheduler).__name__}, which asks for a metric."
+                )
         return self._scheduler
 
     def zero_grad(self) -> None:
@@ -100,3 +114,14 @@ class GradientStep(Updater):
         self.optimizer.load_state_dict(state["optimizer"])
         if scheduler is not None and state["scheduler"] is not None:
             scheduler.load_state_dict(state["scheduler"])
+
+
+def _needs_argument(step: Callable[..., Any]) -> bool:
+    """Whether a step cannot be called without arguments, as of LBFGS and ReduceLROnPlateau."""
+    try:
+        inspect.signature(step).bind()
+    except TypeError:
+        return True
+    except ValueError:  # no signature to be had
+        return False
+    return False

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from moml.errors import NoLabelsError
 from moml.evaluation import Evaluation
 from moml.problem import Objectives
 
@@ -49,13 +50,11 @@ def positions(names: tuple[str, ...], present: Mapping[str, Tensor]) -> list[int
     """Position of each present task among all tasks.
 
     Raises:
-        ValueError: If no task is present, or an unknown one.
+        NoLabelsError: If no task is present.
+        ValueError: If an unknown one is.
     """
     if not present:
-        raise ValueError(
-            "The batch should carry a label for at least one task, found none. "
-            "Use larger batches, or drop the ones without labels."
-        )
+        raise NoLabelsError(names)
     unknown = [name for name in present if name not in names]
     if unknown:
         raise ValueError(f"`losses` should name tasks among {list(names)}, found {unknown}.")

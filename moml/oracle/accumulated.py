@@ -12,6 +12,7 @@ from torch import Tensor
 
 from moml._replay import buffers_kept, draws_of, restore_draws
 from moml.data.batch import Batch
+from moml.errors import NoLabelsError
 from moml.evaluation import Heads
 from moml.oracle._base import Oracle, positions
 from moml.oracle._features import Features
@@ -29,8 +30,8 @@ class Accumulated(Oracle):
     Gradient accumulation for any weighting: losses are those of the whole batch, rows are added
     over parts, and one decision is taken per batch. It equals the undivided batch up to rounding
     where samples do not influence each other; batch normalisation sees parts, and its running
-    statistics move once per part. A part counts by its labelled samples: entries that a dense loss
-    leaves out do not change its share.
+    statistics move once per part. A part counts by its defined target entries
+    (`moml.Problem.label_counts`), for a weighted mean by the sum of their weights.
 
     Losses come from a forward pass of their own, without a graph; gradients need a second one, with
     the same random numbers. A step costs one forward pass more than `Direct` does, whatever the
@@ -55,7 +56,7 @@ class Accumulated(Oracle):
         with torch.no_grad(), buffers_kept(problem.module):
             for part in parts:
                 part.first_pass()
-        total: dict[str, int] = {}
+        total: dict[str, float] = {}
         for part in parts:
             for task, count in part.counts.items():
                 total[task] = total.get(task, 0) + count
@@ -88,15 +89,19 @@ class _Part:
         self.values: dict[str, Tensor] = {}
         self.shares: dict[str, float] = {}
 
-    @property
-    def counts(self) -> dict[str, int]:
-        """Labelled samples of every task present."""
-        return {task: self.batch.count(task) for task in self.values}
+    @cached_property
+    def counts(self) -> dict[str, float]:
+        """What every task present counts for: its defined target entries."""
+        counts = self.problem.label_counts(self.batch)
+        return {task: counts[task] for task in self.values}
 
     def first_pass(self) -> None:
-        """The losses, and where their random numbers began."""
+        """The losses, and where their random numbers began; none for a part without labels."""
         self.draws = draws_of(self.problem.module)
-        self.values = dict(self.problem.losses(self.batch))
+        try:
+            self.values = dict(self.problem.losses(self.batch))
+        except NoLabelsError:
+            self.values = {}
 
     def evaluate(self) -> Live:
         """The losses with their graph, each times its share of the batch."""

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from moml._processes import Processes
-from moml.data.batch import Batch
 from moml.evaluation import Evaluation, Heads, accumulate_flat, checked
 from moml.oracle._base import Oracle, positions
 from moml.oracle._layout import trainable
@@ -31,10 +30,11 @@ class Distributed(Oracle):
 
     PyTorch's ``DistributedDataParallel`` averages what ``backward`` leaves in ``.grad``; weightings
     that look at gradients need them task by task. Here losses, rows and the applied gradient are
-    summed over processes, each part by its share of a task's labelled samples: exact for every
-    weighting, and the same numbers in all processes, so that all take the same step. What is sent
-    is paid for as it is asked for: losses always (one number a task), the combined gradient once a
-    step, rows only if the weighting looks at them; of representation gradients the Gramian alone.
+    summed over processes, each part by its share of a task's defined target entries: exact for
+    every weighting, and the same numbers in all processes, so that all take the same step. What is
+    sent is paid for as it is asked for: losses always (one number a task), the combined gradient
+    once a step, rows only if the weighting looks at them; of representation gradients the Gramian
+    alone.
 
     Every process builds the same problem, weighting and optimizer with the same seed; the first
     one's parameters and buffers are copied to all before the first step, and its buffers (running
@@ -62,7 +62,8 @@ class Distributed(Oracle):
     def __call__(self, problem: Problem, batch: Any) -> Combined:
         """The losses of all parts together; ``batch`` is this process's part."""
         self._start(problem.module)
-        own = torch.tensor([_count(batch, task) for task in problem.tasks], dtype=torch.float64)
+        counts = problem.label_counts(batch)
+        own = torch.tensor([counts.get(task, 0.0) for task in problem.tasks], dtype=torch.float64)
         whole = self.processes.total(own)
         shares = {
             task: float(n / total)
@@ -111,13 +112,6 @@ class Distributed(Oracle):
             return
         self._module = weakref.ref(module)
         self.processes.as_first([*module.parameters(), *module.buffers()])
-
-
-def _count(batch: Any, task: str) -> int:
-    """Labelled samples of a task; batches of other types count as one sample of every task."""
-    if not isinstance(batch, Batch):
-        return 1
-    return batch.count(task) if batch.has_labels(task) else 0
 
 
 class Combined(Evaluation):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from torch import Tensor, nn
 
+from moml._modules import TaskModules
 from moml.architecture import Architecture
 from moml.data.inputs import Inputs, TaskInputs
 
@@ -39,8 +40,8 @@ class GAP(Architecture):
         if not tasks:
             raise ValueError("`tasks` should hold at least one task, found none.")
         self.tasks = tuple(tasks)
-        self.encoders = nn.ModuleDict({task: encoder() for task in self.tasks})
-        self.decoders = nn.ModuleDict(
+        self.encoders = TaskModules({task: encoder() for task in self.tasks})
+        self.decoders = TaskModules(
             {task: decoder(_width(self.encoders[task])) for task in self.tasks}
         )
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from moml._modules import TaskModules
+
 
 class SideBySide(nn.Module):
     """Models of the same inputs as one model, their outputs by name.
@@ -24,7 +26,7 @@ class SideBySide(nn.Module):
         super().__init__()
         if not models:
             raise ValueError("`models` should hold at least one model, found none.")
-        self.models = nn.ModuleDict(models)
+        self.models = TaskModules(models)
 
     def forward(self, inputs: Tensor) -> dict[str, Tensor]:
         """Every model's output."""

@@ -1,0 +1,38 @@
+"""Names of tasks: any string; integers stand for their decimal strings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+V = TypeVar("V")
+
+
+def task_names(names: Iterable[Any], argument: str = "heads") -> tuple[str, ...]:
+    """The names as strings, in order.
+
+    Args:
+        names: Strings or integers.
+        argument: How an error calls them.
+
+    Raises:
+        ValueError: If there are none, one is neither string nor integer, or two are one name.
+    """
+    given = list(names)
+    for name in given:
+        if not isinstance(name, (str, int)) or isinstance(name, bool):
+            raise ValueError(
+                f"`{argument}` should name tasks by strings or integers, found {name!r} "
+                f"({type(name).__name__})."
+            )
+    if not given:
+        raise ValueError(f"`{argument}` should hold at least one task, found none.")
+    found = tuple(map(str, given))
+    if len(set(found)) < len(found):
+        raise ValueError(f"`{argument}` should name every task once, found {given}.")
+    return found
+
+
+def by_task(values: Mapping[Any, V], argument: str = "heads") -> dict[str, V]:
+    """The values by names that are strings."""
+    return dict(zip(task_names(values, argument), values.values(), strict=True))
