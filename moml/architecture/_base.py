@@ -148,8 +148,14 @@ class PerInput(Architecture, ABC):
     def features(self, inputs: Inputs, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
         """What `represent` gives; per task and by its name for multi-input batches."""
         names = self.select(tasks)
-        if not isinstance(inputs, TaskInputs):
+        if isinstance(inputs, Tensor):
             return self.represent(inputs, names)
+        if not isinstance(inputs, TaskInputs):
+            raise ValueError(
+                f"`inputs` should be one tensor for {type(self).__name__}, or `TaskInputs` of one "
+                f"for each task, found {type(inputs).__name__}. HPS takes any arguments that its "
+                "encoder does."
+            )
         return {
             own_prefix(task) + name: feature
             for task in names

@@ -19,6 +19,7 @@ from moml.architecture import (
     SafeMTL,
     SharingTable,
 )
+from moml.data import TaskInputs
 from moml.oracle._graph import reach
 from tests.small_networks import TASKS, cnn, digits, linear_heads
 
@@ -58,7 +59,7 @@ def test_tasks_can_be_asked_for_and_may_have_inputs_of_their_own(kind):
     alone, together = model(x, ["b"]), model(x)
     assert list(alone) == ["b"]
     assert list(together) == list(TASKS)
-    separate = model({"a": x, "b": x})
+    separate = model(TaskInputs({"a": x, "b": x}))
     assert list(separate) == ["a", "b"]
     for task, prediction in (alone | separate).items():
         torch.testing.assert_close(prediction, together[task], rtol=1e-5, atol=1e-6)
