@@ -107,8 +107,7 @@ def parameters_reached(
     """
     reached = reach(list(losses.values())).leaves
     if inputs is not None:
-        allowed = set(inputs)
-        return {leaf: mask for leaf, mask in reached.items() if leaf in allowed}
+        return {leaf: reached[leaf] for leaf in inputs if leaf in reached}  # in the user's order
     named = set(shared or ())
     own = {
         leaf: mask for leaf, mask in reached.items() if isinstance(leaf, Parameter) or leaf in named
