@@ -1,34 +1,45 @@
-r"""The shortest joint direction under the lower level's constraint, exactly.
+r"""The best joint direction under the lower level's constraint, exactly.
 
-:math:`\min_{\lambda \in \Delta} \|\sum_k \lambda_k g_k + \nu(\lambda) q\|^2` with
-:math:`\nu(\lambda) = \max(\pi^\top \lambda, 0)`, :math:`\pi_k = \rho - \langle q, g_k \rangle /
-\|q\|^2`. Split :math:`d = \sum_k \lambda_k g_k` into its share along q and the rest
-:math:`d_\perp`: the objective is :math:`\|d_\perp\|^2 + \max(\langle q, d \rangle, \rho \|q\|^2)^2
-/ \|q\|^2`, a convex function. Where :math:`\pi^\top \lambda \ge 0` it is the norm of a combination
-of :math:`g_k + \pi_k q`, elsewhere of :math:`g_k`. A minimiser of either over the whole simplex
-that lies where it counts is a minimiser of the whole, by convexity; if neither does, the minimum
-lies on the face :math:`\pi^\top \lambda = 0` between them, itself the convex hull of one point per
-pair of signs. Three minimum-norm problems, no iterations over quadratic programs.
+The direction :math:`-d` solves :math:`\min_\delta \max_k \langle g_k, \delta \rangle + \tfrac12
+\|\delta\|^2` subject to :math:`\langle q, \delta \rangle \le -\rho \|q\|^2`. Its dual is
+
+.. math:: \min_{\lambda \in \Delta, \nu \ge 0} \|\textstyle\sum_k \lambda_k g_k + \nu q\|^2
+   - c\, \nu \rho \|q\|^2, \quad c = 2,
+
+with :math:`d = \sum_k \lambda_k g_k + \nu q`. For a given :math:`\lambda` the best multiplier is
+:math:`\nu = \max(\pi^\top \lambda, 0)`, :math:`\pi_k = \rho - \langle q, g_k \rangle / \|q\|^2`;
+so it is with c = 1, if :math:`\nu \ge \pi^\top \lambda` is asked for, as in FORUM's code. Split
+:math:`g = \sum_k \lambda_k g_k` into its share along q and the rest :math:`g_\perp`: what is left
+is a convex function of :math:`\lambda`,
+
+- :math:`\|g\|^2` where :math:`\pi^\top \lambda \le 0`, and
+- :math:`\|g_\perp\|^2 + c \rho \langle q, g \rangle + (1 - c) \rho^2 \|q\|^2` elsewhere.
+
+A minimiser of either over the whole simplex that lies where it counts is a minimiser of the whole,
+by convexity; if neither does, the minimum lies on the face :math:`\pi^\top \lambda = 0` between
+them, itself the convex hull of one point per pair of signs.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from moml.bilevel._simplex_qp import simplex_minimum
 from moml.weighting._gramian import Array
 from moml.weighting._min_norm import min_norm_weights
 
 
 def constrained_min_norm_weights(
-    gramian: Array, slopes: Array, steepness: float, rho: float
+    gramian: Array, slopes: Array, steepness: float, rho: float, *, linear: float = 2.0
 ) -> Array:
-    """Weights of the shortest joint direction.
+    """Weights of the best joint direction.
 
     Args:
         gramian: Inner products of the objectives' gradients, ``(m, m)``.
         slopes: Their inner products with the constraint's, ``(m,)``.
         steepness: Squared norm of the constraint's gradient.
         rho: How fast the constraint should fall, relative to it.
+        linear: c, 0 to 2.
 
     Returns:
         ``(m,)`` on the simplex.
@@ -41,7 +52,7 @@ def constrained_min_norm_weights(
         return free
     # <g_i + p_i q, g_j + p_j q> with q's share written out: its rounding error stays small.
     across = gramian - np.outer(slopes, slopes) / steepness  # (m, m)
-    bound = min_norm_weights(across + rho * rho * steepness)
+    bound = simplex_minimum(across, 0.5 * linear * rho * slopes)
     if multipliers @ bound >= 0.0:
         return bound
     vertices = _face(multipliers)  # (v, m)

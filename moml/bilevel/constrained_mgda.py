@@ -1,6 +1,8 @@
-"""FORUM's weights: the shortest joint direction under the lower level's constraint."""
+"""FORUM's weights: the best joint direction under the lower level's constraint."""
 
 from __future__ import annotations
+
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -10,26 +12,38 @@ from moml.bilevel._joint import JointRows
 from moml.evaluation import Evaluation
 from moml.weighting import Weighting
 
+Dual = Literal["exact", "authors"]
+
 
 class ConstrainedMGDA(Weighting):
     r"""MGDA that knows of the value function's constraint.
 
-    :math:`\lambda^* = \arg\min_{\lambda \in \Delta} \|\sum_k \lambda_k \nabla F_k + \nu(\lambda)
-    \nabla q\|^2`, exact (`moml.bilevel.ValueFunction` says what :math:`\nu` and :math:`q` are),
-    then smoothed: :math:`\lambda \leftarrow (1 - \beta) \lambda + \beta \lambda^*` with
-    :math:`\beta = (e + 1)^{-3/4}` in epoch e. Ye, Zhang et al., `FORUM
-    <https://arxiv.org/abs/2401.09257>`_, ECAI 2024, where a general solver is called in every step.
+    The direction in which the worst objective gains most while the constraint falls,
+    :math:`\min_\delta \max_k \langle \nabla F_k, \delta \rangle + \tfrac12 \|\delta\|^2` subject to
+    :math:`\langle \nabla q, \delta \rangle \le -\rho \|\nabla q\|^2`, has the weights
+
+    .. math:: \lambda^* = \arg\min_{\lambda \in \Delta} \|\textstyle\sum_k \lambda_k \nabla F_k +
+       \nu(\lambda) \nabla q\|^2 - 2 \nu(\lambda) \rho \|\nabla q\|^2,
+
+    exactly solved (`moml.bilevel.ValueFunction` says what :math:`\nu` and :math:`q` are), then
+    smoothed: :math:`\lambda \leftarrow (1 - \beta) \lambda + \beta \lambda^*` with :math:`\beta =
+    (e + 1)^{-3/4}` in epoch e. Ye, Zhang et al., `FORUM <https://arxiv.org/abs/2401.09257>`_, ECAI
+    2024, where a general solver is called in every step.
 
     Args:
+        dual: ``exact``, or ``authors``: their code has 1 for the 2, which helps the worst objective
+            less.
         normalize: Divide the objectives' gradients by their norms first, as the released code does.
     """
 
     needs = "gramian"
     paper = "Ye et al., A First-Order Multi-Gradient Algorithm for MOBLO (FORUM), ECAI 2024"
 
-    def __init__(self, *, normalize: bool = True) -> None:
+    def __init__(self, *, normalize: bool = True, dual: Dual = "exact") -> None:
         super().__init__()
-        self.normalize = normalize
+        if dual not in get_args(Dual):
+            raise ValueError(f"`dual` should be 'exact' or 'authors', found {dual!r}.")
+        self.normalize, self.dual = normalize, dual
 
     def _allocate(self, num_tasks: int) -> None:
         self.register_buffer("smoothed", torch.zeros(num_tasks, dtype=torch.float64))
@@ -54,6 +68,7 @@ class ConstrainedMGDA(Weighting):
             (evaluation.slopes * factors).numpy(),
             evaluation.steepness,
             evaluation.rho,
+            linear=2.0 if self.dual == "exact" else 1.0,
         )
         weights = self._smooth(torch.from_numpy(best), evaluation) * factors
         evaluation.apply(weights)

@@ -129,9 +129,49 @@ def test_a_stationary_lower_level_does_not_constrain():
 # The weights ----------------------------------------------------------------------------------
 
 
-def value(weights, G, c, s, rho):
+def value(weights, G, c, s, rho, linear=2.0):
     nu = max(rho - weights @ c / s, 0.0)
-    return weights @ G @ weights + 2 * nu * (weights @ c) + nu * nu * s
+    return weights @ G @ weights + 2 * nu * (weights @ c) + nu * nu * s - linear * nu * rho * s
+
+
+@pytest.mark.parametrize(
+    ("F", "q", "exact", "authors"),
+    [
+        # d = (-1, 1): both gain 1; with 1 for 2 weights are equal
+        ([[-1.0, 0.0], [0.0, 1.0]], [-1.0, 0.0], 1.0, 1 / 2),
+        # d = (-4/3, 2/3)
+        ([[-1.0, 0.0], [0.0, 2.0]], [-1.0, 1.0], 4 / 3, 7 / 6),
+    ],
+)
+def test_the_worst_objective_gains_most_under_the_constraint(F, q, exact, authors):
+    F, q = np.array(F), np.array(q)
+    G, c, s = F @ F.T, F @ q, float(q @ q)
+    for linear, gain in ((2.0, exact), (1.0, authors)):
+        weights = constrained_min_norm_weights(G, c, s, 1.0, linear=linear)
+        direction = weights @ F + max(1.0 - weights @ c / s, 0.0) * q
+        assert direction @ q >= s - 1e-12
+        assert (F @ direction).min() == pytest.approx(gain)
+
+
+def test_the_direction_is_the_primal_problems():
+    """min over δ of max ⟨g, δ⟩ + |δ|²/2 under ⟨q, δ⟩ <= -ρ|q|², by another solver."""
+    for seed in range(12):
+        F, q, rho = sampled(seed)
+        G, c, s = F @ F.T, F @ q, float(q @ q)
+        weights = constrained_min_norm_weights(G, c, s, rho)
+        d = weights @ F + max(rho - weights @ c / s, 0.0) * q
+        found = minimize(
+            lambda x: x[-1] + 0.5 * x[:-1] @ x[:-1],
+            np.append(-rho * q, np.abs(F).sum()),
+            jac=lambda x: np.append(x[:-1], 1.0),
+            method="SLSQP",
+            constraints=[
+                {"type": "ineq", "fun": lambda x, F=F: x[-1] - F @ x[:-1]},
+                {"type": "ineq", "fun": lambda x, q=q, b=rho * s: -q @ x[:-1] - b},
+            ],
+            options={"ftol": 1e-15, "maxiter": 500},
+        )
+        assert 0.5 * d @ d + (F @ -d).max() <= found.fun + 1e-7 * (1 + abs(found.fun)), seed
 
 
 def sampled(seed):
@@ -143,29 +183,32 @@ def sampled(seed):
     return F, q, float(draw.choice([0.0, 0.1, 0.5, 1.0]))
 
 
-def test_the_weights_are_as_good_as_any_solvers():
+@pytest.mark.parametrize("linear", (0.0, 1.0, 2.0))
+def test_the_weights_are_as_good_as_any_solvers(linear):
     regions = {"above": 0, "below": 0, "face": 0}
     for seed in range(40):
         F, q, rho = sampled(seed)
         G, c, s = F @ F.T, F @ q, float(q @ q)
-        found = constrained_min_norm_weights(G, c, s, rho)
+        found = constrained_min_norm_weights(G, c, s, rho, linear=linear)
         assert found.min() >= -1e-12
         assert abs(found.sum() - 1) < 1e-12
-        mine, multiplier = value(found, G, c, s, rho), rho - found @ c / s
+        mine, multiplier = value(found, G, c, s, rho, linear), rho - found @ c / s
         kind = "face" if abs(multiplier) < 1e-9 else "above" if multiplier > 0 else "below"
         regions[kind] += 1
         m = len(F)
         starts = [np.full(m, 1 / m), 0.9 * np.eye(m)[0] + 0.1 / m]
         best = min(
             minimize(
-                value, start, args=(G, c, s, rho), method="SLSQP", bounds=[(0, 1)] * m,
+                value, start, args=(G, c, s, rho, linear), method="SLSQP", bounds=[(0, 1)] * m,
                 constraints={"type": "eq", "fun": lambda w: w.sum() - 1},
                 options={"ftol": 1e-14, "maxiter": 300},
             ).fun
             for start in starts
         )  # fmt: skip
         assert mine <= best + 1e-9 * max(best, 1.0), (seed, kind, mine, best)
-    assert min(regions.values()) >= 4, regions  # every case was met
+    assert min(regions["above"], regions["below"]) >= 4, regions  # every case was met
+    # with 2 both regions' functions meet smoothly, and the face is no special place
+    assert regions["face"] >= {0.0: 4, 1.0: 2, 2.0: 0}[linear], regions
 
 
 def test_the_weights_are_the_best_on_a_fine_grid():
