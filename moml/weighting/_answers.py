@@ -13,18 +13,18 @@ from moml.errors import NonFiniteError
 from moml.evaluation import Evaluation
 
 
-def check_weights(weights: Any, evaluation: Evaluation, method: str) -> None:
+def check_weights(weights: Any, names: Sequence[str], method: str) -> None:
     """Verify that a method gave one finite weight per task.
 
     Args:
         weights: Return value of the method's ``weights``.
-        evaluation: The step.
+        names: Names of the tasks, one per weight.
         method: Name of the method, for the error.
 
     Raises:
         ValueError: If it did not.
     """
-    m = len(evaluation.names)
+    m = len(names)
     if not isinstance(weights, Tensor):
         raise ValueError(
             f"`weights` of {method} should be a tensor of shape ({m},), found "
@@ -36,23 +36,29 @@ def check_weights(weights: Any, evaluation: Evaluation, method: str) -> None:
             f"{tuple(weights.shape)}."
         )
     if not math.isfinite(weights.sum().item()) and not torch.isfinite(weights).all():
-        pairs = zip(evaluation.names, weights.tolist(), strict=True)
+        pairs = zip(names, weights.tolist(), strict=True)
         found = ", ".join(f"{w} for task '{name}'" for name, w in pairs if not math.isfinite(w))
         raise ValueError(f"`weights` of {method} should be finite, found {found}.")
 
 
-def check_rows(jacobian: Tensor, names: Sequence[str]) -> Tensor:
-    """Return the gradients ``(m, n)``, if they are finite: a method's state would be spoilt.
+def finite_rows(evaluation: Evaluation) -> tuple[Tensor, Tensor]:
+    """Return the gradients ``(m, n)`` and which of them are not zero, bools ``(m,)``.
+
+    They are read once, before a method's state could be spoilt.
 
     Raises:
-        NonFiniteError: If a task's gradient is not.
+        NonFiniteError: If a task's gradient is not finite.
     """
-    if math.isfinite(jacobian.sum().item()):  # one pass; a sum that overflows is looked at again
-        return jacobian
-    bad = (~torch.isfinite(jacobian).all(1)).nonzero().flatten().tolist()
-    if bad:
-        raise NonFiniteError("gradient", [names[i] for i in bad])
-    return jacobian
+    jacobian = evaluation.jacobian
+    if jacobian.shape[1] == 0:
+        return jacobian, torch.zeros(len(jacobian), dtype=torch.bool, device=jacobian.device)
+    norms = torch.linalg.vector_norm(jacobian, dim=1)  # may under- and overflow
+    if not torch.isfinite(norms).all():
+        bad = (~torch.isfinite(jacobian).all(1)).nonzero().flatten().tolist()
+        if bad:
+            raise NonFiniteError("gradient", [evaluation.names[i] for i in bad])
+    live = norms > 0.0
+    return jacobian, live if live.all() else jacobian.any(1)
 
 
 def check_direction(direction: Any, n: int, method: str) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from moml.evaluation import Evaluation
-from moml.weighting._answers import check_direction, check_rows, check_weights
+from moml.weighting._answers import check_direction, check_weights, finite_rows
 
 Needs = Literal["losses", "gramian", "jacobian"]
 _TASKS = "task_names"
@@ -146,14 +146,20 @@ class LossWeighting(Weighting):
     def update(self, evaluation: Evaluation) -> Tensor:
         """Apply the gradient of the weighted sum of losses."""
         weights = self.weights(evaluation.losses, tasks=evaluation.tasks)
-        check_weights(weights, evaluation, type(self).__name__)
+        check_weights(weights, evaluation.names, type(self).__name__)
         weights = weights.detach()
         evaluation.apply(weights)
         return weights
 
 
 class GramianWeighting(Weighting):
-    """Weights from the inner products of the tasks' gradients: one backward pass per task."""
+    """Weights from the inner products of the tasks' gradients: one backward pass per task.
+
+    A task whose shared gradient is zero (its encoder is frozen or detached, its hinge is at zero)
+    has no part in the trade-off: the method sees the others only. No direction changes its loss, so
+    its weight matters to its private parameters alone; it is the others' mean, and 1 where no task
+    has a gradient, so that heads train by their own losses where nothing is shared.
+    """
 
     needs = "gramian"
 
@@ -171,14 +177,35 @@ class GramianWeighting(Weighting):
 
     def update(self, evaluation: Evaluation) -> Tensor:
         """Apply the weighted sum of gradients."""
-        weights = self.weights(evaluation.gramian, evaluation.losses, tasks=evaluation.tasks)
-        check_weights(weights, evaluation, type(self).__name__)
+        weights = self._live_weights(evaluation)
         evaluation.apply(weights)
+        return weights
+
+    def _live_weights(self, evaluation: Evaluation) -> Tensor:
+        """The method's weights of tasks with a gradient, and their mean size for the others."""
+        gramian, losses, tasks = evaluation.gramian, evaluation.losses, evaluation.tasks
+        live = gramian.diagonal() > 0.0  # (m,)
+        if live.all():
+            found = self.weights(gramian, losses, tasks=tasks)
+            check_weights(found, evaluation.names, type(self).__name__)
+            return found
+        weights = torch.ones(len(live), dtype=torch.float64)
+        if live.any():
+            rows = live.nonzero()[:, 0]
+            found = self.weights(gramian[rows[:, None], rows], losses[rows], tasks=tasks[rows])
+            names = [evaluation.names[i] for i in rows.tolist()]
+            check_weights(found, names, type(self).__name__)
+            weights[rows] = found
+            weights[~live] = found.abs().mean() or 1.0
         return weights
 
 
 class JacobianAggregator(Weighting):
-    """A direction from the gradients themselves, where no weights can express it."""
+    """A direction from the gradients themselves, where no weights can express it.
+
+    A task whose shared gradient is zero counts as absent, as for `GramianWeighting`. Where no task
+    has one the method is not asked. Heads get their own loss's gradient in any case.
+    """
 
     needs = "jacobian"
 
@@ -195,11 +222,25 @@ class JacobianAggregator(Weighting):
         """
 
     def update(self, evaluation: Evaluation) -> None:
-        """Apply the direction to the shared parameters; heads get their own gradient."""
-        jacobian = check_rows(evaluation.jacobian, evaluation.names)
-        direction = self.direction(jacobian, evaluation.losses, tasks=evaluation.tasks)
-        check_direction(direction, jacobian.shape[1], type(self).__name__)
+        """Apply the direction to the shared parameters; heads get their own gradient.
+
+        Raises:
+            NonFiniteError: If a gradient is not finite; nothing was written then.
+        """
+        jacobian, live = finite_rows(evaluation)
+        losses, tasks = evaluation.losses, evaluation.tasks
+        if not live.all():
+            jacobian, losses, tasks = jacobian[live], losses[live.cpu()], tasks[live.cpu()]
+        direction = jacobian.new_zeros(jacobian.shape[1])
+        if len(tasks):
+            direction = self.direction(jacobian, losses, tasks=tasks)
+            check_direction(direction, jacobian.shape[1], type(self).__name__)
         evaluation.assign(direction)
+
+
+def nothing_shared(evaluation: Evaluation) -> bool:
+    """Whether no parameter is shared, as with a frozen encoder: there is nothing to trade off."""
+    return sum(evaluation.blocks) == 0
 
 
 class Randomized(nn.Module):
@@ -215,6 +256,15 @@ class Randomized(nn.Module):
         self.generator = torch.Generator().manual_seed(
             torch.initial_seed() if seed is None else seed
         )
+
+    def reseed(self, stream: int) -> None:
+        """Begin another stream of numbers, for a copy that is to draw independently.
+
+        Args:
+            stream: Number of the stream, 1 and more.
+        """
+        seed = self.generator.initial_seed() + stream * 0x9E3779B97F4A7C15  # far from any other's
+        self.generator.manual_seed(seed % 2**63)
 
     def get_extra_state(self) -> Tensor:
         """State of the generator."""

@@ -50,6 +50,21 @@ def preference_of(given: Preference, names: Sequence[str]) -> Tensor:  # (K,)
     return values / values.sum()
 
 
+def mean_weights(preference: Tensor | None, m: int, *, tasks: Tensor | None) -> Tensor:
+    """Weights of a mean over the tasks present, ``(m,)``.
+
+    Args:
+        preference: Of all tasks; the mean is the ordinary one without it, or where it is zero for
+            all tasks present.
+        m: Number of tasks present.
+        tasks: Their positions among all tasks ``(m,)``.
+    """
+    present = None if preference is None else rows(preference, tasks)
+    if present is None or not present.sum() > 0.0:
+        return torch.full((m,), 1.0 / m, dtype=torch.float64)
+    return present / present.sum()
+
+
 def rows(values: Tensor, tasks: Tensor | None) -> Tensor:
     """The entries of the tasks present."""
     return values if tasks is None else values[tasks]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from moml.weighting._base import GramianWeighting
 from moml.weighting._gramian import Array, checked, solve_each
+from moml.weighting._preference import Preference, mean_weights, preference_of
 
 Scale = Literal["min", "median", "rmse"]
 
@@ -19,13 +20,15 @@ class AlignedMTL(GramianWeighting):
     Senushkin et al., `Independent Component Alignment for Multi-Task Learning
     <https://arxiv.org/abs/2305.19000>`_, CVPR 2023. With :math:`G = V \Lambda V^\top` the gradients
     are replaced by the nearest orthogonal system, scaled by :math:`\sqrt\lambda`; the update is
-    their mean: :math:`w = \sqrt{\lambda}\, V \Lambda^{-1/2} V^\top 1/m`. Directions in which the
+    their mean: :math:`w = \sqrt{\lambda}\, V \Lambda^{-1/2} V^\top p` with :math:`p_i = 1/m` or the
+    preference. Directions in which the
     gradients span nothing are left out, hence it fails to help tasks whose gradients depend
     linearly on the others'.
 
     Args:
         scale: The common scale: the smallest eigenvalue that is not zero (as in the paper), their
-            median, or their mean (``rmse``).
+            median (the lower of the two in the middle, as the authors), or their mean (``rmse``).
+        preference: Weights of the mean; equal unless given. They are rescaled to sum to 1.
 
     LibMTL name: ``Aligned_MTL`` (``min``; sum instead of mean); TorchJD: ``AlignedMTL``.
     """
@@ -33,24 +36,36 @@ class AlignedMTL(GramianWeighting):
     traits = frozenset({"permutation", "scale_invariant"})
     paper = "Senushkin et al., Independent Component Alignment, CVPR 2023"
 
-    def __init__(self, *, scale: Scale = "min") -> None:
+    preference: Tensor
+
+    def __init__(self, *, scale: Scale = "min", preference: Preference = None) -> None:
         super().__init__()
         if scale not in get_args(Scale):
             raise ValueError(f"`scale` should be 'min', 'median' or 'rmse', found {scale!r}.")
-        self.scale = scale
+        self.scale, self.given = scale, preference
+
+    def _allocate(self, num_tasks: int) -> None:
+        preference = preference_of(self.given, self.names)
+        self.register_buffer("preference", preference, persistent=False)
 
     def weights(
         self, gramian: Tensor, losses: Tensor | None = None, *, tasks: Tensor | None = None
     ) -> Tensor:
         """Weights ``(*b, m)``; their signs may differ."""
-        return solve_each(self._solve, checked(gramian))
+        if self.given is not None:
+            self._check_bound()
+        preference = None if self.given is None else self.preference
+        mean = mean_weights(preference, gramian.shape[-1], tasks=tasks)
+        return solve_each(self._solve, checked(gramian), mean=mean.numpy())
 
-    def _solve(self, gramian: Array) -> Array:  # (m, m) -> (m,)
+    def _solve(self, gramian: Array, *, mean: Array) -> Array:
+        """Weights ``(m,)`` of the aligned mean."""
         m = len(gramian)
         values, vectors = np.linalg.eigh(gramian)
         known = values > m * np.finfo(float).eps * values[-1]
         if not known.any():
-            return np.full(m, 1 / m)
+            return mean
         values, vectors = values[known], vectors[:, known]
-        scale = {"min": values[0], "median": np.median(values), "rmse": values.mean()}[self.scale]
-        return vectors @ (np.sqrt(scale / values) * vectors.mean(0))
+        middle = values[(len(values) - 1) // 2]
+        scale = {"min": values[0], "median": middle, "rmse": values.mean()}[self.scale]
+        return np.asarray(vectors @ (np.sqrt(scale / values) * (mean @ vectors)))

@@ -9,6 +9,7 @@ from torch import Tensor
 from moml.weighting._base import GramianWeighting
 from moml.weighting._gramian import Array, checked, correlation, solve_each
 from moml.weighting._preference import Preference, preference_of, rows
+from moml.weighting._rank import shares_of
 
 
 class ConFIG(GramianWeighting):
@@ -21,7 +22,9 @@ class ConFIG(GramianWeighting):
 
     It does not conflict as long as the gradients are linearly independent; where they are not, as
     with more tasks than parameters or duplicates that disagree with others, the cosines are equal
-    in the sense of least squares only. It follows `IMTL`'s direction, with another length.
+    in the sense of least squares only, and where unit gradients cancel so that no direction has
+    any (two pairs of opposite ones) the update is zero. It follows `IMTL`'s direction, with another
+    length.
 
     Args:
         preference: Cosines are proportional to it; equal unless given.
@@ -59,7 +62,7 @@ def _equal_cosines(gramian: Array, *, aim: Array) -> Array:
         return weights
     norms = np.sqrt(np.diagonal(gramian)[live])
     cosines = correlation(gramian[np.ix_(live, live)], norms)
-    shares = np.linalg.pinv(cosines, rcond=1e-12, hermitian=True) @ aim[live]
+    shares = shares_of(cosines, aim[live]).reached
     products = cosines @ shares
     square = float(shares @ products)
     if square > 0.0:

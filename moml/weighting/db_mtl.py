@@ -7,7 +7,7 @@ from torch import Tensor
 
 from moml.weighting._base import JacobianAggregator
 from moml.weighting._memory import Memory
-from moml.weighting._positive import positive_losses
+from moml.weighting._positive import inverse, nonnegative_losses
 
 
 class DBMTL(JacobianAggregator):
@@ -16,9 +16,10 @@ class DBMTL(JacobianAggregator):
     Lin et al., `Dual-Balancing for Multi-Task Learning <https://arxiv.org/abs/2308.12029>`_, 2023:
     :math:`\hat g_i \leftarrow \beta_t \hat g_i + (1 - \beta_t) \nabla \log L_i`, :math:`\beta_t =
     \beta / t^{\sigma}`, direction :math:`\max_j \|\hat g_j\| \sum_i \hat g_i / \|\hat g_i\|`. Keeps
-    one gradient per task in memory and in checkpoints. Losses must be positive; heads get the
-    gradient of their own loss, not of its logarithm. Summing unit vectors does not keep
-    tasks from losing: with three or more tasks the direction may conflict.
+    one gradient per task in memory and in checkpoints. A loss of zero has no logarithm, and its
+    gradient is zero: it counts as absent, and its task's memory does not move; a negative one is an
+    error. Heads get the gradient of their own loss, not of its logarithm. Summing unit vectors does
+    not keep tasks from losing: with three or more tasks the direction may conflict.
 
     Args:
         beta: Smoothing; 0.9 as LibMTL.
@@ -47,14 +48,20 @@ class DBMTL(JacobianAggregator):
         """Sum of smoothed gradients on the longest one's scale, ``(n,)``.
 
         Raises:
-            ValueError: If losses are missing or not positive.
+            ValueError: If losses are missing or negative.
         """
         self._check_bound()
         if losses is None:
             raise ValueError("`losses` should be given to DBMTL, found None. It takes logarithms.")
         present = torch.arange(len(self.names)) if tasks is None else tasks
-        scale = positive_losses(self, losses, tasks=present).to(jacobian)
-        smoothed = self.smoothed.update(jacobian / scale[:, None], present, self._smooth)
+        factors = inverse(nonnegative_losses(self, losses, tasks=present))
+        live = factors > 0.0
+        if not live.any():
+            return jacobian.new_zeros(jacobian.shape[1])
+        logs = jacobian * factors.to(jacobian)[:, None]  # gradients of the logarithms
+        if not live.all():
+            logs, present = logs[live.to(logs.device)], present[live]
+        smoothed = self.smoothed.update(logs, present, self._smooth)
         norms = smoothed.norm(dim=1)
         factors = norms.max() / norms.where(norms > 0.0, 1.0)
         return factors @ smoothed

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from moml.weighting._base import GramianWeighting
 from moml.weighting._cone import projected_average
 from moml.weighting._gramian import solve_each
-from moml.weighting._preference import Preference, preference_of, rows
+from moml.weighting._preference import Preference, mean_weights, preference_of
 
 
 class DualProj(GramianWeighting):
@@ -41,10 +40,8 @@ class DualProj(GramianWeighting):
         self, gramian: Tensor, losses: Tensor | None = None, *, tasks: Tensor | None = None
     ) -> Tensor:
         """Weights of the projection, ``(*b, m)``."""
-        m = gramian.shape[-1]
-        average = torch.full((m,), 1.0 / m, dtype=torch.float64)
         if self.given is not None:
             self._check_bound()
-            present = rows(self.preference, tasks)
-            average = present / present.sum() if present.sum() > 0.0 else average
+        preference = None if self.given is None else self.preference
+        average = mean_weights(preference, gramian.shape[-1], tasks=tasks)
         return solve_each(projected_average, gramian, average=average.numpy())

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from moml.weighting._base import GramianWeighting
 from moml.weighting._gramian import Array, single
-from moml.weighting._positive import positive_losses
+from moml.weighting._positive import nonnegative_losses
 from moml.weighting._preference import Preference, preference_of, rows
 
 _SMALLEST = 1e-3  # a preference below counts as this: with zero the anchor has no direction
@@ -26,7 +26,8 @@ class EPO(GramianWeighting):
     :math:`w^\top G a`, where no loss with the largest :math:`r_i L_i` may rise (and none at all
     that already falls by the anchor's direction must); otherwise :math:`w^\top G 1` with no loss
     rising. Losses may rise on the way (controlled ascent). Preferences whose ray misses the front
-    end at its nearest end.
+    end at its nearest end. A loss of zero is the lowest there can be, and no step lowers it: the
+    others are balanced as if its task were absent. A negative loss is an error.
 
     Args:
         preference: Larger means the task's loss should be smaller; equal unless given.
@@ -56,29 +57,30 @@ class EPO(GramianWeighting):
         """Weights that sum to the number of tasks, ``(m,)``.
 
         Raises:
-            ValueError: If losses are missing or not positive.
+            ValueError: If losses are missing or negative.
         """
         self._check_bound()
         gramian = single(gramian, "EPO")
         if losses is None:
             raise ValueError("`losses` should be given to EPO, found None. It balances them.")
-        losses = positive_losses(self, losses, tasks=tasks)
-        heights = rows(self.preference, tasks).clamp_min(_SMALLEST) * losses
+        losses = nonnegative_losses(self, losses, tasks=tasks)
+        preference = rows(self.preference, tasks).clamp_min(_SMALLEST)
+        heights = preference * losses
         m = len(losses)
         scale = gramian.diagonal().max()
         if m == 1 or not scale > 0.0 or not heights.sum() > 0.0:
             return torch.ones(m, dtype=torch.float64)
-        weights = self._solve((gramian / scale).numpy(), heights.numpy(), losses.numpy())
+        weights = self._solve((gramian / scale).numpy(), heights.numpy(), preference.numpy())
         return m * torch.from_numpy(weights)
 
-    def _solve(self, gramian: Array, heights: Array, losses: Array) -> Array:
+    def _solve(self, gramian: Array, heights: Array, preference: Array) -> Array:
         m = len(heights)
         shares = np.maximum(heights / heights.sum(), 1e-300)
         logs = np.log(m * shares)
         spread = float(shares @ logs)  # mu
         if spread <= self.tolerance:
             return _best(gramian, gramian.sum(1), np.zeros(m))
-        anchor = heights / losses * (logs - spread)
+        anchor = preference * (logs - spread)
         gains = gramian @ anchor  # of every loss, along the anchor's direction
         floors = np.zeros(m)
         if (gains > 0.0).any():

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from moml.evaluation import Evaluation
+from moml.weighting._answers import finite_rows
 from moml.weighting._base import Needs, Weighting
 from moml.weighting._memory import Memory
 
@@ -17,10 +18,15 @@ class ExcessMTL(Weighting):
     ICML 2024. With the running sum of squared gradients :math:`H_i` the excess risk is
     :math:`E_i = g_i^\top H_i^{-1/2} g_i`, relative to its value in the first step; weights follow
     :math:`w_i \leftarrow w_i e^{\eta E_i}`, normalised. A loss that label noise keeps large has no
-    excess. Keeps one vector of parameters' size per task.
+    excess. Keeps one vector of parameters' size per task. Weights sum to 1 as in the paper; those
+    of the authors' code and LibMTL sum to the number of tasks: ``WeightSum(ExcessMTL())``. Where
+    nothing is shared heads get their own loss's gradient.
 
     Args:
         lr: Step size :math:`\eta`; 0.01 as LibMTL (TorchJD: 1).
+        warmup: Steps of a task in which its weight rests while :math:`H` grows; its mean excess in
+            them is what later ones are relative to (the paper: three epochs). With 0, as in the
+            authors' code, it is the first step's.
 
     LibMTL name: ``ExcessMTL``; TorchJD: ``ExcessMTL``.
     """
@@ -31,11 +37,13 @@ class ExcessMTL(Weighting):
     logits: Tensor
     first: Tensor
 
-    def __init__(self, *, lr: float = 0.01) -> None:
+    def __init__(self, *, lr: float = 0.01, warmup: int = 0) -> None:
         super().__init__()
         if lr <= 0.0:
             raise ValueError(f"`lr` should be positive, found {lr}.")
-        self.lr = lr
+        if warmup < 0:
+            raise ValueError(f"`warmup` should be zero or more steps, found {warmup}.")
+        self.lr, self.warmup = lr, warmup
 
     def _allocate(self, num_tasks: int) -> None:
         self.register_buffer("logits", torch.zeros(num_tasks, dtype=torch.float64))
@@ -43,17 +51,28 @@ class ExcessMTL(Weighting):
         self.squares = Memory(num_tasks)
 
     def update(self, evaluation: Evaluation) -> Tensor:
-        """Renew the weights from the gradients' excess, and apply them."""
+        """Renew the weights from the gradients' excess, and apply them.
+
+        Raises:
+            NonFiniteError: If a gradient is not finite; nothing was written then.
+        """
         self._check_bound()
-        tasks, rows = evaluation.tasks, evaluation.jacobian
+        tasks, (rows, live) = evaluation.tasks, finite_rows(evaluation)
+        if live.any():
+            self._learn(rows, tasks)
+        weights = self.logits[tasks].softmax(0)
+        evaluation.apply(weights, heads=None if live.any() else "unit")
+        return weights
+
+    def _learn(self, rows: Tensor, tasks: Tensor) -> None:
         sums = self.squares.update(rows, tasks, lambda old, new, count: old + new.square())
         roots = sums.sqrt()
         excess = (rows.square() / roots.where(roots > 0.0, 1.0)).sum(1).double().cpu()
-        unknown = self.first[tasks] <= 0.0
-        self.first[tasks] = torch.where(unknown, excess, self.first[tasks])
+        steps, first = self.squares.counts[tasks].to(excess.device), self.first[tasks]
+        learning = steps <= self.warmup  # the mean of the excess so far
+        mean = first + (excess - first) / steps
+        self.first[tasks] = torch.where(learning, mean, first.where(first > 0.0, excess))
         first = self.first[tasks]
-        self.logits[tasks] += self.lr * excess / torch.where(first > 0.0, first, 1.0)
+        gain = self.lr * excess / first.where(first > 0.0, 1.0)
+        self.logits[tasks] += gain.where(~learning, 0.0)
         self.logits -= self.logits.max().clone()
-        weights = self.logits[tasks].softmax(0)
-        evaluation.apply(weights)
-        return weights

@@ -101,10 +101,12 @@ class GALW(LossWeighting):
         return fit + own[group.unique()].sum()
 
     def _measure(self, evaluation: Evaluation) -> None:
-        logs = 0.5 * evaluation.gramian.diagonal().clamp_min(1e-300).log()
+        squares = evaluation.gramian.diagonal()
+        live = squares > 0.0  # a zero gradient tells nothing of the rate
+        logs = 0.5 * squares[live].log()
         step = torch.full_like(logs, float(self.seen))
         sums = torch.stack([torch.ones_like(logs), step, step**2, logs, step * logs])
-        self.moments[:, evaluation.tasks] += sums
+        self.moments[:, evaluation.tasks[live]] += sums
         self.seen += 1
         if self.seen == self.warmup:
             self.group.copy_(clusters(self._log_rates(), min(self.num_groups, len(self.names))))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from moml.weighting._base import LossWeighting
+from moml.weighting._positive import nonnegative_losses
 
 
 class GLS(LossWeighting):
@@ -14,8 +15,9 @@ class GLS(LossWeighting):
     Multi-Task Learning <https://arxiv.org/abs/1904.08492>`_, CVPR Workshops 2019. The objective
     :math:`F = (\prod_i L_i)^{1/K}` has the derivative :math:`F / (K L_i)` with respect to a loss,
     computed in logarithms: no underflow with many small losses. Multiplying one loss by a constant
-    changes all weights by a common factor and no trade-off. A loss near zero takes over the update;
-    a loss of zero or below has no geometric mean and is an error.
+    changes all weights by a common factor and no trade-off. A loss near zero takes over the update.
+    With a loss of zero the mean would be zero and so would every weight: it is left out, as if its
+    task were absent (weight 0; its gradient is zero too). A negative loss is an error.
 
     LibMTL name: ``GLS``; TorchJD: ``GeometricMean``.
     """
@@ -24,17 +26,14 @@ class GLS(LossWeighting):
     paper = "Chennupati et al., MultiNet++, CVPR Workshops 2019"
 
     def weights(self, losses: Tensor, *, tasks: Tensor | None = None) -> Tensor:
-        """Derivatives of the geometric mean, ``(m,)``.
+        """Derivatives of the geometric mean of the losses above zero, ``(m,)``.
 
         Raises:
-            ValueError: If a loss is not positive.
+            ValueError: If a loss is negative.
         """
-        losses = losses.detach().double()
-        bad = ~(losses > 0.0)
-        if bad.any():
-            raise ValueError(
-                f"`losses` should be positive for GLS, found {losses[bad].tolist()} for task(s) "
-                f"{self._labels(bad, tasks)}. A geometric mean needs losses above zero."
-            )
-        logs = losses.log()
-        return (logs.mean() - logs).exp() / len(losses)
+        losses = nonnegative_losses(self, losses, tasks=tasks)
+        live = losses > 0.0
+        if not live.any():
+            return losses  # zeros
+        logs = losses.where(live, 1.0).log()
+        return live * (logs[live].mean() - logs).exp() / live.sum()

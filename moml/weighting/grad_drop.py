@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from moml.weighting._base import JacobianAggregator, Randomized
+from moml.weighting._preference import Preference, per_task, rows
 
 
 class GradDrop(Randomized, JacobianAggregator):
@@ -18,7 +19,8 @@ class GradDrop(Randomized, JacobianAggregator):
     and summed over the batch; here every entry of every sample draws for itself.
 
     Args:
-        leak: Share of every gradient that is kept whatever its sign, 0 to 1.
+        leak: Share of every gradient that is kept whatever its sign, 0 to 1; one for all tasks, or
+            one each, in order or by name.
         seed: Of the generator; PyTorch's global seed unless given.
 
     LibMTL name: ``GradDrop`` (representation only); TorchJD: ``GradDrop``.
@@ -27,11 +29,20 @@ class GradDrop(Randomized, JacobianAggregator):
     traits = frozenset({"scale_invariant", "permutation"})
     paper = "Chen et al., Just Pick a Sign, NeurIPS 2020"
 
-    def __init__(self, *, leak: float = 0.0, seed: int | None = None) -> None:
+    leaks: Tensor
+
+    def __init__(self, *, leak: float | Preference = 0.0, seed: int | None = None) -> None:
         super().__init__(seed)
-        if not 0.0 <= leak <= 1.0:
-            raise ValueError(f"`leak` should be between 0 and 1, found {leak}.")
+        if isinstance(leak, (int, float)):
+            _check(leak, leak)
         self.leak = leak
+
+    def _allocate(self, num_tasks: int) -> None:
+        if isinstance(self.leak, (int, float)):
+            return
+        leaks = per_task(self.leak, self.names, argument="leak", default=0.0)
+        _check(float(leaks.min()), float(leaks.max()))
+        self.register_buffer("leaks", leaks, persistent=False)
 
     def direction(
         self, jacobian: Tensor, losses: Tensor | None = None, *, tasks: Tensor | None = None
@@ -41,5 +52,14 @@ class GradDrop(Randomized, JacobianAggregator):
         purity = 0.5 * (1.0 + total / size.where(size > 0.0, 1.0))  # (n,) P
         draw = torch.rand(purity.shape, generator=self.generator, dtype=torch.float64)
         positive = purity.double() > draw.to(purity.device)
-        kept = torch.where(positive, jacobian.clamp_min(0.0), jacobian.clamp_max(0.0)).sum(0)
-        return self.leak * total + (1.0 - self.leak) * kept
+        kept = torch.where(positive, jacobian.clamp_min(0.0), jacobian.clamp_max(0.0))
+        if isinstance(self.leak, (int, float)):
+            return self.leak * total + (1.0 - self.leak) * kept.sum(0)
+        self._check_bound()
+        leaks = rows(self.leaks, tasks).to(jacobian)
+        return leaks @ jacobian + (1.0 - leaks) @ kept
+
+
+def _check(smallest: float, largest: float) -> None:
+    if not 0.0 <= smallest <= largest <= 1.0:
+        raise ValueError(f"`leak` should be between 0 and 1, found {smallest} to {largest}.")

@@ -61,8 +61,9 @@ class GradNorm(GramianWeighting):
         return shares * (len(shares) / shares.sum())
 
     def update(self, evaluation: Evaluation) -> Tensor:
-        """Apply, then learn from this step's norms."""
-        weights = super().update(evaluation)
+        """Apply, then learn from this step's norms; a zero gradient's weight is its usual one."""
+        weights = self.weights(evaluation.gramian, tasks=evaluation.tasks)
+        evaluation.apply(weights)
         self._learn(weights, evaluation)
         return weights
 

@@ -13,6 +13,7 @@ from moml.evaluation import Evaluation
 from moml.weighting._base import GramianWeighting, Needs
 from moml.weighting._gramian import Array, checked, correlation, solve_each
 from moml.weighting._preference import rows
+from moml.weighting._rank import shares_of
 
 Mode = Literal["gradient", "loss", "hybrid"]
 
@@ -30,7 +31,8 @@ class IMTL(GramianWeighting):
 
     Weights may be negative. Where they sum to zero or less, dividing by the sum as the paper does
     gives an infinite step or one that *increases* every loss; the sum counts as at least 1 % of
-    the sizes' sum here. It stops wherever zero lies in the affine hull of the unit gradients.
+    the sizes' sum here. It stops wherever zero lies in the affine hull of the unit gradients, as it
+    does for two opposite ones and for more tasks than parameters: weights are then those of zero.
 
     Args:
         mode: ``gradient`` (IMTL-G), ``loss`` (IMTL-L, costs as much as `EW`) or ``hybrid``.
@@ -38,7 +40,7 @@ class IMTL(GramianWeighting):
     LibMTL name: ``IMTL`` (hybrid only); TorchJD: ``IMTLG``, ``IMTLL``.
     """
 
-    traits = frozenset({"permutation", "scale_invariant"})
+    traits = frozenset({"permutation", "scale_invariant", "non_conflicting"})
     paper = "Liu et al., Towards Impartial Multi-task Learning, ICLR 2021"
     log_scales: Parameter
 
@@ -97,10 +99,11 @@ def _impartial(gramian: Array) -> Array:  # (m, m) -> (m,)
         return np.full(len(gramian), 1.0 / len(gramian))
     norms = np.sqrt(np.diagonal(gramian)[live])
     cosines = correlation(gramian[np.ix_(live, live)], norms)
-    # In terms of b = w * norms: C b = const. The least-squares solution if C is singular.
-    shares = np.linalg.pinv(cosines, rcond=1e-12, hermitian=True).sum(1)
-    found = shares / (norms / norms.min())
-    total = max(float(found.sum()), _SMALLEST_SUM * float(np.abs(found).sum()))
+    # In terms of b = w * norms: C b = const, and C b = 0 with sum(b) > 0 where that is possible.
+    found = shares_of(cosines, np.ones(len(cosines)))
+    shares = found.cancelling if found.cancelling.any() else found.reached
+    relative = shares / (norms / norms.min())
+    total = max(float(relative.sum()), _SMALLEST_SUM * float(np.abs(relative).sum()))
     if total > 0.0:
-        weights[live] = found / total
+        weights[live] = relative / total
     return weights

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from moml.evaluation import Evaluation
-from moml.weighting._base import Needs, Weighting
+from moml.weighting._base import Needs, Weighting, nothing_shared
+from moml.weighting._cross import finite_products
 from moml.weighting._simplex import project_onto_simplex
 
 
@@ -19,7 +20,9 @@ class MoDo(Weighting):
     gradients of two batches, applied to a third one. Within one batch the products would be biased
     by the gradients' noise. Two further batches are drawn from the training stream, where there is
     one; running statistics and metrics see the step's own batch only. Its own batch needs one
-    backward pass, the further ones a pass per task each.
+    backward pass, the further ones a pass per task each. Tasks that are absent from the further
+    batches, or have no gradient there, keep their share. Where nothing is shared no batch is drawn,
+    and heads get their own loss's gradient.
 
     Args:
         gamma: Step size of the weights; 1e-3 as LibMTL. Its effect depends on the gradients' scale.
@@ -46,13 +49,29 @@ class MoDo(Weighting):
         self.register_buffer("shares", shares)
 
     def update(self, evaluation: Evaluation) -> Tensor:
-        """Move the weights by two further batches, and apply them to this one."""
+        """Move the weights by two further batches, and apply them to this one.
+
+        Raises:
+            NonFiniteError: If a gradient of a further batch is not finite.
+        """
         self._check_bound()
-        first, second = evaluation.draw(1), evaluation.draw(2)
-        gradient = self.rho * self.shares
-        gradient[first.tasks] += first.cross(second) @ self.shares[second.tasks]
-        self.shares = project_onto_simplex(self.shares - self.gamma * gradient)
+        idle = nothing_shared(evaluation)
+        if not idle:
+            self._move(evaluation.draw(1), evaluation.draw(2))
         weights = self.shares[evaluation.tasks]
-        weights = weights / weights.sum() if weights.sum() > 0.0 else weights
-        evaluation.apply(weights)
+        total = weights.sum()
+        weights = weights / total if total > 0.0 else torch.full_like(weights, 1.0 / len(weights))
+        evaluation.apply(weights, heads="unit" if idle else None)
         return weights
+
+    def _move(self, first: Evaluation, second: Evaluation) -> None:
+        products = finite_products(first, second)
+        live = products.any(1)
+        tasks = first.tasks[live]
+        shares = self.shares[tasks]
+        total = shares.sum()
+        if not total > 0.0:
+            return
+        gradient = products[live] @ self.shares[second.tasks] + self.rho * shares
+        moved = (shares - self.gamma * gradient) / total
+        self.shares[tasks] = total * project_onto_simplex(moved)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from moml.weighting._base import LossWeighting
-from moml.weighting._positive import positive_losses
+from moml.weighting._positive import inverse, nonnegative_losses
 
 
 class SI(LossWeighting):
@@ -15,7 +15,8 @@ class SI(LossWeighting):
     Bargaining Game <https://arxiv.org/abs/2202.01017>`_, ICML 2022: multiplying a loss by a
     constant changes nothing. As a scaling inside a combination it gives the log-scaled variant of
     any method: ``Scaled(MGDA(), scaling=SI())`` is log-MGDA, ``Scaled(CAGrad(), scaling=SI())``
-    log-CAGrad. A loss near zero takes over the update; a loss of zero or below is an error.
+    log-CAGrad. A loss near zero takes over the update; a loss of zero, whose gradient is zero too,
+    has weight 0 and leaves the others alone; a negative one is an error.
 
     LibMTL, TorchJD: none.
     """
@@ -24,9 +25,9 @@ class SI(LossWeighting):
     paper = "Navon et al., Multi-Task Learning as a Bargaining Game, ICML 2022"
 
     def weights(self, losses: Tensor, *, tasks: Tensor | None = None) -> Tensor:
-        """Inverse losses, ``(m,)``.
+        """Inverse losses, 0 for a loss of zero, ``(m,)``.
 
         Raises:
-            ValueError: If a loss is not positive.
+            ValueError: If a loss is negative.
         """
-        return 1.0 / positive_losses(self, losses, tasks=tasks)
+        return inverse(nonnegative_losses(self, losses, tasks=tasks))

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from moml.evaluation import Evaluation
 from moml.weighting._base import LossWeighting
-from moml.weighting._positive import positive_losses
+from moml.weighting._positive import inverse, nonnegative_losses
 from moml.weighting._preference import Preference, per_task, preference_of, rows
 
 
@@ -22,13 +22,16 @@ class STCH(LossWeighting):
 
     With ``warmup`` epochs, the form of the paper's multi-task experiments, made for losses of
     unknown scale: first the sum of logarithms is minimised; then, with the mean losses
-    :math:`n_i` of the last warm-up epoch, :math:`K \mu \log \sum_i (L_i / n_i)^{1/\mu}`.
+    :math:`n_i` of the last warm-up epoch, :math:`K \mu \log \sum_i (L_i / n_i)^{1/\mu}`. In this
+    form a loss of zero, whose gradient is zero too, has weight 0 and leaves the others alone, a
+    mean of zero counts as 1, and a negative loss is an error; without warm-up any loss will do.
 
     Args:
         mu: Smoothness.
         preference: Larger means the task's loss should be smaller; equal unless given.
         ideal: Smallest conceivable losses z; zero unless given.
-        warmup: Epochs before scales are known; 0 uses the formula above. LibMTL: 4.
+        warmup: Epochs before scales are known; 0 uses the formula above. LibMTL and the authors'
+            code count from 0 and warm up in epoch ``STCH_warmup_epoch`` too: their 4 is 5 here.
 
     LibMTL name: ``STCH`` (with warm-up); TorchJD: ``STCH`` (without).
     """
@@ -77,12 +80,12 @@ class STCH(LossWeighting):
             return super().update(evaluation)
         self._check_bound()
         tasks = evaluation.tasks
-        losses = positive_losses(self, evaluation.losses, tasks=tasks)
-        weights = 1.0 / losses
-        if evaluation.epoch >= self.warmup:
+        losses = nonnegative_losses(self, evaluation.losses, tasks=tasks)
+        weights = inverse(losses)
+        if evaluation.epoch >= self.warmup and losses.any():
             means = self.sums / self.counts.clamp_min(1)
-            scale = torch.where(self.counts > 0, means, 1.0)[tasks]  # (m,) n_i
-            weights = len(tasks) * ((losses / scale).log() / self.mu).softmax(0) / losses
+            scale = torch.where(means > 0.0, means, 1.0)[tasks]  # (m,) n_i
+            weights = len(tasks) * ((losses / scale).log() / self.mu).softmax(0) * weights
         elif evaluation.epoch == self.warmup - 1:
             self.sums[tasks] += losses
             self.counts[tasks] += 1

@@ -279,5 +279,5 @@ def test_an_evaluation_feeds_losses_to_preference_methods():
     method.setup(["0", "1"])
     with pytest.raises(ValueError, match="`losses` should be given to EPO"):
         method.weights(rows @ rows.mT)
-    with pytest.raises(ValueError, match="`losses` should be positive for EPO"):
+    with pytest.raises(ValueError, match="`losses` should not be negative for EPO"):
         method.update(Evaluation.from_jacobian(rows, torch.tensor([1.0, -1.0])))

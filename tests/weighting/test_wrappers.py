@@ -9,6 +9,7 @@ from moml.weighting import (
     EW,
     MGDA,
     RLW,
+    SI,
     UW,
     Every,
     GradientNormalization,
@@ -174,7 +175,7 @@ def test_weight_sum_counts_tasks_present():
 
 
 def test_weight_sum_leaves_a_sum_of_zero():
-    weights, _ = updated(WeightSum(NashMTL()), rows=torch.zeros_like(ROWS))
+    weights, _ = updated(WeightSum(SI()), losses=torch.zeros(3, dtype=torch.float64))
     assert weights.tolist() == [0.0, 0.0, 0.0]
 
 

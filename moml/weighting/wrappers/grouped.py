@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from moml.evaluation import Evaluation
-from moml.weighting._base import Needs, Weighting
+from moml.weighting._base import Needs, Randomized, Weighting, nothing_shared
 from moml.weighting.wrappers._base import Wrapper
 
 
@@ -17,8 +17,9 @@ class Grouped(Wrapper):
 
     Per layer, conflicts that cancel over the whole network show; LibMTL's GradVac has this option,
     here it is any method's. Groups are consecutive parameter tensors of about equal size. Every
-    group has a copy of the method with a state of its own. Heads get their own loss's gradient:
-    there is no one weight per task, hence none in the log.
+    group has a copy of the method with a state of its own, and random methods draw a stream of
+    their own in each. Heads get their own loss's gradient: there is no one weight per task, hence
+    none in the log.
 
     Args:
         weighting: The method; must not have learnable parameters.
@@ -32,7 +33,7 @@ class Grouped(Wrapper):
         if groups < 1:
             raise ValueError(f"`groups` should be at least 1, found {groups}.")
         self.groups = groups
-        self.members = nn.ModuleList(copy.deepcopy(weighting) for _ in range(groups - 1))
+        self.members = nn.ModuleList(independent(weighting, k) for k in range(1, groups))
 
     def _allocate(self, num_tasks: int) -> None:
         super()._allocate(num_tasks)
@@ -46,6 +47,9 @@ class Grouped(Wrapper):
 
     def update(self, evaluation: Evaluation) -> None:
         """Let every group's method act on its columns, and apply what they wrote."""
+        if nothing_shared(evaluation):
+            evaluation.assign(evaluation.jacobian.new_zeros(0))
+            return
         groups = consecutive(evaluation.blocks, self.groups)
         pieces = []
         for member, part in zip(self._members(), evaluation.split(groups), strict=False):
@@ -59,6 +63,15 @@ class Grouped(Wrapper):
 
     def _members(self) -> list[Weighting]:
         return [self.weighting, *self.members]
+
+
+def independent(weighting: Weighting, stream: int) -> Weighting:
+    """A copy that draws other random numbers."""
+    twin = copy.deepcopy(weighting)
+    for part in twin.modules():
+        if isinstance(part, Randomized):
+            part.reseed(stream)
+    return twin
 
 
 def consecutive(sizes: list[int], number: int) -> list[list[int]]:
