@@ -10,6 +10,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn import Parameter
 
+from moml._replay import overwrite
+
 AnyObject = TypeVar("AnyObject")
 AnyTensor = TypeVar("AnyTensor", bound=Tensor)
 
@@ -53,7 +55,7 @@ class Processes:
                 flat = flat.to(torch.uint8)
             dist.broadcast(flat, src=self._first, group=self.group)
             for tensor, piece in zip(same, flat.split([t.numel() for t in same]), strict=True):
-                tensor.data.copy_(piece.view_as(tensor))
+                overwrite(tensor, piece.view_as(tensor))
 
     def object_of_first(self, content: AnyObject) -> AnyObject:
         """What the first process has: tensors and plain data."""

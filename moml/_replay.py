@@ -7,18 +7,36 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from moml._random import random_state, restore_random_state
 
 
 @contextmanager
 def buffers_kept(module: nn.Module) -> Iterator[None]:
-    """Undo what forward passes inside do to the module's buffers."""
-    before = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    """Undo what forward passes inside do to the module's buffers: written to, or replaced."""
+    before = [
+        (part, name, buffer, buffer.clone())
+        for part in module.modules()
+        for name, buffer in part.named_buffers(recurse=False)
+    ]
     yield
-    for buffer, value in before:
-        buffer.data.copy_(value)  # not `copy_`: autograd may hold the buffer, as batch norm does
+    for part, name, buffer, value in before:
+        overwrite(buffer, value)
+        if part._buffers.get(name) is not buffer:
+            part._buffers[name] = buffer
+
+
+def overwrite(tensor: Tensor, value: Tensor) -> None:
+    """Write values into a tensor, behind autograd's back: it may hold a buffer, as batch norm does.
+
+    Entries of an expanded tensor that share their memory are written once.
+    """
+    for dim, stride in enumerate(tensor.stride() if tensor.layout == torch.strided else ()):
+        if stride == 0 and tensor.shape[dim] > 1:
+            tensor, value = tensor.narrow(dim, 0, 1), value.narrow(dim, 0, 1)
+    tensor.data.copy_(value)
 
 
 def draws_of(module: nn.Module) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from moml._arguments import check_arguments
 from moml._draws import Draws, finite_losses
 from moml._finite import finite_gradients
 from moml._random import random_state, restore_random_state
-from moml._replay import draws_of, restore_draws
+from moml._replay import draws_of, overwrite, restore_draws
 from moml._signals import StopSignals
 from moml.callback import Callback, History, StepRecord, Training
 from moml.checkpoint import Checkpoint
@@ -251,7 +251,7 @@ def _snapshot(training: Training) -> dict[str, Any]:
 def _undo(training: Training, before: dict[str, Any]) -> None:
     """Return to the state before the step, none of whose updates was applied."""
     for name, buffer in training.problem.module.named_buffers():
-        buffer.copy_(before["buffers"][name])
+        overwrite(buffer, before["buffers"][name])
     training.weighting.load_state_dict(before["weighting"])
     training.stream.load_state_dict(before["stream"])
     restore_draws(training.problem.module, before["draws"])

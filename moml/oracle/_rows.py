@@ -170,8 +170,8 @@ def gradients(
             raise
         raise ValueError(
             "A compiled network should keep its buffers for several backward passes, found one "
-            "compiled to give them away. Set `torch._functorch.config.donated_buffer = False` "
-            "before `torch.compile`, or use a weighting on losses."
+            "compiled to give them away. After `import torch._functorch.config`, set "
+            "`torch._functorch.config.donated_buffer = False` before the first step."
         ) from error
 
 

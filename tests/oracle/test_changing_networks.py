@@ -255,28 +255,6 @@ class Doubled(torch.autograd.Function):
         return 2 * gradient
 
 
-class Donating(torch.autograd.Function):
-    """Stands for a compiled network on an accelerator, which gives its buffers away."""
-
-    @staticmethod
-    def forward(ctx, x):
-        return 2 * x
-
-    @staticmethod
-    def backward(ctx, gradient):
-        raise RuntimeError("This backward function was compiled with non-empty donated buffers")
-
-
-@pytest.mark.refused("several backward passes need the buffers: `donated_buffer = False` is named")
-def test_a_compiled_network_that_gives_its_buffers_away():
-    class Compiled(Ours):
-        def forward(self, x):
-            return Donating.apply(self.linear(x))
-
-    with pytest.raises(ValueError, match="donated_buffer = False"):
-        MGDA().update(Direct()(problem(HPS(Compiled(), heads())), batch()))
-
-
 class Recurrent(nn.Module):
     out_features = 8
 
