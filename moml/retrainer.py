@@ -75,11 +75,13 @@ class Retrainer:
         self.genotype = read_genotype(space, genotype)
         self.ball, self.seed = BALLS[norm](eps), seed
         self.samples = positive("samples", samples)
+        bounds: Any = suite.bounds
         self.recipe = Recipe(
             epochs=positive("epochs", epochs),
             batch_size=positive("batch_size", batch_size),
             learning_rate=learning_rate,
             ball=None if clean_training else self.ball,
+            bounds=bounds,
             seed=seed,
         )
         self.log_every = positive("log_every", log_every)

@@ -18,6 +18,7 @@ from moml._run_records import RunRecords
 from moml._signals import StopSignals
 from moml._weights import save_weights
 from moml.attack import L1, L2, Ball, Linf
+from moml.attack._base import check_bounds
 from moml.callback import Callback
 from moml.checkpoint import read_state, write_atomically
 from moml.data import Suite
@@ -25,7 +26,7 @@ from moml.errors import NonFiniteError
 from moml.loop import fit
 from moml.losses import CrossEntropy
 from moml.nas.genotype import Genotype
-from moml.nas.method import SearchComposition, SearchMethod, SearchSetting
+from moml.nas.method import Executor, SearchComposition, SearchMethod, SearchSetting
 from moml.nas.outer import Exhausted, OuterSearch
 from moml.nas.robust_training import Recipe, accuracies
 from moml.nas.search_space import SearchSpace
@@ -61,6 +62,8 @@ class SearchTrainer:
         eps: Radius of the perturbations, in units of the data.
         norm: Their norm.
         clean_training: Train the proposed networks on clean samples instead of perturbed ones.
+        executor: ``reference`` computes supernets operation by operation instead of joining what
+            edges have in common.
         seed: Seed of everything.
         device: Where networks live.
         threads: Threads of PyTorch's operations.
@@ -86,6 +89,7 @@ class SearchTrainer:
         eps: float = 0.1,
         norm: Norm = "Linf",
         clean_training: bool = False,
+        executor: Executor = "fast",
         seed: int = 0,
         device: str = "cpu",
         threads: int = 1,
@@ -102,9 +106,11 @@ class SearchTrainer:
         if not 0.0 < held_out < 1.0:
             raise ValueError(f"`held_out` should lie between 0 and 1, found {held_out}.")
         self.ball, self.seed = BALLS[norm](eps), seed
+        bounds: Any = suite.bounds
         self.recipe = Recipe(
-            epochs=positive("epochs", epochs), ball=None if clean_training else self.ball, seed=seed
-        )
+            epochs=positive("epochs", epochs), ball=None if clean_training else self.ball,
+            bounds=bounds, seed=seed,
+        )  # fmt: skip
         if weighting is not None and not method.weighs:
             raise ValueError(
                 f"`weighting` should be left out with {type(method).__name__}, found "
@@ -116,7 +122,7 @@ class SearchTrainer:
             space=space, suite=suite, task=self.task, weighting=chosen, ball=self.ball,
             bounds=self.recipe.bounds, steps=steps, batch_size=positive("batch_size", batch_size),
             learning_rate=learning_rate, upper_learning_rate=upper_learning_rate,
-            held_out=held_out, budget=budget, seed=seed, device=self.device,
+            held_out=held_out, budget=budget, seed=seed, device=self.device, executor=executor,
         )  # fmt: skip
 
     # Phases ------------------------------------------------------------------------------------
@@ -327,7 +333,8 @@ def only_classes(suite: Suite, space: SearchSpace) -> str:
     """The only task of a suite that a space's networks can be trained on.
 
     Raises:
-        ValueError: If there are several, it is no classification, or images do not fit.
+        ValueError: If there are several, it is no classification, images do not fit, or their
+            values leave the bounds of the suite.
     """
     if len(suite.tasks) != 1:
         raise ValueError(
@@ -345,4 +352,6 @@ def only_classes(suite: Suite, space: SearchSpace) -> str:
             f"classes, found images {tuple(space.image)} and {space.num_classes} classes. "
             "Set `--space.image` and `--space.num_classes`."
         )
+    bounds: Any = suite.bounds
+    check_bounds(x, bounds)
     return task

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from moml.attack import Ball
-from moml.attack._base import Bounds, inside
+from moml.attack._base import Bounds, check_bounds, inside
 from moml.data import Batch
 from moml.losses import Loss
 from moml.nas.eager import eager
@@ -79,6 +79,7 @@ class GateGradients(Problem):
     def losses(self, batch: Batch) -> Losses:
         """The adversarial loss; gradients on the mixture are added up on the way."""
         x = batch.inputs_of(self.task)
+        check_bounds(x, self.bounds)
         labels = batch.targets[self.task]
         weights = self._draw()
         gates = [w.requires_grad_() for w in weights.values()]

@@ -10,7 +10,7 @@ from torch.func import functional_call
 from torch.nn import Parameter
 
 from moml.attack import Ball
-from moml.attack._base import Bounds, inside
+from moml.attack._base import Bounds, check_bounds, inside
 from moml.bilevel import BilevelProblem, Params
 from moml.data import Batch, BilevelBatch
 from moml.losses import Loss
@@ -194,8 +194,13 @@ class RobustSearch(BilevelProblem):
         )
 
     def shifted(self, x: Tensor, gradient: Tensor) -> Tensor:
-        """One step to the surface of the ball, within the bounds."""
+        """One step to the surface of the ball, within the bounds.
+
+        Raises:
+            ValueError: If the samples themselves leave the bounds.
+        """
         assert self.ball is not None
+        check_bounds(x, self.bounds)
         moved = torch.add(x, self.ball.steepest(gradient), alpha=self.ball.eps)
         return inside(moved, x, ball=self.ball, bounds=self.bounds)
 

@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from moml.architecture import Architecture
 from moml.attack import FGSM, PGD, Attack, Ball, Victim, cross_entropy, misclassified
-from moml.attack._base import Bounds, inside
+from moml.attack._base import Bounds, check_bounds, inside
 from moml.callback import Callback
 from moml.checkpoint import Checkpoint
 from moml.data import Batch, Suite
@@ -115,6 +115,7 @@ class RobustTraining(Problem):
 
     def _perturbed(self, x: Tensor, labels: Tensor, ball: Ball) -> Tensor:
         """By the network as it is, in training mode."""
+        check_bounds(x, self.bounds)
         generator = torch.Generator().manual_seed(
             1_000_003 * (self.seed + 1) + int(self._module.step)
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from moml.nas.executor import BatchedCell
 from moml.nas.genotype import Genotype
@@ -76,8 +77,8 @@ class SuperNet(nn.Module):
 
 
 def own_statistics(module: nn.Module) -> None:
-    """Make every batch normalisation use the batch's own statistics only."""
+    """Make every normalisation use the batch's own statistics only."""
     for norm in module.modules():
-        if isinstance(norm, nn.BatchNorm2d):
+        if isinstance(norm, _NormBase):
             norm.track_running_stats = False
             norm.running_mean = norm.running_var = norm.num_batches_tracked = None

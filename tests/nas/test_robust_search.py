@@ -9,15 +9,35 @@ import moml
 from moml.attack import Linf
 from moml.bilevel import Bilevel, FiniteDifference, FirstOrder, InnerSGD, Unrolled
 from moml.checkpoint import Checkpoint
-from moml.data import Batch, BilevelBatch
+from moml.data import Batch, BilevelBatch, TensorSource
 from moml.losses import CrossEntropy
-from moml.nas import ArchParameters, MixedCell, RobustSearch, SuperNet, decode, decode_sizes
+from moml.nas import (
+    ArchParameters,
+    BatchedCell,
+    MixedCell,
+    RobustSearch,
+    SuperNet,
+    decode,
+    decode_sizes,
+)
 from moml.nas.decode import is_free
 from moml.nas.eager import eager
-from moml.nas.method import DARTS, E2RNAS, GDAS, DrNAS, E2RNASv1, FairPathSearch, SearchSetting
+from moml.nas.method import (
+    DARTS,
+    E2RNAS,
+    GDAS,
+    DrNAS,
+    E2RNASv1,
+    FairPathSearch,
+    GatedSearch,
+    SearchSetting,
+)
 from moml.nas.objective import Adversarial, Clean, SizeLimits, SizeTarget
 from moml.nas.relaxation import Dirichlet, EdgeNormalised, FairPaths, Gumbel, Softmax
 from moml.nas.relaxation._base import Moment
+from moml.nas.robust_training import Recipe
+from moml.retrainer import Retrainer
+from moml.search_trainer import SearchTrainer
 from search_spaces import DARTS as DARTSSpace
 from search_spaces import NBDigits
 from tasks import Digits
@@ -305,3 +325,62 @@ def test_limits_hold_exactly():
     spread = [chosen.num_parameters(g) for g in decode_sizes(chosen, strengths, 8)]
     assert len(spread) >= 6
     assert spread == sorted(spread)
+
+
+class Standardised(Digits):
+    """Digits of mean zero, for which [0, 1] means nothing."""
+
+    bounds = (-3.0, 3.0)
+
+    def sources(self, split):
+        source = super().sources(split)
+        batch = source.batch(torch.arange(len(source)))
+        return TensorSource(4.0 * batch.inputs - 1.0, batch.targets)
+
+
+@pytest.mark.supported
+def test_a_search_on_standardised_data_keeps_to_the_bounds_of_its_suite():
+    trainer = SearchTrainer(space(), Standardised(), DARTS(), steps=2, batch_size=8, eps=0.5)
+    assert trainer.recipe.bounds == trainer.setting.bounds == (-3.0, 3.0)
+    parts = trainer.method.compose(trainer.setting)
+    batch = next(iter(Standardised().loader("train", batch_size=8)))
+    x = batch.inputs
+    shifted = parts.problem.shifted(x, torch.ones_like(x))
+    assert float((shifted - x).max()) == pytest.approx(0.5) and shifted.max() <= 3.0
+    run(parts, steps=1)
+    unbounded = Standardised()
+    unbounded.bounds = None
+    assert Retrainer(space(), "|conv3~0|+|skip~0|conv1~1|", unbounded).recipe.bounds is None
+
+
+@pytest.mark.refused("the inputs leave the bounds that the suite declares")
+def test_a_search_whose_data_leave_their_bounds():
+    suite = Standardised()
+    suite.bounds = (0.0, 1.0)
+    for make in (
+        lambda: SearchTrainer(space(), suite, DARTS()),
+        lambda: Retrainer(space(), "|conv3~0|+|skip~0|conv1~1|", suite),
+    ):
+        with pytest.raises(ValueError, match=r"within its bounds .* found values from -1"):
+            make()
+
+
+def test_nothing_that_leaves_its_bounds_is_clamped_on_the_way_to_an_attack():
+    suite = Standardised()
+    batch = next(iter(suite.loader("train", batch_size=8)))
+    composition = DARTS().compose(setting(suite=suite))
+    with pytest.raises(ValueError, match="within its bounds"):
+        composition.problem.shifted(batch.inputs, torch.ones_like(batch.inputs))
+    gates = GatedSearch().compose(setting(suite=suite)).problem
+    with pytest.raises(ValueError, match="within its bounds"):
+        gates.losses(batch)
+    network = space().network(space().sample(torch.Generator().manual_seed(0)))
+    with pytest.raises(ValueError, match="within its bounds"):
+        Recipe(ball=Linf(0.1)).problem(network, suite, "digit").losses(batch)
+
+
+def test_the_reference_executor_joins_nothing():
+    for method in (DARTS(), GatedSearch(), FairPathSearch()):
+        parts = method.compose(setting(executor="reference"))
+        kinds = {type(m) for m in parts.problem.module.modules()}
+        assert MixedCell in kinds and BatchedCell not in kinds

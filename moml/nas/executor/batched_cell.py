@@ -9,8 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from moml.nas.cell import CellSpec
+from moml.nas.executor._proven import plain, say_once
 from moml.nas.executor.mixed_cell import MixedCell, joined
-from moml.nas.executor.stacked import Stacked, stackable
+from moml.nas.executor.stacked import Stacked, looks_stackable, stackable
+from moml.nas.ops import get_op
 
 
 class BatchedCell(nn.Module):
@@ -21,7 +23,10 @@ class BatchedCell(nn.Module):
     convolution. Weights of the mixture scale the normalisation that ends a convolution instead of
     its output.
 
-    All operations run, whatever their weights: for one-hot weights `MixedCell` is faster.
+    All operations run, whatever their weights: for one-hot weights `MixedCell` is faster. Only
+    operations that are known to compute what their types say are joined; those with classes of
+    their own, hooks, parametrizations or replaced forward passes run one by one, as in `MixedCell`,
+    and the log says so.
 
     Args:
         cell: What the cell may look like.
@@ -39,7 +44,7 @@ class BatchedCell(nn.Module):
             self.leaving.setdefault(source, []).append(e)
         self.sources = nn.ModuleDict(
             {
-                str(source): _Source([mixed.edges[e] for e in edges], mixed.zero)  # type: ignore[misc]
+                str(source): _Source([mixed.edges[e] for e in edges], cell.ops)  # type: ignore[misc]
                 for source, edges in self.leaving.items()
             }
         )
@@ -68,22 +73,27 @@ class _Source(nn.Module):
 
     Args:
         edges: For each edge its operations.
-        zero: Which of them are zero.
+        names: Of the operations.
     """
 
-    def __init__(self, edges: Sequence[nn.ModuleList], zero: Sequence[bool]) -> None:
+    def __init__(self, edges: Sequence[nn.ModuleList], names: Sequence[str]) -> None:
         super().__init__()
         self.number = len(edges)
         self.stacked, self.common, self.single = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
         for o, ops in enumerate(zip(*edges, strict=True)):
-            if zero[o]:
+            if get_op(names[o]).is_zero:
                 continue
-            if stackable(ops[0]):
+            if stackable(ops):
                 self.stacked[str(o)] = Stacked(ops)
-            elif not any(True for _ in ops[0].parameters()):
+            elif _repeats(ops) and all(map(plain, ops)):
                 self.common[str(o)] = ops[0]
             else:
                 self.single[str(o)] = nn.ModuleList(ops)
+                if _repeats(ops) or looks_stackable(ops[0]):
+                    say_once(
+                        f"The operation '{names[o]}' runs edge by edge in supernets: it has "
+                        "modules, hooks or forward passes of its own, which cannot be joined."
+                    )
 
     def forward(self, x: Tensor, weights: Tensor) -> list[Tensor]:
         """What every edge brings, given weights ``(edges, ops)``."""
@@ -113,3 +123,8 @@ class _Source(nn.Module):
             total = value if total is None else total + value
         assert total is not None
         return list(total.chunk(self.number, dim=1))
+
+
+def _repeats(ops: Sequence[nn.Module]) -> bool:
+    """Whether no parameters tell the edges apart."""
+    return not any(True for op in ops for _ in op.parameters())

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from moml.nas.cell import CellSpec
+from moml.nas.executor._proven import plain
 from moml.nas.executor.mixed_cell import MixedCell, carried, joined
 
 
@@ -37,7 +38,7 @@ class MergedCell(nn.Module):
         self.normalise = mixed.normalise
         eye = torch.eye(channels)[:, :, None, None]
         by_op = list(zip(*(carried(mixed.edges, e) for e in range(len(cell.edges))), strict=True))
-        sizes = [kernel_size(ops[0]) for ops in by_op]
+        sizes = [max(map(kernel_size, ops)) for ops in by_op]
         self.size = max(sizes)
         self.order = sorted(
             (o for o, zero in enumerate(mixed.zero) if not zero), key=lambda o: sizes[o]
@@ -86,18 +87,34 @@ def kernel_size(op: nn.Module) -> int:
     """Side of the kernel of a linear operation.
 
     Raises:
-        ValueError: If it has none.
+        ValueError: If it has none, or is not known to be nothing but its kernel.
     """
-    if isinstance(op, nn.Identity):
-        return 1
-    if isinstance(op, nn.Conv2d) and op.bias is None and op.groups == 1 and op.dilation == (1, 1):
-        return int(op.kernel_size[0])
-    if isinstance(op, nn.AvgPool2d) and op.count_include_pad:
-        return int(op.kernel_size)  # type: ignore[arg-type]
+    if plain(op):
+        if isinstance(op, nn.Identity):
+            return 1
+        if isinstance(op, nn.Conv2d) and op.bias is None and op.groups == 1:
+            side = op.kernel_size[0]
+            if _keeps_size(op, side) and op.dilation == (1, 1):
+                return side
+        if isinstance(op, nn.AvgPool2d) and op.count_include_pad and not op.ceil_mode:
+            side = op.kernel_size if isinstance(op.kernel_size, int) else op.kernel_size[0]
+            if _keeps_size(op, side) and op.divisor_override is None:
+                return side
     raise ValueError(
         "Operations should be dense convolutions, averages that count the padding, or the identity "
-        f"to be merged, found {op}."
+        f"to be merged, of stride 1 and without classes or hooks of their own, found {op}. Use "
+        "`BatchedCell`, which runs what it cannot join as it is."
     )
+
+
+def _keeps_size(op: nn.Conv2d | nn.AvgPool2d, side: int) -> bool:
+    """Whether the window is a square of odd side in the middle of its padding, at stride 1."""
+    windows = (_pair(op.kernel_size), _pair(op.stride), _pair(op.padding))
+    return side % 2 == 1 and windows == ((side, side), (1, 1), (side // 2, side // 2))
+
+
+def _pair(value: object) -> object:
+    return value if isinstance(value, tuple | str) else (value, value)
 
 
 def kernel_of(op: nn.Module, eye: Tensor) -> Tensor:

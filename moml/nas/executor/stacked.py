@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from moml.nas.executor._proven import alike, plain
 
 
 class Stacked(nn.Module):
@@ -48,8 +51,8 @@ class Stacked(nn.Module):
         return result
 
 
-def stackable(module: nn.Module) -> bool:
-    """Whether `Stacked` takes it."""
+def looks_stackable(module: nn.Module) -> bool:
+    """Whether a module is a chain of ReLU, convolutions and normalisations that ends in one."""
     if not isinstance(module, nn.Sequential) or not isinstance(module[-1], nn.BatchNorm2d):
         return False
     return any(isinstance(part, nn.Conv2d) for part in module) and all(
@@ -58,6 +61,11 @@ def stackable(module: nn.Module) -> bool:
         or (isinstance(part, nn.BatchNorm2d) and not part.affine)
         for part in module
     )
+
+
+def stackable(chains: Sequence[nn.Module]) -> TypeGuard[Sequence[nn.Sequential]]:
+    """Whether `Stacked` computes what the chains do: they are plain, and alike."""
+    return all(looks_stackable(m) and plain(m) for m in chains) and alike(chains)  # type: ignore[arg-type]
 
 
 class _Convolution(nn.Module):

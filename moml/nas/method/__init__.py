@@ -1,6 +1,12 @@
 """Searches, one a file: by gradients of a supernet, by training, or both."""
 
-from moml.nas.method._base import GradientMethod, SearchComposition, SearchMethod, SearchSetting
+from moml.nas.method._base import (
+    Executor,
+    GradientMethod,
+    SearchComposition,
+    SearchMethod,
+    SearchSetting,
+)
 from moml.nas.method.darts import DARTS
 from moml.nas.method.dr_nas import DrNAS
 from moml.nas.method.e2rnas import E2RNAS
@@ -24,6 +30,7 @@ __all__ = [
     "PCDARTS",
     "DrNAS",
     "E2RNASv1",
+    "Executor",
     "FairPathSearch",
     "GatedSearch",
     "GradientMethod",

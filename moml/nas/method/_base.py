@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR
@@ -17,7 +17,7 @@ from moml.data import Suite, TwoLevels, hold_out, loader_of
 from moml.data.stream import LoaderStream
 from moml.nas.arch_parameters import ArchParameters
 from moml.nas.decode import decode_sizes
-from moml.nas.executor import BatchedCell
+from moml.nas.executor import BatchedCell, MixedCell
 from moml.nas.objective import Objective
 from moml.nas.outer import ListedSearch, OuterSearch
 from moml.nas.relaxation import Relaxation, Softmax
@@ -28,6 +28,8 @@ from moml.optim import GradientStep
 from moml.oracle import Oracle
 from moml.problem import Objectives
 from moml.weighting import Weighting
+
+Executor = Literal["fast", "reference"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class SearchSetting:
         budget: Architectures that may be trained.
         seed: Seed of everything.
         device: Where batches are put.
+        executor: ``"reference"`` computes supernets operation by operation where the method would
+            join them.
     """
 
     space: SearchSpace
@@ -65,6 +69,12 @@ class SearchSetting:
     budget: int
     seed: int
     device: torch.device | str
+    executor: Executor = "fast"
+
+    def cells(self, executor: MakeCell = BatchedCell) -> MakeCell:
+        """The executor of a method, or the reference instead of the fast one."""
+        slow = self.executor == "reference" and executor is BatchedCell
+        return MixedCell if slow else executor
 
     def stream(self) -> LoaderStream:
         """Batches of both levels from the training split, divided in two."""
@@ -167,7 +177,8 @@ def composed(
     1e-3. Virtual steps go at the rate of the start.
     """
     method = hypergradient or FirstOrder()
-    supernet = SuperNet(setting.space, executor=executor, seed=setting.seed).to(setting.device)
+    cells = setting.cells(executor)
+    supernet = SuperNet(setting.space, executor=cells, seed=setting.seed).to(setting.device)
     arch = ArchParameters(setting.space, relaxation or Softmax(), seed=setting.seed)
     problem = RobustSearch(
         supernet,

@@ -30,7 +30,8 @@ class GatedSearch(SearchMethod):
 
     def compose(self, setting: SearchSetting) -> SearchComposition:
         """Random mixtures of one supernet."""
-        supernet = SuperNet(setting.space, seed=setting.seed).to(setting.device)
+        supernet = SuperNet(setting.space, executor=setting.cells(), seed=setting.seed)
+        supernet = supernet.to(setting.device)
         problem = GateGradients(
             supernet,
             loss=setting.suite.tasks[setting.task].loss,
