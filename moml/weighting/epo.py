@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import numpy as np
 import torch
 from scipy.optimize import linprog
@@ -11,6 +13,8 @@ from moml.weighting._base import GramianWeighting
 from moml.weighting._gramian import Array, single
 from moml.weighting._positive import nonnegative_losses
 from moml.weighting._preference import Preference, preference_of, rows
+
+Descent = Literal["restricted", "relaxed"]
 
 _SMALLEST = 1e-3  # a preference below counts as this: with zero the anchor has no direction
 
@@ -25,13 +29,16 @@ class EPO(GramianWeighting):
     solve a linear program on the Gramian: while :math:`\mu > \varepsilon` they maximise
     :math:`w^\top G a`, where no loss with the largest :math:`r_i L_i` may rise (and none at all
     that already falls by the anchor's direction must); otherwise :math:`w^\top G 1` with no loss
-    rising. Losses may rise on the way (controlled ascent). Preferences whose ray misses the front
-    end at its nearest end. A loss of zero is the lowest there can be, and no step lowers it: the
-    others are balanced as if its task were absent. A negative loss is an error.
+    rising and, restricted, none of the anchor's gain lost either, :math:`w^\top G a \ge \min(\max_i
+    (G a)_i, 0)`. Losses may rise on the way (controlled ascent). Preferences whose ray misses the
+    front end at its nearest end. A loss of zero is the lowest there can be, and no step lowers it:
+    the others are balanced as if its task were absent. A negative loss is an error.
 
     Args:
         preference: Larger means the task's loss should be smaller; equal unless given.
         tolerance: :math:`\varepsilon`.
+        descent: ``restricted``, as the authors' default, or ``relaxed``, which may leave the ray
+            again on its way down.
 
     LibMTL, TorchJD: none.
     """
@@ -41,11 +48,19 @@ class EPO(GramianWeighting):
     preference_is = "importance"
     preference: Tensor
 
-    def __init__(self, *, preference: Preference = None, tolerance: float = 1e-3) -> None:
+    def __init__(
+        self,
+        *,
+        preference: Preference = None,
+        tolerance: float = 1e-3,
+        descent: Descent = "restricted",
+    ) -> None:
         super().__init__()
         if tolerance <= 0.0:
             raise ValueError(f"`tolerance` should be positive, found {tolerance}.")
-        self.given, self.tolerance = preference, tolerance
+        if descent not in get_args(Descent):
+            raise ValueError(f"`descent` should be 'restricted' or 'relaxed', found {descent!r}.")
+        self.given, self.tolerance, self.descent = preference, tolerance, descent
 
     def _allocate(self, num_tasks: int) -> None:
         preference = preference_of(self.given, self.names)
@@ -78,26 +93,29 @@ class EPO(GramianWeighting):
         shares = np.maximum(heights / heights.sum(), 1e-300)
         logs = np.log(m * shares)
         spread = float(shares @ logs)  # mu
-        if spread <= self.tolerance:
-            return _best(gramian, gramian.sum(1), np.zeros(m))
         anchor = preference * (logs - spread)
         gains = gramian @ anchor  # of every loss, along the anchor's direction
+        if spread <= self.tolerance:
+            bounds, floors = gramian, np.zeros(m)
+            if self.descent == "restricted":
+                bounds, floors = np.vstack([bounds, gains]), np.append(floors, min(gains.max(), 0))
+            return _best(gramian.sum(1), bounds, floors)
         floors = np.zeros(m)
         if (gains > 0.0).any():
             floors = np.where(gains > 0.0, -np.inf, gains)
             floors[heights == heights.max()] = 0.0
-        return _best(gramian, gains, floors)
+        return _best(gains, gramian, floors)
 
 
-def _best(gramian: Array, value: Array, floors: Array) -> Array:
-    """On the simplex, the best value with gains ``G w`` above the floors; else equal weights."""
+def _best(value: Array, bounds: Array, floors: Array) -> Array:
+    """On the simplex, the best ``value @ w`` with ``bounds @ w >= floors``; else equal weights."""
     m = len(value)
     bound = np.isfinite(floors)
     if m == 2:
-        return _best_of_two(gramian, value, np.where(bound, floors, -np.inf))
+        return _best_of_two(value, bounds, floors)
     result = linprog(
         -value / max(np.abs(value).max(), 1e-300),
-        A_ub=-gramian[bound] if bound.any() else None,
+        A_ub=-bounds[bound] if bound.any() else None,
         b_ub=-floors[bound] if bound.any() else None,
         A_eq=np.ones((1, m)), b_eq=[1.0], bounds=(0.0, 1.0), method="highs",
     )  # fmt: skip
@@ -107,9 +125,9 @@ def _best(gramian: Array, value: Array, floors: Array) -> Array:
     return np.asarray(weights / weights.sum())
 
 
-def _best_of_two(gramian: Array, value: Array, floors: Array) -> Array:
+def _best_of_two(value: Array, bounds: Array, floors: Array) -> Array:
     """The same for w = (x, 1 - x): the constraints leave an interval, whose better end is best."""
-    slope, offset = gramian[:, 0] - gramian[:, 1], gramian[:, 1]  # gains are slope x + offset
+    slope, offset = bounds[:, 0] - bounds[:, 1], bounds[:, 1]  # slope x + offset >= floor
     ends = (floors - offset) / np.where(slope == 0.0, 1.0, slope)
     low = max(0.0, *ends[slope > 0.0]) if (slope > 0.0).any() else 0.0
     high = min(1.0, *ends[slope < 0.0]) if (slope < 0.0).any() else 1.0

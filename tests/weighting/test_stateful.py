@@ -20,11 +20,14 @@ from moml.weighting import (
     RRUW,
     STCH,
     ExcessMTL,
+    GradDrop,
     GradNorm,
     Grouped,
     MoCo,
     MoDo,
+    PCGrad,
     Scaled,
+    SDMGrad,
 )
 from moml.weighting._clusters import clusters
 from moml.weighting._simplex import project_onto_simplex
@@ -166,6 +169,41 @@ def test_independent_batches_give_unbiased_weights():
         assert set(source.asked) == ({1, 2} if independent else set())
     assert (means[True] - exact).abs().max() < 0.05
     assert (means[False] - exact).abs().max() > 0.15
+
+
+def test_sdmgrad_is_the_authors_loop_on_two_batches():
+    """Their scale: the mean root of the diagonal of the products of both batches, squared."""
+    for seed in range(5):
+        method, share = SDMGrad(), np.full(3, 1 / 3)
+        method.setup(["0", "1", "2"])
+        rng = np.random.default_rng(seed)
+        true = rng.standard_normal((3, 6))
+        for _ in range(4):
+            source = Batches(true, 10.0, np.random.default_rng(rng.integers(99)))  # noise / signal
+            draws = [source.sample() for _ in range(2)]
+            further = iter([evaluation_of(rows) for rows in draws])
+            source.further = lambda i, found=list(further): found[i - 1]
+            evaluation = evaluation_of(true)
+            evaluation.source = source
+            weights = method.update(evaluation).numpy()
+            products = draws[0] @ draws[1].T
+            scale = np.sqrt(np.maximum(np.diagonal(products), 0)).mean() ** 2
+            velocity = np.zeros(3)
+            for _ in range(20 if scale > 0 else 0):
+                velocity = 0.5 * velocity + products @ (share + 0.3 / 3) / scale
+                share = simplex_by_bisection(share - 10.0 * velocity)
+            np.testing.assert_allclose(weights, (share + 0.1) / 1.3, rtol=1e-9, atol=1e-9)
+
+
+def test_excess_mtl_rests_in_its_warm_up_and_measures_by_its_mean():
+    method = ExcessMTL(lr=1.0, warmup=2)
+    for size in (1.0, 3.0):
+        applied(method, size * np.eye(2))
+        assert method.logits.tolist() == [0.0, 0.0]
+    # excesses: 1, 9 / sqrt(10); then 4 / sqrt(14) and 16 / sqrt(26)
+    applied(method, np.diag([2.0, 4.0]))
+    gains = np.array([4 / 14**0.5, 16 / 26**0.5]) / ((1 + 9 / 10**0.5) / 2)
+    np.testing.assert_allclose(method.logits.diff().item(), gains[1] - gains[0], rtol=1e-12)
 
 
 def test_famo_gives_weight_to_the_loss_that_does_not_fall():
@@ -345,3 +383,23 @@ def test_grouped_draws_further_batches_for_its_parts():
     method.update(evaluation)
     assert set(evaluation.source.asked) == {1, 2}
     np.testing.assert_allclose(evaluation.written().numpy(), applied(MoDo(gamma=0.1), true))
+
+
+@pytest.mark.parametrize("method", (lambda: RLW(seed=3), lambda: PCGrad(seed=3), GradDrop))
+def test_grouped_draws_another_stream_for_every_group(method):
+    """The same gradients in both groups: with one stream both would move alike."""
+    found = Grouped(method(), groups=2)
+    found.setup(["0", "1", "2"])
+    again = Grouped(method(), groups=2)
+    again.setup(["0", "1", "2"])
+    rows, alike = np.array([[1.0, 0.0], [-0.5, 0.9], [-0.5, -0.8]]), 0  # the order matters
+    for _ in range(8):
+        pieces = []
+        for one in (found, again):
+            parameters = [torch.nn.Parameter(torch.zeros(2).double()) for _ in range(2)]
+            both = torch.from_numpy(np.hstack([rows, rows]))
+            one.update(Evaluation.from_jacobian(both, torch.ones(3), parameters=parameters))
+            pieces.append([p.grad for p in parameters])
+        assert all(torch.equal(a, b) for a, b in zip(*pieces, strict=True))  # by the seed
+        alike += torch.allclose(*pieces[0])
+    assert alike < 6

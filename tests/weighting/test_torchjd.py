@@ -16,6 +16,7 @@ from moml.weighting import (
     PBI,
     PCD,
     STCH,
+    AlignedMTL,
     ConFIG,
     Constant,
     DualProj,
@@ -27,6 +28,7 @@ from moml.weighting import (
     MoDo,
     SDMGrad,
     TrimmedMean,
+    UPGrad,
 )
 from tests.weighting.test_oracles import derivatives
 
@@ -49,6 +51,45 @@ def update(method, rows, losses=None):
     losses = torch.ones(len(rows)) if losses is None else losses
     weights = method.update(Evaluation.from_jacobian(rows, losses, parameters=[parameter]))
     return weights, parameter.grad
+
+
+def weights_for(m):
+    return torch.arange(1.0, m + 1, dtype=torch.float64) / (m * (m + 1) / 2)
+
+
+@pytest.mark.parametrize("m", (2, 5))
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (AlignedMTL, peers.AlignedMTL),
+        (lambda **o: AlignedMTL(scale="median", **o), lambda p: peers.AlignedMTL(p, "median")),
+        (lambda **o: AlignedMTL(scale="rmse", **o), lambda p: peers.AlignedMTL(p, "rmse")),
+        (ConFIG, peers.ConFIG),
+        (UPGrad, peers.UPGrad),
+    ],
+)
+def test_preferences(ours, theirs, m):
+    preference = weights_for(m)
+    for seed in SEEDS:
+        rows = rows_of(m, seed)
+        _, found = update(ours(preference=preference.tolist()), rows)
+        torch.testing.assert_close(found, theirs(preference)(rows), rtol=1e-3, atol=1e-3)
+
+
+def test_leaks_of_rows():
+    """Where all entries agree the draw does not matter: the rest is the leak's share."""
+    rows = torch.tensor([[3.0, -1.0], [1.0, -2.0], [0.5, -0.5]], dtype=torch.float64)
+    leak = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)
+    _, found = update(GradDrop(leak=leak.tolist()), rows)
+    torch.testing.assert_close(found, peers.GradDrop(leak=leak)(rows))
+
+
+def test_excess_mtl_with_a_warm_up():
+    ours, theirs = ExcessMTL(lr=0.3, warmup=3), peers.ExcessMTL(0.3, n_warmup_steps=3)
+    for step in range(8):
+        rows = rows_of(3, step) * torch.tensor([[3.0], [1.0], [0.1]])
+        _, found = update(ours, rows)
+        torch.testing.assert_close(found, theirs(rows), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("m", (1, 2, 5))

@@ -62,6 +62,14 @@ def _epo_share():
     return (2 + anchor[0] - 2 * anchor[1]) / 3
 
 
+def _epo_fall():
+    """Where w'Ga of the losses 2 and 1 is zero, if that is above 1/2."""
+    mu = 2 / 3 * math.log(4 / 3) + 1 / 3 * math.log(2 / 3)
+    anchor = [math.log(4 / 3) - mu, math.log(2 / 3) - mu]
+    first, second = anchor[0] - anchor[1], 2 * anchor[1] - anchor[0]
+    return max(-second / (first - second), 1 / 2)
+
+
 VALUES = [
     # every weight 1, by definition
     ("EW", EW(), CONFLICT, [1, 1]),
@@ -104,6 +112,15 @@ VALUES = [
     # orthogonal: eigenvalues 4, 1, 1/4; each gradient is brought to length sqrt(1/4), then the mean
     ("Aligned min", AlignedMTL(), ORTHOGONAL, [1 / 12, 1 / 6, 1 / 3]),
     ("Aligned median", AlignedMTL(scale="median"), ORTHOGONAL, [1 / 6, 1 / 3, 2 / 3]),
+    # of eigenvalues 4 and 1 the lower, as torch.median: lengths 1
+    (
+        "Aligned median of two",
+        AlignedMTL(scale="median"),
+        [[2, 0], [0, 1]],
+        [1 / 4, 1 / 2],
+    ),
+    # shares of the aligned gradients, which have length 1/2
+    ("Aligned preferred", AlignedMTL(preference=[1, 2, 1]), ORTHOGONAL, [1 / 16, 1 / 4, 1 / 4]),
     (
         "Aligned rmse",
         AlignedMTL(scale="rmse"),
@@ -114,6 +131,8 @@ VALUES = [
     ("UPGrad mean", UPGrad(), [[1, 0], [1, 1]], [1 / 2, 1 / 2]),
     # g1 - (g1·g2 / g2·g2) g2 = g1 + g2/2 and g2 + g1, halved
     ("UPGrad two", UPGrad(), CONFLICT, [1, 3 / 4]),
+    # a quarter of g1 + g2/2 and three quarters of g2 + g1
+    ("UPGrad preferred", UPGrad(preference=[1, 3]), CONFLICT, [1, 7 / 8]),
     # K = 2: sum of the same two projections
     ("PCGrad two", PCGrad(), CONFLICT, [2, 3 / 2]),
     # g1 = (1,0,0) conflicts with g2 only, g2 with g1 only, g3 with none: order does not matter
@@ -189,8 +208,15 @@ VALUES = [
     ),
     # (1/2, 1/2) - 0.001 (G + 0.1) (1/2, 1/2), back onto the simplex
     ("MoDo", MoDo(), CONFLICT, [0.50025, 0.49975]),
-    # one step of size 5 leads beyond the vertex w = (1, 0); plus 0.15 each, over 1.3
+    # one step of size 10 leads beyond the vertex w = (1, 0); plus 0.15 each, over 1.3
     ("SDMGrad", SDMGrad(iterations=1), CONFLICT, [1.15 / 1.3, 0.15 / 1.3]),
+    # w - 0.1 G (w + 0.15) / s = w - 0.1 (0, 0.65) / s with s = ((1 + sqrt 2) / 2)^2, projected
+    (
+        "SDMGrad small step",
+        SDMGrad(iterations=1, lr=0.1),
+        CONFLICT,
+        [(0.65 + 0.13 / (1 + S2) ** 2) / 1.3, (0.65 - 0.13 / (1 + S2) ** 2) / 1.3],
+    ),
     # first step: every excess is 1
     ("ExcessMTL", ExcessMTL(), CONFLICT, [1 / 2, 1 / 2]),
     # inside the cone: MGDA; outside: the violated constraint's gradient g1 - g2 alone
@@ -202,6 +228,10 @@ VALUES = [
     ("EPO", EPO(), CONFLICT, [2 * _epo_share(), 2 * (1 - _epo_share())]),
     # balanced: w'G 1 with G w >= 0: x in [1/2, 2/3], value (1 - x), so x = 1/2
     ("EPO balanced", EPO(preference=[1, 2]), CONFLICT, [1, 1]),
+    # losses 2 and 1 have the non-uniformity .057 < .1. Relaxed: x in [1/2, 2/3] for the floors of
+    # zero, value 1 - x. Restricted: w'Ga >= 0 with (Ga)_1 = a1 - a2 > 0 > (Ga)_2 = 2 a2 - a1
+    ("EPO relaxed", EPO(tolerance=0.1, descent="relaxed"), CONFLICT, [1, 1]),
+    ("EPO restricted", EPO(tolerance=0.1), CONFLICT, [2 * _epo_fall(), 2 * (1 - _epo_fall())]),
     # log-MGDA: g1 / 2 and g2: w = (g2 - g1/2)·g2 / |g1/2 - g2|^2 = 2.5 / 3.25
     ("log-MGDA", Scaled(MGDA()), CONFLICT, [2.5 / 3.25 / 2, 0.75 / 3.25]),
 ]
@@ -228,6 +258,8 @@ DIRECTIONS = [
     # all entries agree in sign: nothing is dropped
     ("GradDrop agreed", GradDrop(), [[1.0, -2.0], [3.0, -1.0]], [4.0, -3.0]),
     ("GradDrop leak 1", GradDrop(leak=1.0), CONFLICT, [0.0, 1.0]),
+    # all of the first, of the others what has the sign drawn: the positive one, they agree on it
+    ("GradDrop leaks", GradDrop(leak=[1.0, 0.0]), [[-1.0, 2.0], [0.0, 3.0]], [-1.0, 5.0]),
     # y = g / 2; lambda = (1/2, 1/2) - 0.1 (G / 4) (1/2, 1/2), back onto the simplex
     ("MoCo", MoCo(), CONFLICT, [(0.50625 - 0.49375) / 2, 0.49375 / 2]),
     # g / L times 1 - beta, then unit vectors times the longest, sqrt(2) / 10
@@ -475,6 +507,8 @@ def test_gradient_factors():
         lambda: FAMO(lr=0.0),
         lambda: GALW(num_groups=0),
         lambda: EPO(tolerance=0.0),
+        lambda: EPO(descent="free"),
+        lambda: ExcessMTL(warmup=-1),
         lambda: GradDrop(leak=-0.1),
         lambda: TrimmedMean(trim=-1),
     ],
@@ -490,6 +524,8 @@ def test_bad_options_are_explained(build):
         (lambda: Constant(preference=[1.0]), "one finite number for each"),
         (lambda: Constant(preference={"a": 1.0, "c": 1.0}), "should name the tasks"),
         (lambda: STCH(preference=[-1.0, 1.0]), "non-negative and not all zero"),
+        (lambda: FAMO(min_losses=[0.0]), "one finite number for each"),
+        (lambda: GradDrop(leak=[0.0, 2.0]), "`leak` should be between 0 and 1, found 0.0 to 2.0"),
         (lambda: PCD(primary="c"), "`primary` should be among"),
         (lambda: GALW(groups={"a": 0}), "`groups` should give each of"),
         (lambda: Scaled(UW()), "no learnable parameters"),
