@@ -8,7 +8,7 @@ import torch
 import yaml
 from torch import nn
 
-from moml.data import Batch, Source, Suite, TensorSource
+from moml.data import Source, Suite
 from moml.validation import Metrics, directions
 
 
@@ -54,32 +54,6 @@ def usable_device(name: str) -> torch.device:
             f"`device` should be a device of this machine, found {name!r}. Use 'cpu'."
         ) from error
     return device
-
-
-def check_labels(suite: Suite) -> None:
-    """Look at the training data once, where it is held in memory, before any step is spent on it.
-
-    Raises:
-        ValueError: If a task has no label at all, or one that its loss cannot take.
-    """
-    sources = suite.sources("train")
-    whole: list[Source] = [sources] if isinstance(sources, Source) else list(sources.values())
-    held = [source for source in whole if isinstance(source, TensorSource)]
-    if len(held) < len(whole):
-        return
-    batches = [Batch(s.inputs, s.targets, s.present or None) for s in held]
-    for task, spec in suite.tasks.items():
-        labelled = [batch for batch in batches if batch.has_labels(task)]
-        if not labelled:
-            raise ValueError(
-                f"Task '{task}' should have at least one label in the training data, found none. "
-                "Leave it out with `tasks`."
-            )
-        for batch in labelled:
-            target = batch.labelled(task, batch.targets[task])[1]
-            wrong = spec.loss.check(target)
-            if wrong is not None:
-                raise ValueError(f"Targets of task '{task}' should be {wrong}.")
 
 
 def read_reference(path: Path | None, suite: Suite) -> Metrics | None:

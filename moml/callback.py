@@ -66,6 +66,7 @@ class Training:
         evaluation: The current step's evaluation.
         weights: The weights applied in this step, if the method has any.
         record: The step just done.
+        looked_at_tasks: Whether tasks without any label were looked for.
     """
 
     problem: Objectives
@@ -79,6 +80,7 @@ class Training:
     weights: Tensor | None = None
     record: StepRecord | None = None
     history: History = field(default_factory=History)
+    looked_at_tasks: bool = False
 
 
 class Callback(ABC):  # noqa: B024 - every hook is optional

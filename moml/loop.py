@@ -78,6 +78,7 @@ def fit(
     if state is not None:
         own = checkpoint is not None and checkpoint.writes
         _restore(training, callbacks if own else None, state)
+    training.looked_at_tasks = training.step > 0  # other steps may have seen them
     for callback in callbacks:
         callback.start(training)
     with StopSignals(active=checkpoint is not None) as signals:
@@ -91,6 +92,8 @@ def fit(
         finally:
             for callback in callbacks:
                 callback.finish(training)
+    if not training.looked_at_tasks:
+        _say_untrained(training)
     if training.step < steps:
         why = signals.received or "a signal to another process"
         training.history.stopped = f"{why} after step {training.step} of {steps}"
@@ -132,6 +135,8 @@ def _step(training: Training, callbacks: Sequence[Callback], checkpoint: Checkpo
     training.problem.after_step(training.step, training.steps)
     training.record = _record(training, evaluation)
     training.history.records.append(training.record)
+    if training.stream.epoch > 0 and not training.looked_at_tasks:
+        _say_untrained(training)
     for callback in callbacks:
         callback.after_step(training)
     training.evaluation = None  # lets go of the graph before the next one is built
@@ -162,6 +167,21 @@ def _evaluated(training: Training) -> tuple[Any, Evaluation]:
                     f"`batches` should have labels of {list(error.tasks)}, found none in {skipped} "
                     "batches, more than a whole epoch."
                 ) from error
+
+
+def _say_untrained(training: Training) -> None:
+    """Name the tasks that had a label in no step of the first epoch."""
+    training.looked_at_tasks = True
+    records = training.history.records
+    seen = {task for record in records for task in record.losses}
+    missing = [task for task in training.problem.tasks if task not in seen]
+    if missing and records:
+        _log.warning(
+            "Tasks %s had no label in %d steps and were not trained. Look at the names of the "
+            "targets.",
+            ", ".join(map(repr, missing)),
+            len(records),
+        )
 
 
 def _save(training: Training, callbacks: Sequence[Callback], checkpoint: Checkpoint) -> None:

@@ -13,11 +13,11 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
+from moml._check_data import check_labels, check_metrics
 from moml._files import write_json
 from moml._launch import Launch
 from moml._options import Gradients, check_method, oracle_of, wrap
 from moml._preflight import (
-    check_labels,
     positive,
     read_reference,
     usable_device,
@@ -37,7 +37,7 @@ from moml.logging import Conflicts
 from moml.loop import fit
 from moml.method import Composition, Method, Setting
 from moml.multitask import MultiTask, Precision
-from moml.optim import GradientStep
+from moml.optim import GradientStep, param_groups
 from moml.oracle import Distributed
 from moml.oracle._rows import Strategy
 from moml.validation import (
@@ -69,6 +69,9 @@ class Trainer:
         schedule: How the learning rate goes on; the suite's unless given.
         scheduler: Any PyTorch scheduler instead, stepped once per step.
         learning_rate: The suite's unless given.
+        param_groups: Settings of the optimizer for parts of the network, by pattern of parameter
+            names: ``{encoder: {lr: 0.0001}, "heads.*": {weight_decay: 0}}``
+            (`moml.optim.param_groups`).
         steps: Optimizer steps; the suite's unless given.
         epochs: Passes over the training data, where `steps` is not given.
         batch_size: The suite's unless given.
@@ -110,6 +113,7 @@ class Trainer:
         schedule: Schedule | None = None,
         scheduler: MakeScheduler | None = None,
         learning_rate: float | None = None,
+        param_groups: dict[str, dict[str, Any]] | None = None,
         steps: int | None = None,
         epochs: int | None = None,
         batch_size: int | None = None,
@@ -151,7 +155,12 @@ class Trainer:
         self.conflicts_every = conflicts_every
         self.clip_norm = clip_norm
         self.learning_rate = defaults.learning_rate if learning_rate is None else learning_rate
-        self.make_optimizer = optimizer
+        self.make_optimizer, self.param_groups = optimizer, param_groups or {}
+        if self.param_groups and method is not None:
+            raise ValueError(
+                "`param_groups` should be left out with a method that makes its own optimizers, "
+                f"found {type(method).__name__}."
+            )
         self.make_scheduler = scheduler or self._schedule(schedule or defaults.schedule)
         self.reference_path, self.reference = reference, read_reference(reference, self.suite)
         self.method = method
@@ -194,16 +203,16 @@ class Trainer:
 
     def optimizer(self, parameters: Iterable[Any]) -> Optimizer:
         """The optimizer asked for, at the learning rate asked for."""
-        optimizer = self.make_optimizer(parameters)
-        for group in optimizer.param_groups:
-            group["lr"] = self.learning_rate
-        return optimizer
+        given = list(parameters)
+        groups = given if given and isinstance(given[0], dict) else [{"params": given}]
+        made: Any = [{"lr": self.learning_rate, **group} for group in groups]
+        return self.make_optimizer(made)
 
     def updater(self) -> GradientStep:
         """The optimizer on all trainable parameters."""
-        parameters = [p for p in self.architecture.parameters() if p.requires_grad]
+        groups = param_groups(self.architecture, self.param_groups)
         return GradientStep(
-            self.optimizer(parameters), scheduler=self.make_scheduler, clip_norm=self.clip_norm
+            self.optimizer(groups), scheduler=self.make_scheduler, clip_norm=self.clip_norm
         )
 
     def composition(self) -> Composition:
@@ -262,6 +271,7 @@ class Trainer:
             The results, also in ``results.json``; with key ``"stopped"`` if a signal came.
         """
         check_labels(self.suite)
+        check_metrics(self.architecture, self.suite, device=self.device)
         records = RunRecords(
             folder,
             resume=resume,
@@ -277,6 +287,7 @@ class Trainer:
             best=records.best,
             every=self.eval_every,
             write=records.write,
+            tasks=self.suite.tasks,
         )
         started = time.process_time()
         history = self._fit(records.callbacks(validation), records.checkpoint)

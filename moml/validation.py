@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from moml.architecture import Architecture
 from moml.callback import Callback, Training
 from moml.checkpoint import read_state, write_atomically
-from moml.data import Batch, TaskSpec
+from moml.data import Batch, TaskSpec, as_batch
 from moml.metrics.improvement import delta_percent
 
 Metrics = dict[str, dict[str, float]]
+
+_log = logging.getLogger("moml")
 
 
 @dataclass(frozen=True)
@@ -55,27 +59,49 @@ def evaluate(
     *,
     device: torch.device | str = "cpu",
 ) -> Scores:
-    """Losses (mean over labelled samples) and metrics of every task over all batches."""
+    """Losses (mean over defined target entries) and metrics of every task over all batches."""
     metrics = {task: spec.metrics() for task, spec in tasks.items()}
     for one in metrics.values():
         for metric in one.values():
             metric.to(device)
             metric.distributed_available_fn = _alone
-    totals, counts = dict.fromkeys(tasks, 0.0), dict.fromkeys(tasks, 0)
+    totals, counts = dict.fromkeys(tasks, 0.0), dict.fromkeys(tasks, 0.0)
+    names = tuple(tasks)
     with evaluating(architecture):
         for batch in batches:
-            batch = batch.to(device)
+            batch = as_batch(batch, names).to(device)
             present = [task for task in tasks if batch.has_labels(task)]
             predictions = architecture(batch.inputs, present)
             for task in present:
                 prediction, target = batch.labelled(task, predictions[task])
-                totals[task] += float(tasks[task].loss(prediction, target)) * len(target)
-                counts[task] += len(target)
+                count = float(tasks[task].loss.count(target))
+                if count == 0:  # labels of which none is defined
+                    continue
+                totals[task] += float(tasks[task].loss(prediction, target)) * count
+                counts[task] += count
                 for metric in metrics[task].values():
                     metric.update(prediction, target)
     seen = [task for task in tasks if counts[task]]
-    values = {t: {name: float(m.compute()) for name, m in metrics[t].items()} for t in seen}
+    values = {t: {n: number(m.compute(), t, n) for n, m in metrics[t].items()} for t in seen}
     return Scores({task: totals[task] / counts[task] for task in seen}, values)
+
+
+def number(value: Any, task: str, name: str) -> float:
+    """What a metric computed, as a number.
+
+    Raises:
+        ValueError: If it is not one number; names task and metric.
+    """
+    if isinstance(value, Tensor) and value.numel() != 1:
+        found = f"shape {tuple(value.shape)}"
+    elif isinstance(value, (Tensor, int, float)):
+        return float(value)
+    else:
+        found = type(value).__name__
+    raise ValueError(
+        f"Metric '{name}' of task '{task}' should be one number, found {found}. Average over "
+        "classes or outputs (`average='macro'`), or give each a metric of its own."
+    )
 
 
 def _alone() -> bool:
@@ -125,6 +151,7 @@ class Validation(Callback):
         best: File for the best weights.
         every: Steps between evaluations.
         write: Receives one record per evaluation, for the metrics file.
+        tasks: Tasks that should have labels in every evaluation.
     """
 
     def __init__(
@@ -136,18 +163,39 @@ class Validation(Callback):
         best: Path,
         every: int,
         write: Callable[[dict[str, Any]], None] = lambda record: None,
+        tasks: Iterable[str] = (),
     ) -> None:
         self.module, self.measure, self.score = module, measure, score
         self.best, self.every, self.write = best, every, write
         self.best_score, self.best_step = float("-inf"), 0
+        self.tasks = tuple(tasks)
 
     def after_step(self, training: Training) -> None:
-        """Evaluate if it is time."""
+        """Evaluate if it is time; a score that is NaN or infinite is said and is never the best.
+
+        Raises:
+            ValueError: If a task has no label in the validation data.
+        """
         if training.step % self.every and training.step != training.steps:
             return
         scores = self.measure()
+        for task in self.tasks:
+            if task not in scores.metrics:
+                raise ValueError(
+                    f"Task '{task}' should have labels in the validation data, found none. Leave "
+                    "it out with `tasks`."
+                )
         score = self.score(scores.metrics)
-        better = score > self.best_score or self.best_step == 0
+        finite = math.isfinite(score)
+        if not finite:
+            _log.warning(
+                "Step %d: the validation score should be finite, found %s (%s); this step is not "
+                "a candidate for the best.",
+                training.step,
+                score,
+                _culprits(scores.metrics),
+            )
+        better = finite and (score > self.best_score or self.best_step == 0)
         if better:
             self.best_score, self.best_step = score, training.step
             state = {"step": training.step, "module": self.module.state_dict()}
@@ -155,7 +203,16 @@ class Validation(Callback):
         self.write(eval_record("val", training.step, scores, score, best=better))
 
     def load_best(self) -> None:
-        """Put the best weights into the network."""
+        """Put the best weights into the network.
+
+        Raises:
+            ValueError: If no validation had a finite score.
+        """
+        if self.best_step == 0:
+            raise ValueError(
+                "The validation score should be finite at least once, found NaN or infinity in "
+                "every validation. Look at the validation data and the metrics."
+            )
         self.module.load_state_dict(read_state(self.best)["module"])
 
     def state_dict(self) -> dict[str, Any]:
@@ -165,6 +222,17 @@ class Validation(Callback):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore the best so far."""
         self.best_score, self.best_step = state["best_score"], state["best_step"]
+
+
+def _culprits(metrics: Metrics) -> str:
+    """Which metrics are not finite."""
+    bad = [
+        f"{name} of '{task}'"
+        for task, found in metrics.items()
+        for name, value in found.items()
+        if not math.isfinite(value)
+    ]
+    return ", ".join(bad) or "no metric by itself"
 
 
 def eval_record(

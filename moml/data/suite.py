@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from torch import nn
 
+from moml._given_losses import as_loss
 from moml.data.batch import Batch
 from moml.data.bounds import Bounds
 from moml.data.loader import BatchLoader, Loader, MultiLoader
@@ -29,7 +30,8 @@ class TaskSpec:
     """What one task minimises and how its quality is told.
 
     Attributes:
-        loss: Training loss of ``(prediction, target)``.
+        loss: Training loss of ``(prediction, target)``: of `moml.losses`, a loss module of
+            `torch.nn`, or a function that averages over samples.
         metrics: Makes fresh metrics, name to torchmetrics object; each is updated with
             ``(prediction, target)`` and knows its ``higher_is_better``.
         main: The metric that model selection looks at.
@@ -43,6 +45,9 @@ class TaskSpec:
     main: str
     unit: str = ""
     scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "loss", as_loss(self.loss))
 
 
 @dataclass(frozen=True)
