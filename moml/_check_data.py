@@ -123,7 +123,8 @@ def _check_targets(task: str, spec: TaskSpec, batches: Iterable[Batch], name: st
             target = batch.labelled(task, batch.targets[task])[1]
             wrong = spec.loss.check(target)
             if wrong is not None:
-                raise ValueError(f"Targets of task '{task}' ({name}) should be {wrong}.")
+                where = "" if name == "training" else f" ({name})"
+                raise ValueError(f"Targets of task '{task}'{where} should be {wrong}.")
             found = found or float(spec.loss.count(target)) > 0
     return found
 

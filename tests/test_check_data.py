@@ -108,7 +108,7 @@ def one_hot(whole):
         ("train", with_nan, "training data should be finite.*1 of 160 samples.*number 3"),
         ("val", with_nan, "Inputs of the validation data should be finite"),
         ("test", with_nan, "Inputs of the test data should be finite"),
-        ("train", one_hot, r"'right' \(training\) should be integer class labels.*argmax"),
+        ("train", one_hot, r"'right' should be integer class labels.*argmax"),
         (
             "test",
             lambda whole: None,
