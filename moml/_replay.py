@@ -39,6 +39,27 @@ def overwrite(tensor: Tensor, value: Tensor) -> None:
     tensor.data.copy_(value)
 
 
+def kept_state(module: nn.Module) -> dict[str, Any]:
+    """The module's ``state_dict`` as it is now, whatever becomes of the module.
+
+    Tensors are copied, but for those that the module replaces and never overwrites: a submodule
+    declares their names in ``replaces``.
+    """
+    replaced = {
+        f"{prefix}.{name}" if prefix else name
+        for prefix, part in module.named_modules()
+        for name in getattr(part, "replaces", ())
+    }
+    return {
+        key: value
+        if key in replaced
+        else value.clone()
+        if isinstance(value, Tensor)
+        else copy.deepcopy(value)
+        for key, value in module.state_dict().items()
+    }
+
+
 def draws_of(module: nn.Module) -> dict[str, Any]:
     """Where random numbers come from next: PyTorch's generators and the module's own."""
     extra = {n: copy.deepcopy(m.get_extra_state()) for n, m in _with_extra_state(module).items()}

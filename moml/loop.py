@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -14,7 +13,7 @@ from moml._arguments import check_arguments
 from moml._draws import Draws, finite_losses
 from moml._finite import finite_gradients
 from moml._random import random_state, restore_random_state
-from moml._replay import draws_of, overwrite, restore_draws
+from moml._replay import draws_of, kept_state, overwrite, restore_draws
 from moml._signals import StopSignals
 from moml.callback import Callback, History, StepRecord, Training
 from moml.checkpoint import Checkpoint
@@ -263,7 +262,7 @@ def _snapshot(training: Training) -> dict[str, Any]:
     return {
         "buffers": {n: b.clone() for n, b in module.named_buffers()},
         "draws": draws_of(module),
-        "weighting": copy.deepcopy(training.weighting.state_dict()),
+        "weighting": kept_state(training.weighting),
         "stream": training.stream.state_dict(),
     }
 

@@ -5,6 +5,10 @@ import torch
 from torch import nn
 
 import moml
+from moml.architecture import HPS
+from moml.data import Batch
+from moml.losses import MeanSquaredError
+from moml.oracle import Direct
 from moml.weighting import (
     DBMTL,
     EW,
@@ -21,6 +25,7 @@ from moml.weighting import (
     UPGrad,
 )
 from tests.helpers import flat_grad, flat_gradients
+from tests.own_loop_memory import LiveBytes
 
 TASKS = ("a", "b", "c")
 
@@ -319,6 +324,37 @@ def test_retained_graph_gives_the_same_gradient_again(method, with_features):
     features = z if with_features else None
     moml.backward(losses, weighting, features=features, retain_graph=True)
     sum(losses.values()).backward()
+
+
+@pytest.mark.supported
+@pytest.mark.parametrize("rows", ["loop", "ghost", "layers", "vmap"])
+@pytest.mark.parametrize("method", [EW, MGDA])
+def test_memory_of_a_step_is_that_of_fit(rows, method):
+    names = [str(i) for i in range(8)]
+
+    def build():
+        torch.manual_seed(0)
+        layers = [m for _ in range(4) for m in (nn.Linear(128, 128), nn.Tanh())]
+        encoder = nn.Sequential(*layers)
+        encoder.out_features = 128
+        return HPS(encoder, {t: nn.Sequential(nn.Linear(128, 1), nn.Flatten(0)) for t in names})
+
+    x, y = torch.randn(16, 128), torch.randn(16)
+    model = build()
+    task_problem = moml.MultiTask(model, {t: MeanSquaredError() for t in names})
+    with LiveBytes() as fit:
+        evaluation = Direct(rows=rows)(task_problem, Batch(x, dict.fromkeys(names, y)))
+        method().setup(names).update(evaluation)
+        del evaluation
+    model.zero_grad()
+    assert fit.now < 1.1 * sum(p.nbytes for p in model.parameters())  # no wait for the collector
+    with LiveBytes() as own:
+        z = model.encoder(x)
+        losses = {t: (model.heads[t](z) - y).square().mean() for t in names}
+        moml.backward(losses, method(), features=z, rows=rows)
+    assert own.peak == pytest.approx(fit.peak, rel=0.02)
+    both = sum(p.nbytes + p.grad.nbytes for p in model.parameters())
+    assert own.now < 1.1 * both  # the losses and the features are still here
 
 
 @pytest.mark.supported

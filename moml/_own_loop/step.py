@@ -210,7 +210,7 @@ class Step:
                 feature.grad = old if gradient is None else gradient + (0 if old is None else old)
 
     def _free(self) -> None:
-        if not self.retain_graph:
-            for live in self._lives:
-                if live.formed:
-                    free(live.found.nodes)
+        lives, self._lives = self._lives, []  # a cycle would keep their rows for long
+        for live in lives:
+            if live.formed and not self.retain_graph:
+                free(live.found.nodes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -20,7 +21,14 @@ class RowFormer:
     """
 
     def __init__(self, live: ParameterRows) -> None:
-        self.live = live
+        self._live = weakref.ref(live)  # which holds this: a cycle would keep rows for long
+
+    @property
+    def live(self) -> ParameterRows:
+        """The losses and their layout."""
+        live = self._live()
+        assert live is not None
+        return live
 
     def rows(self) -> list[Row]:
         """One row per task: through its head, then through the encoder."""

@@ -12,10 +12,14 @@ from torch import Tensor, nn
 class Memory(nn.Module):
     """One row per task, whose length is known at the first step only; part of the state.
 
+    Rows are replaced and never overwritten: whoever holds the old tensor, as a training loop does
+    until a step is known to be good, holds the old values, and no copy is made of them.
+
     Args:
         num_tasks: Number of tasks.
     """
 
+    replaces = frozenset({"values"})
     values: Tensor
     counts: Tensor
 
@@ -48,9 +52,14 @@ class Memory(nn.Module):
             )
         self.values, self.counts = self.values.to(rows), self.counts.to(tasks)
         self.counts[tasks] += 1
+        counts = self.counts[tasks][:, None].to(rows)
+        if tasks.tolist() == list(range(len(self.values))):
+            self.values = rule(self.values, rows, counts)
+            return self.values
         where = tasks.to(self.values.device)
-        self.values[where] = rule(self.values[where], rows, self.counts[tasks][:, None].to(rows))
-        return self.values[where]
+        new = rule(self.values[where], rows, counts)
+        self.values = self.values.index_copy(0, where, new)
+        return new
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:
         stored = state.get(f"{prefix}values")

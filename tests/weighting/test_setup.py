@@ -1,5 +1,6 @@
 """Tasks are known before the first step: from `setup`, or from a state that was loaded."""
 
+import copy
 import json
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch import nn
 
 import moml
+from moml._replay import kept_state
 from moml.errors import NonFiniteError
 from moml.evaluation import Evaluation
 from moml.weighting import EW, UW, GramianWeighting, JacobianAggregator, LossWeighting
@@ -156,3 +158,23 @@ def test_a_direction_spoilt_by_a_gradient_names_the_task():
     with pytest.raises(NonFiniteError, match="gradient of task 'root'"):
         moml.backward(losses, METHODS["MoCo"]())
     assert x.grad is None
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_state_that_is_kept_stays_as_it_is(name):
+    """A training loop keeps it until the step is known to be good."""
+    weighting = METHODS[name]().setup(NAMES)
+    step(weighting, 0)
+    kept = kept_state(weighting)
+    expected = copy.deepcopy(kept)
+    step(weighting, 1)
+    assert all(torch.equal(kept[key], expected[key]) for key in expected)
+
+
+@pytest.mark.parametrize("name", ["MoCo", "DBMTL", "ExcessMTL"])
+def test_a_gradient_per_task_is_kept_without_a_copy(name):
+    weighting = METHODS[name]().setup(NAMES)
+    step(weighting, 0)
+    (memory,) = [part for part in weighting.modules() if hasattr(part, "replaces")]
+    pointers = {value.data_ptr() for value in kept_state(weighting).values()}
+    assert memory.values.data_ptr() in pointers
