@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from moml._random import random_state, replayed
 from moml.errors import NonFiniteError
 from moml.evaluation import Heads, checked
 from moml.oracle._features import Features
@@ -58,10 +59,12 @@ class JointRows(ParameterRows):
         problem, omega = lower.problem, lower.omega
         now, then = lower.named(self._point), lower.named(end)
         with torch.enable_grad():
-            gaps = [
-                problem.training_loss(now, omega, b) - problem.lower_loss(then, omega, b)
-                for b in lower.batches
-            ]
+            gaps = []
+            for batch in lower.batches:
+                drawn = random_state()
+                with replayed(drawn):  # the same dropout masks on both sides
+                    end_loss = problem.lower_loss(then, omega, batch)
+                gaps.append(problem.training_loss(now, omega, batch) - end_loss)
             gap = torch.stack(gaps).mean()
         if not torch.isfinite(gap):
             raise NonFiniteError("lower loss behind the gradients", self.names)
@@ -122,6 +125,12 @@ class JointRows(ParameterRows):
         )
 
     def _descend(self, direction: Row) -> None:
+        upper = len(self.solution.omega)
+        if all(g is None for g in (*direction[:upper], *self.constraint[:upper])):
+            raise ValueError(
+                "The objectives or the lower loss should depend on the upper parameters, found no "
+                "path to any of them. Both must be functions of the `omega` they are given."
+            )
         accumulate_row(self.layout.shared, self._corrected(direction))
         found = [torch.zeros_like(t) if t.grad is None else t.grad for t in self._point]
         self.solution.direction = found

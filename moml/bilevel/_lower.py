@@ -46,14 +46,21 @@ class LowerLevel:
         return self.problem.lower_loss_at(self.named(theta), self.omega, batch, step)
 
     def gradient(self, theta: Sequence[Tensor], step: int, *, create_graph: bool) -> Tensors:
-        """Gradient of the lower loss with respect to the lower variables."""
-        return _gradient(self.loss(theta, step), theta, create_graph)
+        """What the lower variables step against: the lower loss's gradient, turned for climbers."""
+        return self.turned(_gradient(self.loss(theta, step), theta, create_graph))
+
+    def turned(self, field: Tensors) -> Tensors:
+        """A field over the lower variables with the sign of those that climb changed."""
+        climbers = self.problem.ascends()
+        if not climbers:
+            return field
+        return [-g if n in climbers else g for n, g in zip(self.names, field, strict=True)]
 
     def training_gradient(self, theta: Sequence[Tensor], step: int) -> Tensors:
         """The same for a step that is really taken."""
         batch = self.batches[step % len(self.batches)]
         loss = self.problem.training_loss(self.named(theta), self.omega, batch)
-        return _gradient(loss, theta, False)
+        return self.turned(_gradient(loss, theta, False))
 
     def rates(self, step: int) -> list[Tensor] | None:
         """The problem's learning rates, if it has any for every variable."""

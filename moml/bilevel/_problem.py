@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 from torch.nn import Parameter
 
 from moml.data.bilevel_batch import BilevelBatch
 from moml.problem import Losses, Objectives
+
+if TYPE_CHECKING:
+    from moml.bilevel.inner import InnerSolver
 
 Params = dict[str, Tensor]
 """Named tensors, as `torch.func.functional_call` takes them."""
@@ -88,6 +91,22 @@ class BilevelProblem(Objectives):
     def inner_rates(self, omega: Mapping[str, Tensor], step: int) -> Mapping[str, Tensor] | None:
         """Learning rates of lower variables at a lower step; the solver's own where not given."""
         return None
+
+    def check_inner(self, inner: InnerSolver) -> None:
+        """Called with the lower solver in every step: for problems that share settings with it.
+
+        Raises:
+            ValueError: If the two contradict each other.
+        """
+        return
+
+    def ascends(self) -> frozenset[str]:
+        """Lower variables that climb the lower loss instead of descending: a game's; none here.
+
+        The lower level then steps along a field that is no gradient: unrolling differentiates it
+        rightly, implicit methods do not apply.
+        """
+        return frozenset()
 
     def step_weights(self, steps: int) -> Mapping[int, float]:
         """After which lower steps the upper level looks, and with what weight; the last alone."""

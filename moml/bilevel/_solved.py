@@ -36,6 +36,8 @@ class Solved(Features):
         """Solutions as the leaves that objectives were computed from."""
         points = [t for s in solutions for point in s.points for t in point]
         leaves = tuple(t for t in points if t.requires_grad)
+        if not direct and not leaves:
+            raise ValueError(_no_path(hypergradient))
         return cls(
             outputs=leaves,
             inputs=leaves,
@@ -65,10 +67,14 @@ class Solved(Features):
             rows = self.hypergradient.pull(solution, own)
             total = [add_rows(a, b) for a, b in zip(total, rows, strict=True)]
         if not self.direct and all(g is None for row in total for g in row):
-            raise ValueError(
-                "The objectives should depend on the upper parameters, found no path to any of "
-                "them. The lower loss or its start must be a function of the `omega` it is given, "
-                f"and {type(self.hypergradient).__name__} must follow that path: FirstOrder sees "
-                "the start only, Truncated and implicit methods the lower loss only."
-            )
+            raise ValueError(_no_path(self.hypergradient))
         return total
+
+
+def _no_path(hypergradient: Hypergradient) -> str:
+    return (
+        "The objectives should depend on the upper parameters, found no path to any of them. "
+        "The lower loss or its start must be a function of the `omega` it is given, and "
+        f"{type(hypergradient).__name__} must follow that path: FirstOrder sees the start only, "
+        "Truncated and implicit methods the lower loss only."
+    )

@@ -172,6 +172,7 @@ class Bilevel(Oracle):
         """One lower level solved, and the objectives at its solution."""
         if not omega:
             raise ValueError("`upper_parameters` should hold at least one tensor, found none.")
+        problem.check_inner(self.inner)
         lower, upper = _levels(episode)
         start = problem.lower_init(omega, episode, self.carry.previous())
         level = LowerLevel(problem, omega, lower, tuple(start), problem.lower_blocks(episode))

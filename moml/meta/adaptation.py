@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 
 from moml.bilevel import InnerSolver, LowerLevel
+from moml.bilevel.inner import UpdateRule
 from moml.data import EpisodeBatch
 from moml.meta.few_shot import FewShot
 from moml.meta.query import Query
@@ -22,6 +23,8 @@ def adapted(problem: FewShot, inner: InnerSolver, batch: EpisodeBatch) -> Iterat
         inner: How the lower level is solved.
         batch: Episodes.
     """
+    if problem.learner.inner_lr is None and isinstance(inner, UpdateRule):
+        problem.learner.inner_lr = inner.lr
     omega = {name: p.detach() for name, p in problem.upper_parameters().items()}
     with problem.unobserved():
         for episode in problem.episodes(batch):

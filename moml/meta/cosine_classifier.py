@@ -45,7 +45,12 @@ class CosineClassifier(nn.Module):
 
 
 def reverse_gradient(x: Tensor) -> Tensor:
-    """The same values with the negative derivative, differentiable any number of times."""
+    """The same values with the negative derivative: for first derivatives.
+
+    A second derivative is that of the chain rule through this function, not the negative of the
+    second derivative: a step along a reversed gradient that is itself differentiated needs
+    `moml.bilevel.BilevelProblem.ascends` instead.
+    """
     return 2.0 * x.detach() - x  # exact: doubling is, and so is the difference
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from torch import Tensor
-from torch.func import functional_call
 from torch.nn import Parameter, functional
 
 from moml.bilevel import BilevelProblem, Params
+from moml.bilevel.functional import substituted
 from moml.data import Batch, TaskInputs
 from moml.meta.cosine_classifier import CosineClassifier, adversarial_entropy
 from moml.problem import Losses
@@ -65,25 +65,37 @@ class DomainAdaptation(BilevelProblem):
         return dict(omega)
 
     def lower_loss(self, theta: Params, omega: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        """The adversarial entropy of the unlabelled samples."""
-        buffers = {name: b.clone() for name, b in self.model.named_buffers()}
-        logits = functional_call(
-            self.model, {**theta, **buffers}, (_inputs(batch, UNLABELLED),), {"adversarial": True}
-        )
-        return self.entropy * adversarial_entropy(logits)
+        """The entropy that prototypes raise and the encoder, which `ascends`, lowers."""
+        return self._entropy(theta, batch, adversarial=False)
+
+    def ascends(self) -> frozenset[str]:
+        """The encoder's weights.
+
+        Turning the gradient around inside of the loss, as a step that is not differentiated may,
+        would change the sign of second derivatives across encoder and prototypes.
+        """
+        return frozenset(n for n in self.upper_parameters() if n.startswith("encoder."))
 
     def upper_losses(self, theta: Params, omega: Mapping[str, Tensor], batch: Batch) -> Losses:
         """Cross-entropies at the adapted weights, entropy at those it started from."""
 
         def cross_entropy(domain: str) -> Tensor:
-            logits = functional_call(self.model, theta, (_inputs(batch, domain),))
+            own = dict(self.model.named_buffers())  # not copies: they follow
+            with substituted(self.model, {**theta, **own}):
+                logits = self.model(_inputs(batch, domain))
             return functional.cross_entropy(logits, batch.targets[domain])
 
         return {
             "source": cross_entropy(SOURCE),
             "target": cross_entropy(TARGET),
-            "entropy": self.lower_loss(dict(omega), omega, batch),
+            "entropy": self._entropy(dict(omega), batch, adversarial=True),
         }
+
+    def _entropy(self, theta: Params, batch: Batch, *, adversarial: bool) -> Tensor:
+        """The adversarial entropy of the unlabelled samples."""
+        with substituted(self.model, theta):
+            logits = self.model(_inputs(batch, UNLABELLED), adversarial=adversarial)
+        return self.entropy * adversarial_entropy(logits)
 
 
 def check_entropy(entropy: float) -> float:

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from moml.backbone import renew_masks
-from moml.bilevel import BilevelProblem, Params
+from moml.bilevel import BilevelProblem, InnerSolver, Params
 from moml.bilevel.functional import Functional, Statistics
+from moml.bilevel.inner import UpdateRule
 from moml.bilevel.stacked import Stacked, worth_stacking
 from moml.data.batch import Batch
 from moml.data.bilevel_batch import BilevelBatch
@@ -57,8 +58,10 @@ class FewShot(BilevelProblem):
             others. The rest is used as it is and learnt by the upper level only.
         rates: Learning rates that are learnt too: none, one per number (``"variable"``), per
             parameter tensor (``"layer"``), or per tensor and lower step (``"layer_step"``).
-        inner_lr: Initial value of learnt rates, of which the upper level trains multiples.
-        inner_steps: Number of lower steps that learnt rates and norms are kept for.
+        inner_lr: Initial value of learnt rates, of which the upper level trains multiples; the
+            lower solver's rate unless given, and never another.
+        inner_steps: Number of lower steps that learnt rates and norms are kept for; 1 unless given.
+            Where given, the lower solver takes as many.
         proximal: Factor of half the squared distance to the start, added to the support loss.
         multi_step: Number of meta-steps over which the objectives look at all lower steps, from
             equal weights to the last step alone; 0 for the last step from the beginning.
@@ -84,8 +87,8 @@ class FewShot(BilevelProblem):
         target: str = "class",
         adapt: Adapt = "all",
         rates: Rates = "fixed",
-        inner_lr: float = 0.1,
-        inner_steps: int = 1,
+        inner_lr: float | None = None,
+        inner_steps: int | None = None,
         proximal: float = 0.0,
         multi_step: int = 0,
         step_norms: bool = False,
@@ -99,7 +102,8 @@ class FewShot(BilevelProblem):
             raise ValueError(f"`proximal` should not be negative, found {proximal}.")
         self.objectives = {"query": Clean()} if objectives is None else dict(objectives)
         self.loss, self.target, self.proximal = loss, target, proximal
-        self.multi_step, self.inner_steps = multi_step, inner_steps
+        self.multi_step, self.inner_steps = multi_step, 1 if inner_steps is None else inner_steps
+        self._given = inner_lr, inner_steps
         own: Statistics = "batch" if statistics == "per_step" else statistics
         select = partial(prediction_of, which=output, target=target)
         self.function = Functional(network, statistics=own, select=select)
@@ -109,7 +113,7 @@ class FewShot(BilevelProblem):
             adapted=_selection(adapt),
             rates=rates,
             inner_lr=inner_lr,
-            steps=inner_steps,
+            steps=self.inner_steps,
             step_norms=step_norms,
             step_statistics=statistics == "per_step",
             generators=[g for o in self.objectives.values() for g in o.generators()],
@@ -193,6 +197,29 @@ class FewShot(BilevelProblem):
             gaps = [(t - start[name]).square().sum() for name, t in theta.items()]
             loss = loss + 0.5 * self.proximal * torch.stack(gaps).sum()
         return loss
+
+    def check_inner(self, inner: InnerSolver) -> None:
+        """Whether the solver's rate and steps are what was said here, if anything was."""
+        rate, steps = self._given
+        own = inner.lr if isinstance(inner, UpdateRule) else None
+        if rate is not None and own != rate:
+            found = f"{rate} and {type(inner).__name__}" + ("" if own is None else f" with {own}")
+            raise ValueError(
+                f"`inner_lr` should be the lower solver's rate, found {found}. Say it once: leave "
+                "`inner_lr` out."
+            )
+        if steps is not None and steps != inner.steps:
+            raise ValueError(
+                f"`inner_steps` should be the lower solver's number of steps, found {steps} and "
+                f"{type(inner).__name__} with {inner.steps}."
+            )
+        if self.learner.kind != "fixed" and own is None:
+            raise ValueError(
+                "`inner` should be one of moml's own rules (InnerSGD, InnerAdam, …) where the "
+                f"problem learns its rates, found {type(inner).__name__}."
+            )
+        if self.learner.inner_lr is None:
+            self.learner.inner_lr = own
 
     def inner_rates(self, omega: Mapping[str, Tensor], step: int) -> Mapping[str, Tensor] | None:
         """Learnt rates, if there are any."""

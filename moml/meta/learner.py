@@ -30,7 +30,7 @@ class Learner(nn.Module):
         network: Its parameters are the start of the lower level.
         adapted: Which parameters the lower level moves, by name.
         rates: How learnt rates are shared; see `FewShot`.
-        inner_lr: Their initial value, of multiple 1.
+        inner_lr: Their initial value, of multiple 1; ``None`` if it is not known yet.
         steps: Number of lower steps they are kept for.
         step_norms: Keep normalisation parameters per lower step.
         step_statistics: Keep running statistics per lower step.
@@ -47,7 +47,7 @@ class Learner(nn.Module):
         *,
         adapted: Callable[[str], bool],
         rates: Rates,
-        inner_lr: float,
+        inner_lr: float | None,
         steps: int,
         step_norms: bool,
         step_statistics: bool = False,
@@ -56,7 +56,7 @@ class Learner(nn.Module):
         super().__init__()
         if rates not in get_args(Rates):
             raise ValueError(f"`rates` should be one of {get_args(Rates)}, found {rates!r}.")
-        if not inner_lr > 0:
+        if inner_lr is not None and not inner_lr > 0:
             raise ValueError(f"`inner_lr` should be positive, found {inner_lr}.")
         self.network, self.kind, self.steps, self.inner_lr = network, rates, steps, inner_lr
         self.generators = list(generators)
@@ -123,6 +123,11 @@ class Learner(nn.Module):
         """Learnt rates of the lower variables at a step; ``None`` without any."""
         if self.kind == "fixed":
             return None
+        if self.inner_lr is None:
+            raise ValueError(
+                "`inner_lr` should be given where rates are learnt and the lower solver has no "
+                "rate of its own, found neither."
+            )
         adapted, _ = self._names(tuple(omega))
         rates = {n: self.inner_lr * omega[f"rates.{_key(n)}"] for n in adapted}
         if self.kind == "layer_step":
@@ -141,11 +146,17 @@ class Learner(nn.Module):
     def get_extra_state(self) -> dict[str, Any]:
         """Number of meta-steps done, and states of the objectives' generators."""
         generators = [generator.get_state() for generator in self.generators]
-        return {"steps_done": self.steps_done, "generators": generators}
+        return {
+            "steps_done": self.steps_done,
+            "generators": generators,
+            "inner_lr": self.inner_lr,
+        }
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Restore them."""
         self.steps_done = state["steps_done"]
+        if self.inner_lr is None:
+            self.inner_lr = state.get("inner_lr")
         for generator, stored in zip(self.generators, state["generators"], strict=True):
             generator.set_state(stored)
 

@@ -453,3 +453,30 @@ def test_few_shot_network_that_returns_a_mapping_without_the_targets_name():
     net = Answering(lambda y: {"logits": y})
     with pytest.raises(ValueError, match=r"`output` should say .*dict with \['logits'\]"):
         by_moml(FewShot(net, CrossEntropy(WAYS)), episodes())
+
+
+# Said twice -------------------------------------------------------------------------------------
+
+
+@pytest.mark.refused("the lower solver's rate is said once")
+def test_few_shot_inner_rate_that_contradicts_the_solver():
+    for rates in ("fixed", "layer"):
+        problem = FewShot(mlp(), CrossEntropy(WAYS), inner_lr=5.0, rates=rates)
+        with pytest.raises(ValueError, match=r"`inner_lr` .* found 5.0 and InnerSGD with 0.1"):
+            Bilevel(InnerSGD(0.1), Unrolled())(problem, episodes())
+    problem = FewShot(mlp(), CrossEntropy(WAYS), inner_steps=2)
+    with pytest.raises(ValueError, match=r"`inner_steps` .* found 2 and InnerSGD with 3"):
+        Bilevel(InnerSGD(0.1, steps=3), Unrolled())(problem, episodes())
+
+
+def test_learnt_rates_start_at_the_solvers():
+    problem = FewShot(mlp(), CrossEntropy(WAYS), rates="layer")
+    rows = by_moml(problem, episodes())
+    plain = by_moml(FewShot(mlp(), CrossEntropy(WAYS)), episodes())
+    for name, row in zip(problem.upper_parameters(), rows, strict=True):
+        if name.startswith("network."):
+            torch.testing.assert_close(row, plain[list(problem.upper_parameters()).index(name)])
+    state = problem.module.state_dict()
+    resumed = FewShot(mlp(), CrossEntropy(WAYS), rates="layer")
+    resumed.module.load_state_dict(state)
+    assert resumed.learner.inner_lr == RATE

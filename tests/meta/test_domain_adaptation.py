@@ -6,7 +6,7 @@ from torch import nn
 from torch.func import functional_call
 
 from moml import fit
-from moml.bilevel import Bilevel, FirstOrder, InnerSGD, Unrolled
+from moml.bilevel import Bilevel, Cholesky, FiniteDifference, FirstOrder, InnerSGD, Unrolled
 from moml.data import Batch, TaskInputs
 from moml.meta import CosineClassifier, DomainAdaptation, MinimaxEntropy
 from moml.meta.cosine_classifier import adversarial_entropy, reverse_gradient
@@ -55,13 +55,18 @@ def test_prototypes_raise_the_entropy_and_the_encoder_lowers_it():
 
 
 def by_hand(net, batch, rate):
-    """The three objectives as functions of the weights, one step of the game inside."""
+    """The three objectives as functions of the weights, one step of the game inside.
+
+    The step is against the entropy's gradient, whose encoder part has the other sign: no layer that
+    turns gradients around is differentiated twice.
+    """
     ce = nn.functional.cross_entropy
     omega = {n: p.detach().clone().requires_grad_() for n, p in net.named_parameters()}
     x = batch.inputs["target_unlabelled"]
-    game = 0.1 * adversarial_entropy(functional_call(net, omega, (x,), {"adversarial": True}))
+    game = 0.1 * adversarial_entropy(functional_call(net, omega, (x,)))
     grads = torch.autograd.grad(game, list(omega.values()), create_graph=True)
-    theta = {n: p - rate * g for (n, p), g in zip(omega.items(), grads, strict=True)}
+    signs = [1.0 if n.startswith("prototypes") else -1.0 for n in omega]
+    theta = {n: p - rate * s * g for (n, p), g, s in zip(omega.items(), grads, signs, strict=True)}
     losses = [
         ce(functional_call(net, theta, (batch.inputs[d],)), batch.targets[d])
         for d in ("source", "target_labelled")
@@ -82,6 +87,39 @@ def test_hypergradients_are_exact():
     first = Bilevel(InnerSGD(2.0), FirstOrder())(DomainAdaptation(net), batch)
     assert (first.jacobian - expected)[:2].abs().max() > 1e-4
     torch.testing.assert_close(first.jacobian[2], expected[2], rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.supported
+def test_a_game_below_is_differentiated_as_finite_differences_say():
+    net, batch, rate, eps = model(), data(), 2.0, 1e-5
+    problem, oracle = DomainAdaptation(net), Bilevel(InnerSGD(2.0), Unrolled())
+    assert problem.ascends() == {"encoder.0.weight", "encoder.0.bias"}
+    rows = oracle(problem, batch).jacobian[:2]
+    weights = list(net.parameters())
+    torch.manual_seed(1)
+    along = [torch.randn_like(p) for p in weights]
+
+    def moved(step):
+        with torch.no_grad():
+            for p, v in zip(weights, along, strict=True):
+                p.add_(v, alpha=step)
+        losses = oracle(problem, batch).losses[:2]
+        with torch.no_grad():
+            for p, v in zip(weights, along, strict=True):
+                p.sub_(v, alpha=step)
+        return losses
+
+    slope = (moved(eps) - moved(-eps)) / (2 * eps)
+    flat = torch.cat([v.flatten() for v in along])
+    torch.testing.assert_close(rows @ flat, slope, rtol=1e-6, atol=1e-8)
+    differences = Bilevel(InnerSGD(rate), FiniteDifference(1e-4))(problem, batch).jacobian[:2]
+    torch.testing.assert_close(differences, rows, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.refused("a game's lower level has no Hessian to invert")
+def test_a_game_below_with_an_implicit_hypergradient():
+    with pytest.raises(ValueError, match="found variables that climb"):
+        Bilevel(InnerSGD(0.1), Cholesky())(DomainAdaptation(model()), data())
 
 
 def test_it_trains_and_the_base_module_moves_by_the_updater_alone():

@@ -33,7 +33,8 @@ class Certificate:
 
     Attributes:
         lower_residual: Norm of the lower loss's gradient at the solution.
-        linear_residual: Largest residual of the linear systems, relative to their right-hand sides.
+        linear_residual: Largest residual of the linear systems with the Hessian itself, relative to
+            their right-hand sides.
         negative_curvature: Whether a direction of non-positive curvature of the lower loss was met.
         products: Rounds of Hessian-vector products.
     """

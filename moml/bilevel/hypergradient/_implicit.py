@@ -73,23 +73,47 @@ class Implicit(Hypergradient):
     """Implicit differentiation; subclasses solve the linear systems.
 
     Args:
-        tolerance: Largest gradient norm of the lower loss at its solution, relative to the largest
-            one met so far at a start, for which the result counts as valid.
+        tolerance: Largest gradient norm of the lower loss at its solution, relative to the one at
+            the first start, for which the result counts as valid.
+        absolute_tolerance: Gradient norm of the lower loss that is small wherever it started.
+        residual_tolerance: Largest residual of the linear systems, relative to their right-hand
+            sides, for which the result counts as valid. The systems are those of the Hessian
+            itself: what is added to its diagonal counts as an error.
         on_invalid: What to do where it does not, or where a direction of negative curvature is met:
             warn once, raise, or go on; the certificate says it in any case.
     """
 
-    def __init__(self, *, tolerance: float = 0.05, on_invalid: OnInvalid = "warn") -> None:
+    def __init__(
+        self,
+        *,
+        tolerance: float = 0.05,
+        absolute_tolerance: float = 1e-6,
+        residual_tolerance: float = 0.05,
+        on_invalid: OnInvalid = "warn",
+    ) -> None:
         super().__init__()
+        for name, value in (
+            ("tolerance", tolerance),
+            ("absolute_tolerance", absolute_tolerance),
+            ("residual_tolerance", residual_tolerance),
+        ):
+            if not value >= 0:
+                raise ValueError(f"`{name}` should not be negative, found {value}.")
         if on_invalid not in get_args(OnInvalid):
             raise ValueError(
                 f"`on_invalid` should be 'warn', 'raise' or 'ignore', found {on_invalid!r}."
             )
-        self.tolerance, self.on_invalid = tolerance, on_invalid
+        self.tolerance, self.absolute_tolerance = tolerance, absolute_tolerance
+        self.residual_tolerance, self.on_invalid = residual_tolerance, on_invalid
         self._largest, self._warned = 0.0, False
 
     def _solve(self, lower: LowerLevel, inner: InnerSolver, start: Tensors) -> LowerSolution:
         require_plain_look(lower, inner, type(self).__name__)
+        if lower.problem.ascends():
+            raise ValueError(
+                "The lower level should be a minimisation for implicit differentiation, found "
+                "variables that climb (a game). Use Unrolled or Checkpointed."
+            )
         begin = fresh(start)
         if self._largest == 0.0:
             gradient = lower.gradient(begin, 0, create_graph=False)
@@ -131,19 +155,28 @@ class Implicit(Hypergradient):
         self._largest = float(state["largest"])
 
     def _judge(self, certificate: Certificate) -> None:
-        self._largest = max(self._largest, 0.0)
-        complaint = ""
-        if certificate.lower_residual > self.tolerance * self._largest:
-            complaint = (
+        complaints = []
+        if not certificate.lower_residual <= max(
+            self.tolerance * self._largest, self.absolute_tolerance
+        ):
+            complaints.append(
                 "The lower level should be near a stationary point for implicit differentiation, "
                 f"found a gradient of norm {certificate.lower_residual:.2g} where the first start "
                 f"had {self._largest:.2g}. Take more lower steps, or use Unrolled or Truncated."
             )
+        if not certificate.linear_residual <= self.residual_tolerance:
+            complaints.append(
+                "The linear systems should be solved for implicit differentiation, found a "
+                f"residual of {certificate.linear_residual:.2g} where `residual_tolerance` is "
+                f"{self.residual_tolerance:.2g}. Take more rounds or terms, a higher rank or less "
+                "damping, or raise it."
+            )
         if certificate.negative_curvature:
-            complaint = (
+            complaints.append(
                 "The lower loss should be convex near its solution for implicit differentiation, "
                 "found a direction of non-positive curvature. Add a regulariser, or use Unrolled."
             )
+        complaint = " ".join(complaints)
         if not complaint or self.on_invalid == "ignore":
             return
         if self.on_invalid == "raise":

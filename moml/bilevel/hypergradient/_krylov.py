@@ -13,6 +13,8 @@ class Krylov(Implicit):
         linear_tolerance: Relative residual at which to stop.
         damping: Added to the Hessian's diagonal.
         tolerance: See `Implicit`.
+        absolute_tolerance: See `Implicit`.
+        residual_tolerance: See `Implicit`.
         on_invalid: See `Implicit`.
     """
 
@@ -23,9 +25,16 @@ class Krylov(Implicit):
         linear_tolerance: float = 1e-10,
         damping: float = 0.0,
         tolerance: float = 0.05,
+        absolute_tolerance: float = 1e-6,
+        residual_tolerance: float = 0.05,
         on_invalid: OnInvalid = "warn",
     ) -> None:
-        super().__init__(tolerance=tolerance, on_invalid=on_invalid)
+        super().__init__(
+            tolerance=tolerance,
+            absolute_tolerance=absolute_tolerance,
+            residual_tolerance=residual_tolerance,
+            on_invalid=on_invalid,
+        )
         if rounds < 1:
             raise ValueError(f"`rounds` should be at least 1, found {rounds}.")
         if damping < 0:

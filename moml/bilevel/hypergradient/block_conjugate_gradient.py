@@ -44,5 +44,5 @@ class BlockConjugateGradient(Krylov):
             x = x + p @ (inverse @ rho)
             q, zeta = torch.linalg.qr(q - hp @ inverse)
             p, rho = q + p @ zeta.mT, zeta @ rho
-        left = relative_residual((q @ rho).mT, right / scale)
+        left = relative_residual((q @ rho + self.damping * x).mT, right / scale)
         return x.mT * scale, Certificate(0.0, left, bool(stopped.any()))

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
+from moml._random import random_state, replayed
 from moml.bilevel._lower import LowerLevel, Tensors, fresh
 from moml.bilevel.hypergradient._base import Hypergradient, LowerSolution, looks
 from moml.bilevel.inner import InnerSolver, InnerState
@@ -22,8 +23,9 @@ class Checkpointed(Hypergradient):
     The lower level is solved without a graph, keeping every ``segment``-th state; going backwards
     each segment is run again with its graph, but for the last one, whose graph is there already.
     The same numbers as `Unrolled` at the cost of almost one more lower solve, with memory for
-    ``segment`` graphs and ``T / segment`` states. Upper parameters must not change in between, and
-    a lower loss with random parts must draw the same numbers again.
+    ``segment`` graphs and ``T / segment`` states. Upper parameters must not change in between. What
+    is drawn from PyTorch's global generators (dropout) is drawn again; a lower loss that draws from
+    generators of its own must see to that itself.
 
     Args:
         segment: Steps per segment; twice the root of T unless given. About the root takes least
@@ -46,12 +48,15 @@ class Checkpointed(Hypergradient):
             if state.step in weights:
                 seen[state.step] = fresh(state.theta)
 
+        draws = []
         while (ahead := inner.steps - state.step - length) > 0:
             kept.append(state)
+            draws.append(random_state())
             # a shorter segment is the first one: the last saves a second run
             steps = ahead % length or length
             state = inner.walk(lower, state, steps, create_graph=False, look=look)
         kept.append(state)
+        draws.append(random_state())
         last = _record(inner, lower, state, inner.steps, weights)
         seen.update({step: fresh(theta) for step, theta in last.seen.items()})
         return LowerSolution(
@@ -60,12 +65,12 @@ class Checkpointed(Hypergradient):
             [seen[step] for step in weights],
             weights,
             [t.detach() for t in last.theta],
-            trace=(inner, kept, [last]),
+            trace=(inner, kept, draws, [last]),
         )
 
     def pull(self, solution: LowerSolution, cotangents: Sequence[Row]) -> list[Row]:
         """Segment after segment, from the last to the first."""
-        inner, kept, recorded = solution.trace
+        inner, kept, draws, recorded = solution.trace
         lower, omega, p = solution.lower, solution.omega, len(solution.start)
         at = {
             step: [row[i * p : (i + 1) * p] for row in cotangents]
@@ -74,9 +79,13 @@ class Checkpointed(Hypergradient):
         adjoint: list[Row] = [[None] * p for _ in cotangents]
         total: list[Row] = [[None] * len(omega) for _ in cotangents]
         end = inner.steps
-        for state in reversed(kept):
+        for state, drawn in zip(reversed(kept), reversed(draws), strict=True):
             # taken out, so that nothing holds a segment's graph when the next one is built
-            segment = recorded.pop() if recorded else _record(inner, lower, state, end, at)
+            if recorded:
+                segment = recorded.pop()
+            else:
+                with replayed(drawn):
+                    segment = _record(inner, lower, state, end, at)
             adjoint, above = self._through(segment, omega, at, adjoint)
             total = [add_rows(a, b) for a, b in zip(total, above, strict=True)]
             end = state.step

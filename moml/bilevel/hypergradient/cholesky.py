@@ -26,13 +26,26 @@ class Cholesky(Implicit):
     Args:
         damping: Added to the Hessian's diagonal.
         tolerance: See `Implicit`.
+        absolute_tolerance: See `Implicit`.
+        residual_tolerance: See `Implicit`.
         on_invalid: See `Implicit`.
     """
 
     def __init__(
-        self, *, damping: float = 0.0, tolerance: float = 0.05, on_invalid: OnInvalid = "warn"
+        self,
+        *,
+        damping: float = 0.0,
+        tolerance: float = 0.05,
+        absolute_tolerance: float = 1e-6,
+        residual_tolerance: float = 0.05,
+        on_invalid: OnInvalid = "warn",
     ) -> None:
-        super().__init__(tolerance=tolerance, on_invalid=on_invalid)
+        super().__init__(
+            tolerance=tolerance,
+            absolute_tolerance=absolute_tolerance,
+            residual_tolerance=residual_tolerance,
+            on_invalid=on_invalid,
+        )
         if damping < 0:
             raise ValueError(f"`damping` should not be negative, found {damping}.")
         self.damping = damping
@@ -48,12 +61,13 @@ class Cholesky(Implicit):
             )
         unit = torch.eye(p, dtype=right.dtype, device=right.device)
         matrix = hessian(unit.expand(hessian.blocks, p, p))  # (E, p, p)
-        matrix = (matrix + matrix.mT) / 2 + self.damping * unit
+        plain = (matrix + matrix.mT) / 2
+        matrix = plain + self.damping * unit
         factor, failed = torch.linalg.cholesky_ex(matrix)
         bent = bool(failed.any())
         x = (
-            torch.linalg.solve(matrix, right.mT).mT
+            torch.linalg.solve_ex(matrix, right.mT)[0].mT
             if bent
             else torch.cholesky_solve(right.mT, factor).mT
         )
-        return x, Certificate(0.0, relative_residual(right - x @ matrix, right), bent)
+        return x, Certificate(0.0, relative_residual(right - x @ plain, right), bent)

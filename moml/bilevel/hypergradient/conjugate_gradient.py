@@ -40,4 +40,5 @@ class ConjugateGradient(Krylov):
             beta = torch.where(active, new / torch.where(active, old, 1.0), 0.0)[..., None]
             p, old = r + beta * p, new
             active &= old > goal
-        return x, Certificate(0.0, relative_residual(r, right), negative)
+        left = relative_residual(r + self.damping * x, right)
+        return x, Certificate(0.0, left, negative)

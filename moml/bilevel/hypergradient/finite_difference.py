@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from moml._random import random_state, replayed
 from moml.bilevel._lower import LowerLevel, Tensors, fresh
 from moml.bilevel.hypergradient._base import (
     Hypergradient,
@@ -25,7 +26,8 @@ class FiniteDifference(Hypergradient):
     v) - \partial_\omega f(\theta-\epsilon v)] / 2\epsilon` with :math:`\epsilon = r/\|v\|` (Liu,
     Simonyan & Yang, `DARTS <https://arxiv.org/abs/1806.09055>`_, ICLR 2019). With one lower step it
     is `Unrolled` up to an error of order :math:`\epsilon^2` and of rounding over :math:`\epsilon`;
-    with more it is that of the last step alone. Kinks (ReLU) between the two points spoil it.
+    with more it is that of the last step alone. What the step drew from PyTorch's global generators
+    (dropout) is drawn again. Kinks (ReLU) between the two points spoil it.
 
     Cost: two lower gradients per objective, memory of one.
 
@@ -50,15 +52,16 @@ class FiniteDifference(Hypergradient):
             )
         state = inner.begin(lower, fresh(start))
         before = inner.walk(lower, state, inner.steps - 1, create_graph=False)
+        drawn = random_state()
         after = inner.walk(lower, before, 1, create_graph=False)
-        return solved(lower, start, after.theta, inner.steps, trace=(inner, before))
+        return solved(lower, start, after.theta, inner.steps, trace=(inner, before, drawn))
 
     def pull(self, solution: LowerSolution, cotangents: Sequence[Row]) -> list[Row]:
         """Two lower gradients per objective."""
         return [self._pull(solution, row) for row in cotangents]
 
     def _pull(self, solution: LowerSolution, cotangent: Row) -> Row:
-        inner, before = solution.trace
+        inner, before, drawn = solution.trace
         lower, omega, theta = solution.lower, solution.omega, before.theta
         rates = inner.rates(lower, before)
         scaled = [
@@ -71,8 +74,11 @@ class FiniteDifference(Hypergradient):
             slope: Row = [torch.zeros_like(t) for t in (*(theta if learnt else ()), *omega)]
         else:
             eps = self.radius / norm
-            ahead = self._gradient(lower, theta, scaled, eps, before.step, all_of_it=learnt)
-            behind = self._gradient(lower, theta, scaled, -eps, before.step, all_of_it=learnt)
+            turned = lower.turned(scaled)
+            with replayed(drawn):  # the step's own dropout masks, for both
+                ahead = self._gradient(lower, theta, turned, eps, before.step, all_of_it=learnt)
+            with replayed(drawn):
+                behind = self._gradient(lower, theta, turned, -eps, before.step, all_of_it=learnt)
             halves = torch.tensor([-0.5 / eps, 0.5 / eps], dtype=torch.float64)
             slope = combine_rows([ahead, behind], halves)
         if not learnt:

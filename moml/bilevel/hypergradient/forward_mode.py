@@ -50,11 +50,15 @@ class ForwardMode(Hypergradient):
         ]
         for _ in range(inner.steps):
             state, tangents = _step(inner, lower, state, tangents, basis)
-        columns = flat([row[: len(start)] for row in tangents], state.theta)  # (n, p)
+        ends = [row[: len(start)] for row in tangents]
+        found = any(g is not None for row in ends for g in row)
+        columns = flat(ends, state.theta) if found else None  # (n, p)
         return solved(lower, start, state.theta, inner.steps, trace=columns)
 
     def pull(self, solution: LowerSolution, cotangents: Sequence[Row]) -> list[Row]:
         """Products of the cotangents with the derivative that was carried along."""
+        if solution.trace is None:
+            return [[None] * len(solution.omega) for _ in cotangents]
         return unflat(flat(cotangents, solution.theta) @ solution.trace.T, solution.omega)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from moml.bilevel.hypergradient._base import Certificate, LowerSolution
@@ -13,6 +12,8 @@ from moml.bilevel.hypergradient._implicit import (
     relative_residual,
 )
 from moml.bilevel.inner import UpdateRule
+
+_ROUNDING = 1e-5
 
 
 class Neumann(Implicit):
@@ -28,6 +29,8 @@ class Neumann(Implicit):
         terms: Number k of terms; ``terms - 1`` Hessian-vector products.
         rate: The factor :math:`\alpha`; the lower solver's learning rate unless given.
         tolerance: See `Implicit`.
+        absolute_tolerance: See `Implicit`.
+        residual_tolerance: See `Implicit`.
         on_invalid: See `Implicit`.
     """
 
@@ -37,9 +40,16 @@ class Neumann(Implicit):
         *,
         rate: float | None = None,
         tolerance: float = 0.05,
+        absolute_tolerance: float = 1e-6,
+        residual_tolerance: float = 0.05,
         on_invalid: OnInvalid = "warn",
     ) -> None:
-        super().__init__(tolerance=tolerance, on_invalid=on_invalid)
+        super().__init__(
+            tolerance=tolerance,
+            absolute_tolerance=absolute_tolerance,
+            residual_tolerance=residual_tolerance,
+            on_invalid=on_invalid,
+        )
         if terms < 1:
             raise ValueError(f"`terms` should be at least 1, found {terms}.")
         self.terms, self.rate = terms, rate
@@ -55,9 +65,14 @@ class Neumann(Implicit):
                 "`rate` should be given to Neumann where the lower solver has no learning rate of "
                 f"its own, found {type(solution.trace).__name__}."
             )
-        term, total = right, right.clone()
+        term, total, negative = right, right.clone(), False
         for _ in range(self.terms - 1):
-            term = term - rate * hessian(term)
+            product = hessian(term)
+            lengths = term.norm(dim=-1) * product.norm(dim=-1)
+            curvature = (term * product).sum(-1)  # (E, K)
+            negative |= bool((curvature < -_ROUNDING * lengths).any())
+            term = term - rate * product
             total = total + term
-        left = relative_residual(term, right)  # |v - H q| is that of the next term
-        return rate * total, Certificate(0.0, left, not bool(torch.isfinite(total).all()))
+        # |v - H q| is that of the next term, one product more; this one bounds it if they shrink.
+        left = relative_residual(term, right)
+        return rate * total, Certificate(0.0, left, negative)

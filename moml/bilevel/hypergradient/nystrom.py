@@ -33,6 +33,8 @@ class Nystrom(Implicit):
         damping: Added to the Hessian's diagonal.
         seed: Seed of the directions.
         tolerance: See `Implicit`.
+        absolute_tolerance: See `Implicit`.
+        residual_tolerance: See `Implicit`.
         on_invalid: See `Implicit`.
     """
 
@@ -43,9 +45,16 @@ class Nystrom(Implicit):
         damping: float = 1e-2,
         seed: int = 0,
         tolerance: float = 0.05,
+        absolute_tolerance: float = 1e-6,
+        residual_tolerance: float = 0.05,
         on_invalid: OnInvalid = "warn",
     ) -> None:
-        super().__init__(tolerance=tolerance, on_invalid=on_invalid)
+        super().__init__(
+            tolerance=tolerance,
+            absolute_tolerance=absolute_tolerance,
+            residual_tolerance=residual_tolerance,
+            on_invalid=on_invalid,
+        )
         if rank < 1:
             raise ValueError(f"`rank` should be at least 1, found {rank}.")
         if damping <= 0:
@@ -69,7 +78,7 @@ class Nystrom(Implicit):
         x = (right - weights @ sketch.mT) / self.damping
         smallest = torch.linalg.eigvalsh(core)[..., 0]
         negative = bool((smallest < -1e-6 * core.norm(dim=(-2, -1))).any())
-        left = right - hessian(x) - self.damping * x
+        left = right - hessian(x)
         return x, Certificate(0.0, relative_residual(left, right), negative)
 
     def state_dict(self) -> dict[str, Any]:

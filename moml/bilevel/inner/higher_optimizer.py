@@ -22,6 +22,8 @@ class HigherOptimizer(InnerSolver):
     2019. For optimizers that moml has no rule of its own for (Adadelta, Adamax, ASGD, Rprop, or a
     user's own registered with `higher`), with parameter groups as the optimizer was made. The
     learning rates are the optimizer's: a problem that learns them needs one of moml's own rules.
+    Steps are those of PyTorch's optimizer: Adam's ``eps``, which `higher` 0.2.1 adds before the
+    bias correction, is put where PyTorch has it.
 
     Args:
         optimizer: Makes the optimizer of a list of parameters, ``functools.partial(Adamax,
@@ -44,6 +46,11 @@ class HigherOptimizer(InnerSolver):
         """The state before the first step: a differentiable copy of a fresh optimizer."""
         from higher.optim import get_diff_optim
 
+        if lower.problem.ascends():
+            raise ValueError(
+                "`inner` should be one of moml's own rules (InnerSGD, InnerAdam, …) where lower "
+                "variables climb (a game), found HigherOptimizer."
+            )
         if lower.rates(0) is not None:
             raise ValueError(
                 "`inner` should be one of moml's own rules (InnerSGD, InnerAdam, …) where the "
@@ -65,6 +72,7 @@ class HigherOptimizer(InnerSolver):
         rule, slots = state.slots
         rule.state = [_copied(group) for group in slots]
         rule._track_higher_grads = create_graph
+        _place_eps(rule, state.step + 1)
         loss = lower.loss(state.theta, state.step)
         with torch.enable_grad():
             moved = list(rule.step(loss, params=state.theta))
@@ -72,6 +80,17 @@ class HigherOptimizer(InnerSolver):
             moved = [t.detach() for t in moved]
         with torch.set_grad_enabled(create_graph):
             return InnerState(self._projected(lower, moved), (rule, rule.state), state.step + 1)
+
+
+def _place_eps(rule: Any, step: int) -> None:
+    """Adam's ``eps`` where PyTorch has it: `higher` adds it before the bias correction."""
+    from higher.optim import DifferentiableAdam
+
+    if not isinstance(rule, DifferentiableAdam):
+        return
+    for group in rule.param_groups:
+        eps = group.setdefault("torch_eps", group["eps"])
+        group["eps"] = eps * (1 - group["betas"][1] ** step) ** 0.5
 
 
 def _copied(group: Any) -> Any:
