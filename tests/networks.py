@@ -117,6 +117,28 @@ class Checkpointed(Encoder):
         return checkpoint(self.second, torch.tanh(self.first(x)), use_reentrant=False)
 
 
+class Plain(Encoder):
+    """The same with activations kept."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(6, 8), nn.Linear(8, 8)
+
+    def forward(self, x):
+        return self.second(torch.tanh(self.first(x)))
+
+
+class Repeated(Plain):
+    """`Twice` without the second name."""
+
+    def __init__(self):
+        Encoder.__init__(self)
+        self.first, self.layer = nn.Linear(6, 8), nn.Linear(8, 8)
+
+    def forward(self, x):
+        return self.layer(torch.tanh(self.layer(torch.tanh(self.first(x)))))
+
+
 class Compiled(Encoder):
     """A compiled part, by a backend that needs no compiler of C++."""
 
@@ -180,11 +202,17 @@ NETWORKS = {
     "dropout": lambda: nn.Sequential(nn.Linear(6, 8), nn.Dropout(0.5), nn.Linear(8, 8)),
     "a branch that depends on a value": Conditional,
 }
+TWINS = {
+    "activation checkpointing": lambda: Plain(),
+    "a layer used twice": lambda: Repeated(),
+}
+"""The same functions without what `torch.func.functional_call` computes wrongly by itself."""
 RANDOM = {"layers dropped at random", "dropout"}
 """Those that draw numbers."""
 
 
-def build(name):
-    """The encoder, the same at every call."""
+def build(name, *, twin=False):
+    """The encoder, the same at every call; or its twin, if it has one."""
     torch.manual_seed(0)
-    return NETWORKS[name]().double()
+    make = TWINS.get(name, NETWORKS[name]) if twin else NETWORKS[name]
+    return make().double()

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from moml._autograd_errors import explained
 from moml.bilevel._problem import BilevelProblem, Params
 
 Tensors = list[Tensor]
@@ -93,8 +94,13 @@ def _gradient(loss: Tensor, theta: Sequence[Tensor], create_graph: bool) -> Tens
             "`lower_loss` should depend on the lower variables, found that it does not. "
             "Compute it from the `theta` it is given (`torch.func.functional_call`)."
         )
-    return list(
-        torch.autograd.grad(
-            loss, list(theta), create_graph=create_graph, allow_unused=True, materialize_grads=True
+    with explained():
+        return list(
+            torch.autograd.grad(
+                loss,
+                list(theta),
+                create_graph=create_graph,
+                allow_unused=True,
+                materialize_grads=True,
+            )
         )
-    )

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from moml._autograd_errors import explained
 from moml._flat import flat
 
 Row = list[Tensor | None]
@@ -152,9 +153,10 @@ def gradients(
     """`torch.autograd.grad` of a graph that stays, ``None`` where an input is not reached.
 
     Raises:
-        ValueError: If a compiled part of the network gives its buffers away in the first pass.
+        ValueError: If a compiled network gives its buffers away in the first pass, or an operation
+            has no derivative.
     """
-    try:
+    with explained():
         return list(
             torch.autograd.grad(
                 outputs,
@@ -165,14 +167,6 @@ def gradients(
                 is_grads_batched=batched,
             )
         )
-    except RuntimeError as error:
-        if "donated buffer" not in str(error):
-            raise
-        raise ValueError(
-            "A compiled network should keep its buffers for several backward passes, found one "
-            "compiled to give them away. After `import torch._functorch.config`, set "
-            "`torch._functorch.config.donated_buffer = False` before the first step."
-        ) from error
 
 
 def _pull_one(outputs: Sequence[Tensor], inputs: Sequence[Tensor], cotangents: Row) -> Row:
