@@ -14,8 +14,13 @@ import moml
 
 def write_json(path: Path, content: Mapping[str, Any] | Sequence[Any]) -> None:
     """Write JSON by way of a temporary file."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write text by way of a temporary file."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(content, encoding="utf-8")
     temporary.replace(path)
 
 

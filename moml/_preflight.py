@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
@@ -81,6 +82,32 @@ def read_reference(path: Path | None, suite: Suite) -> Metrics | None:
             f"`reference` should have results for {list(suite.tasks)}, found none for {missing}."
         )
     return {task: reference[task] for task in suite.tasks}
+
+
+def above_zero(name: str, value: float) -> float:
+    """The value itself.
+
+    Raises:
+        ValueError: If it is not above zero and finite.
+    """
+    if not 0.0 < value < math.inf:
+        raise ValueError(f"`{name}` should be a number above 0, found {value}.")
+    return value
+
+
+def one_of(**options: object) -> None:
+    """Refuse two options that say the same.
+
+    Raises:
+        ValueError: If both are given.
+    """
+    given = [name for name, value in options.items() if value is not None]
+    if len(given) > 1:
+        first, second = given
+        raise ValueError(
+            f"`{first}` should be left out where `{second}` is given, found both. "
+            "They say the same in two ways."
+        )
 
 
 def positive(name: str, value: int) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
+import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,10 +42,11 @@ class Checkpoint:
             raise ValueError(f"`every` should be at least 1, found {every}.")
         self.folder, self.every = Path(folder), every
         self.writes = writes
+        self._spent, self._since = 0.0, time.process_time()
         if not writes:
             return
         make_folder(self.folder)
-        if not resume and (self.last.exists() or self.previous.exists()):
+        if not resume and self.found:
             raise ValueError(
                 f"`folder` should hold no checkpoint, found one in '{self.folder}'. "
                 "Use `resume=True` to continue it, or another folder."
@@ -59,12 +62,22 @@ class Checkpoint:
         """The one before."""
         return self.folder / "previous.pt"
 
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU time of all processes that brought the run where it is."""
+        return self._spent + time.process_time() - self._since
+
+    @property
+    def found(self) -> bool:
+        """Whether something has been saved."""
+        return self.last.exists() or self.previous.exists()
+
     def save(self, state: Mapping[str, Any]) -> None:
         """Store a state made of tensors and plain data, unless another process does."""
         if not self.writes:
             return
         temporary = self.folder / "last.pt.tmp"
-        write_atomically(state, temporary)
+        write_atomically({**state, "cpu_seconds": self.cpu_seconds}, temporary)
         if self.last.exists():
             os.replace(self.last, self.previous)
         os.replace(temporary, self.last)
@@ -91,6 +104,7 @@ class Checkpoint:
                 continue
             if problem is not None:
                 warnings.warn(f"{problem} Continuing from '{path.name}'.", stacklevel=2)
+            self._spent, self._since = state.get("cpu_seconds", 0.0), time.process_time()
             return state
         if problem is not None:
             raise problem
@@ -98,13 +112,33 @@ class Checkpoint:
 
 
 def write_atomically(state: Mapping[str, Any], path: Path) -> None:
-    """Write a state to ``path`` by way of a temporary file that reaches the disk first."""
+    """Write a state to ``path`` by way of a temporary file that reaches the disk first.
+
+    Raises:
+        OSError: If that is not possible, as on a full disk; the old file stays.
+    """
     temporary = path.with_name(path.name + ".part")
-    with open(temporary, "wb") as file:
-        torch.save({"format": _FORMAT, **state}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "wb") as file:
+            torch.save({"format": _FORMAT, **state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "inline_container" not in str(error):
+            raise  # no matter of files
+        temporary.unlink(missing_ok=True)
+        raise not_written(path, error) from error
+
+
+def not_written(path: Path, error: Exception) -> OSError:
+    """One sentence about a file that could not be written."""
+    reason = getattr(error, "strerror", None) or "it could not be finished"
+    free = shutil.disk_usage(path.parent).free / 1e6
+    return OSError(
+        f"'{path}' should be writable, found: {reason} ({free:.3g} MB free). Make room, then "
+        "continue with `--resume`."
+    )
 
 
 def read_state(path: Path, *, map_location: str = "cpu") -> dict[str, Any]:

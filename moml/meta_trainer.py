@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any, Literal
@@ -11,8 +10,9 @@ import torch
 from torch import nn
 
 from moml._files import write_json
-from moml._preflight import positive, usable_device, width_of
-from moml._run_records import RunRecords
+from moml._preflight import above_zero, positive, usable_device, width_of
+from moml._run_lock import locked
+from moml._run_records import RunRecords, finished
 from moml._weights import save_weights
 from moml.bilevel import Bilevel, Compiled
 from moml.data import BatchLoader, EpisodeBatch, FewShotSuite, TaskSpec, prefetched
@@ -133,10 +133,10 @@ class MetaTrainer:
         self.checkpoint_every = positive("checkpoint_every", checkpoint_every)
         self.conflicts_every = conflicts_every
         self.seed, self.clip_norm, self.workers = seed, clip_norm, workers
-        self.learning_rate = defaults.learning_rate if learning_rate is None else learning_rate
-        self.inner_learning_rate = (
-            defaults.inner_learning_rate if inner_learning_rate is None else inner_learning_rate
-        )
+        rate = defaults.learning_rate if learning_rate is None else learning_rate
+        inner = defaults.inner_learning_rate if inner_learning_rate is None else inner_learning_rate
+        self.learning_rate = above_zero("learning_rate", rate)
+        self.inner_learning_rate = above_zero("inner_learning_rate", inner)
         self.inner_steps = positive(
             "inner_steps", defaults.inner_steps if inner_steps is None else inner_steps
         )
@@ -199,6 +199,21 @@ class MetaTrainer:
         """The network with everything learnt beside it."""
         return self.composition.problem.module
 
+    def settings(self) -> dict[str, Any]:
+        """Options with the values that are used, where they come from the suite."""
+        return {
+            "objectives": list(self.goals.names),
+            "learning_rate": self.learning_rate,
+            "steps": self.steps,
+            "meta_batch_size": self.meta_batch_size,
+            "inner_learning_rate": self.inner_learning_rate,
+            "inner_steps": self.inner_steps,
+            "eval_inner_steps": self.eval_inner_steps,
+            "eps": self.goals.threat.ball.eps if self.goals.judge_robustness else None,
+            "eval_every": self.eval_every,
+            "test_episodes": self.episodes["test"],
+        }
+
     def updater(self) -> GradientStep:
         """The optimizer on all meta-parameters."""
         parameters = [p for _, p in self.composition.problem.trainable()]
@@ -239,12 +254,19 @@ class MetaTrainer:
 
         Args:
             folder: The run folder.
-            resume: Continue from its last checkpoint.
+            resume: Continue from its last checkpoint; a finished run is left as it is, or trained
+                longer if there are more steps.
             quiet: Print nothing while training.
 
         Returns:
             The results, also in ``results.json``; with key ``"stopped"`` if a signal came.
         """
+        with locked(folder):
+            known = finished(folder, steps=self.steps) if resume else None
+            return self._run(folder, resume=resume, quiet=quiet) if known is None else known
+
+    def _run(self, folder: Path, *, resume: bool, quiet: bool) -> dict[str, Any]:
+        """The run in a folder of its own."""
         records = RunRecords(
             folder,
             resume=resume,
@@ -261,7 +283,6 @@ class MetaTrainer:
             every=self.eval_every,
             write=records.write,
         )
-        started = time.process_time()
         history = fit(
             self.composition.problem,
             self.oracle,
@@ -274,7 +295,7 @@ class MetaTrainer:
         )
         if history.stopped:
             return {"stopped": history.stopped}
-        seconds = time.process_time() - started
+        seconds = records.checkpoint.cpu_seconds
         save_weights(self.module, folder / "weights.safetensors")
         validation.load_best()
         save_weights(self.module, folder / "best.safetensors")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,9 @@ from typing import Any
 import torch
 
 from moml._files import write_json
-from moml._preflight import positive, usable_device
-from moml._run_records import RunRecords
+from moml._preflight import above_zero, positive, usable_device
+from moml._run_lock import locked
+from moml._run_records import RunRecords, finished
 from moml._weights import save_weights
 from moml.attack import PGD
 from moml.attack.card import MaskedGradients, robustness_card
@@ -79,7 +79,7 @@ class Retrainer:
         self.recipe = Recipe(
             epochs=positive("epochs", epochs),
             batch_size=positive("batch_size", batch_size),
-            learning_rate=learning_rate,
+            learning_rate=above_zero("learning_rate", learning_rate),
             ball=None if clean_training else self.ball,
             bounds=bounds,
             seed=seed,
@@ -92,13 +92,23 @@ class Retrainer:
 
         Args:
             folder: The run folder.
-            resume: Continue from its last checkpoint.
+            resume: Continue from its last checkpoint; a finished run is left as it is.
             quiet: Print nothing while training.
 
         Returns:
             The results, also in ``results.json``; with key ``"stopped"`` if a signal came.
         """
-        started = time.process_time()
+        with locked(folder):
+            steps = self.recipe.steps(self.suite)
+            known = finished(folder, steps=steps) if resume else None
+            return self._run(folder, resume=resume, quiet=quiet) if known is None else known
+
+    def settings(self) -> dict[str, Any]:
+        """Options with the values that are used, where they come from elsewhere."""
+        return {"genotype": self.genotype.to_json()}
+
+    def _run(self, folder: Path, *, resume: bool, quiet: bool) -> dict[str, Any]:
+        """The run in a folder of its own."""
         records = RunRecords(
             folder,
             resume=resume,
@@ -118,7 +128,7 @@ class Retrainer:
         (folder / "genotype.json").write_text(self.genotype.to_json() + "\n")
         classifier = Classifier(network, self.task).eval()
         results = self._facts(self.recipe.steps(self.suite)) | self._judged(classifier)
-        results["cpu_seconds"] = round(time.process_time() - started, 2)
+        results["cpu_seconds"] = round(records.checkpoint.cpu_seconds, 2)
         write_json(folder / "results.json", results)
         return results
 

@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from torch import nn
 
 from moml._weights import load_weights
@@ -138,7 +137,7 @@ def load_multi_task_run(path: str | Path, *, weights: Weights = "best") -> Run:
     """
     from safetensors.torch import load_model
 
-    from moml.cli.parser import command_of
+    from moml.cli.parser import command_of, read_config
     from moml.cli.train import COMMAND
 
     folder = Path(path)
@@ -153,11 +152,12 @@ def load_multi_task_run(path: str | Path, *, weights: Weights = "best") -> Run:
     trainer: Trainer = COMMAND.from_file(config)
     load_model(trainer.architecture, str(file))
     trainer.architecture.eval()
-    return Run(folder, yaml.safe_load(config.read_text()), trainer)
+    return Run(folder, read_config(config), trainer)
 
 
 def _load_meta_run(folder: Path, weights: Weights) -> MetaRun:
     from moml.cli.meta import COMMAND
+    from moml.cli.parser import read_config
 
     file = _weights_file(folder, weights, "meta")
     config = folder / "config.yaml"
@@ -165,7 +165,7 @@ def _load_meta_run(folder: Path, weights: Weights) -> MetaRun:
     load_weights(trainer.module, file)
     trainer.module.eval()
     trainer.network.eval()
-    return MetaRun(folder, yaml.safe_load(config.read_text()), trainer)
+    return MetaRun(folder, read_config(config), trainer)
 
 
 def _weights_file(folder: Path, weights: Weights, command: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,9 @@ from rich.console import Console
 
 from moml._files import write_json
 from moml._options import wrap
-from moml._preflight import positive, usable_device
-from moml._run_records import RunRecords
+from moml._preflight import above_zero, positive, usable_device
+from moml._run_lock import locked
+from moml._run_records import RunRecords, finished
 from moml._signals import StopSignals
 from moml._weights import save_weights
 from moml.attack import L1, L2, Ball, Linf
@@ -121,7 +123,8 @@ class SearchTrainer:
         self.setting = SearchSetting(
             space=space, suite=suite, task=self.task, weighting=chosen, ball=self.ball,
             bounds=self.recipe.bounds, steps=steps, batch_size=positive("batch_size", batch_size),
-            learning_rate=learning_rate, upper_learning_rate=upper_learning_rate,
+            learning_rate=above_zero("learning_rate", learning_rate),
+            upper_learning_rate=above_zero("upper_learning_rate", upper_learning_rate),
             held_out=held_out, budget=budget, seed=seed, device=self.device, executor=executor,
         )  # fmt: skip
 
@@ -132,13 +135,23 @@ class SearchTrainer:
 
         Args:
             folder: The run folder.
-            resume: Continue where it was stopped; what has been trained is not trained again.
+            resume: Continue where it was stopped; what has been trained is not trained again. A
+                finished search is left as it is, or goes on if there is more budget.
             quiet: Print nothing.
 
         Returns:
             The results, also in ``results.json``; with key ``"stopped"`` if a signal came.
         """
-        started = time.process_time()
+        with locked(folder):
+            known = finished(folder, budget=self.budget) if resume else None
+            return self._run(folder, resume=resume, quiet=quiet) if known is None else known
+
+    def settings(self) -> dict[str, Any]:
+        """Options with the values that are used, where they come from elsewhere."""
+        return {}
+
+    def _run(self, folder: Path, *, resume: bool, quiet: bool) -> dict[str, Any]:
+        """The run in a folder of its own."""
         records = RunRecords(
             folder,
             resume=resume,
@@ -159,7 +172,7 @@ class SearchTrainer:
         console = Console(quiet=quiet)
         trainings = Trainings(folder, self._train, console=console)
         outer = self.method.outer(self.setting, learnt)
-        seconds = time.process_time() - started
+        seconds = records.checkpoint.cpu_seconds
         stopped = trainings.run(outer, budget=self.budget)
         if stopped:
             return {"stopped": stopped}
@@ -190,7 +203,8 @@ class SearchTrainer:
         seconds: float,
     ) -> dict[str, Any]:
         """Test the front, write its genotypes, weights and the results."""
-        (folder / "front").mkdir(exist_ok=True)
+        shutil.rmtree(folder / "front", ignore_errors=True)  # of a smaller budget
+        (folder / "front").mkdir()
         front = []
         for number, trained in enumerate(sorted(outer.front(), key=lambda t: t.objectives[-1]), 1):
             record = trainings.records[trained.genotype]
@@ -211,6 +225,7 @@ class SearchTrainer:
             "eps": self.ball.eps,
             "training": "clean" if self.recipe.ball is None else "adversarial (one step)",
             "steps": 0 if learnt is None else self.steps,
+            "budget": self.budget,
             "trained": len(trainings.records),
             "failed": len(trainings.failed),
             "front": front,

@@ -96,7 +96,8 @@ def run_one(settings: Mapping[str, Any], folder: str) -> dict[str, Any]:
     path = Path(folder)
     parser = train_parser()
     config = parser.parse_object(dict(settings))
-    trainer, text = build_trainer(parser, config), dump(parser, config)
+    trainer = build_trainer(parser, config)
+    text = dump(parser, config, trainer.settings())
     file = path / "config.yaml"
     try:
         if file.exists() and yaml.safe_load(file.read_text()) == yaml.safe_load(text):

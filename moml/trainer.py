@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -11,20 +10,24 @@ import torch
 from torch import nn
 from torch.nn import Parameter
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
+from torch.optim.lr_scheduler import LRScheduler
 
 from moml._check_data import check_labels, check_metrics
 from moml._files import write_json
 from moml._launch import Launch
 from moml._options import Gradients, check_method, oracle_of, wrap
 from moml._preflight import (
+    above_zero,
+    one_of,
     positive,
     read_reference,
     usable_device,
     width_of,
     with_example,
 )
-from moml._run_records import RunRecords
+from moml._run_lock import locked
+from moml._run_records import RunRecords, finished
+from moml._schedules import Cosine
 from moml.architecture import Architecture
 from moml.callback import Callback, History
 from moml.checkpoint import Checkpoint
@@ -137,6 +140,8 @@ class Trainer:
         conflicts_every: int | None = None,
         reference: Path | None = None,
     ) -> None:
+        one_of(epochs=epochs, steps=steps)
+        one_of(schedule=schedule, scheduler=scheduler)
         torch.set_num_threads(positive("threads", threads))
         self.launch = Launch.current()
         self.device = usable_device(self.launch.device(device))
@@ -145,7 +150,7 @@ class Trainer:
         size = defaults.batch_size if batch_size is None else batch_size
         self.batch_size, self.seed = positive("batch_size", size), seed
         self.workers = workers
-        if epochs is not None and steps is None:
+        if epochs is not None:
             steps = positive("epochs", epochs) * self.loader("train").batches_per_epoch
         self.steps = positive("steps", defaults.steps if steps is None else steps)
         every = defaults.eval_every if eval_every is None else eval_every
@@ -154,14 +159,16 @@ class Trainer:
         self.checkpoint_every = positive("checkpoint_every", checkpoint_every)
         self.conflicts_every = conflicts_every
         self.clip_norm = clip_norm
-        self.learning_rate = defaults.learning_rate if learning_rate is None else learning_rate
+        rate = defaults.learning_rate if learning_rate is None else learning_rate
+        self.learning_rate = above_zero("learning_rate", rate)
         self.make_optimizer, self.param_groups = optimizer, param_groups or {}
         if self.param_groups and method is not None:
             raise ValueError(
                 "`param_groups` should be left out with a method that makes its own optimizers, "
                 f"found {type(method).__name__}."
             )
-        self.make_scheduler = scheduler or self._schedule(schedule or defaults.schedule)
+        self.schedule = None if scheduler else schedule or defaults.schedule
+        self.make_scheduler = scheduler or self._make_schedule()
         self.reference_path, self.reference = reference, read_reference(reference, self.suite)
         self.method = method
         if method is not None and self.launch.count > 1:
@@ -185,7 +192,12 @@ class Trainer:
             )  # fmt: skip
         self.weighting_name = None if weighting is None else type(weighting).__name__
         self.weighting = weighting and wrap(weighting, normalize, weight_sum, update_every)
-        self.oracle = oracle_of(gradients, heads, rows, positive("accumulate", accumulate))
+        if positive("accumulate", accumulate) > self.batch_size:
+            raise ValueError(
+                f"`accumulate` should be at most the {self.batch_size} samples of a batch, found "
+                f"{accumulate}."
+            )
+        self.oracle = oracle_of(gradients, heads, rows, accumulate)
         self.precision = precision
         torch.manual_seed(seed)
         network = self.suite.encoder() if encoder is None else encoder
@@ -250,10 +262,21 @@ class Trainer:
         tasks, loader = self.suite.tasks, self.loader(split)
         return evaluate(self.architecture, tasks, loader, device=self.device)
 
-    def _schedule(self, name: Schedule) -> MakeScheduler | None:
-        if name == "constant":
+    def _make_schedule(self) -> MakeScheduler | None:
+        if self.schedule != "cosine":
             return None
-        return lambda optimizer: CosineAnnealingLR(optimizer, T_max=self.steps)
+        return lambda optimizer: Cosine(optimizer, self.steps)
+
+    def settings(self) -> dict[str, Any]:
+        """Options with the values that are used, where they come from the suite or each other."""
+        return {
+            "learning_rate": self.learning_rate,
+            "schedule": self.schedule,
+            "steps": self.steps,
+            "epochs": None,
+            "batch_size": self.batch_size,
+            "eval_every": self.eval_every,
+        }
 
     # Running -----------------------------------------------------------------------------------
 
@@ -264,12 +287,22 @@ class Trainer:
 
         Args:
             folder: The run folder.
-            resume: Continue from its last checkpoint.
+            resume: Continue from its last checkpoint; a finished run is left as it is, or trained
+                longer if there are more steps.
             quiet: Print nothing while training.
 
         Returns:
             The results, also in ``results.json``; with key ``"stopped"`` if a signal came.
+
+        Raises:
+            ValueError: If data, network or folder cannot be used.
         """
+        with locked(folder):
+            known = finished(folder, steps=self.steps) if resume else None
+            return self._run(folder, resume=resume, quiet=quiet) if known is None else known
+
+    def _run(self, folder: Path, *, resume: bool, quiet: bool) -> dict[str, Any]:
+        """The run in a folder of its own."""
         check_labels(self.suite)
         check_metrics(self.architecture, self.suite, device=self.device)
         records = RunRecords(
@@ -289,11 +322,11 @@ class Trainer:
             write=records.write,
             tasks=self.suite.tasks,
         )
-        started = time.process_time()
         history = self._fit(records.callbacks(validation), records.checkpoint)
         if history.stopped:
             return {"stopped": history.stopped}
-        return self._conclude(folder, validation, records.write, time.process_time() - started)
+        seconds = records.checkpoint.cpu_seconds
+        return self._conclude(folder, validation, records.write, seconds)
 
     def follow(self) -> dict[str, Any]:
         """Do this process's part of every step: what all but the first one of ``torchrun`` do.

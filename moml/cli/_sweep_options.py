@@ -10,7 +10,7 @@ from moml.cli.parser import Parser, dump, train_parser
 
 _OWN = (
     "weightings", "methods", "architectures", "seeds", "learning_rates", "tune", "jobs", "output",
-    "references", "config",
+    "references", "config", "command",
 )  # fmt: skip
 
 
@@ -18,6 +18,7 @@ def sweep_parser(prog: str, description: str) -> Parser:
     """All options of ``moml train``, and what is compared."""
     parser = train_parser()
     parser.prog, parser.description = prog, description
+    parser.belongs_to(prog.split()[-1], takes=["train", "compare", "single"])
     parser.add_argument(
         "--weightings", type=list[str | dict[str, Any]], default=["EW", "MGDA"],
         help="Names, or {class_path: …, init_args: …, label: …}.",
@@ -56,9 +57,8 @@ def common_settings(config: Any) -> dict[str, Any]:
     for key in _OWN:
         settings.pop(key, None)
     plain: dict[str, Any] = yaml.safe_load(dump(train_parser(), settings))
-    return {
-        key: value for key, value in plain.items() if key not in ("weighting", "method", "seed")
-    }
+    own = ("command", "weighting", "method", "seed")
+    return {key: value for key, value in plain.items() if key not in own}
 
 
 def learning_rates(parser: Parser, config: Any) -> list[float]:

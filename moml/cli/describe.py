@@ -24,6 +24,7 @@ def run(argv: Sequence[str]) -> int:
 
     parser = train_parser()
     parser.prog = "moml describe"
+    parser.belongs_to("describe", takes=["train"])
     parser.description = "Which tasks share which parts of a network, read off the autograd graph."
     parser.add_argument("--picture", type=str, help="File for a picture: SVG, PDF or PNG.")
     config = parser.parse(argv)

@@ -69,6 +69,7 @@ def _analytic_parser() -> Parser:
 def _suite_parser() -> Parser:
     parser = train_parser()
     parser.prog, parser.description = "moml front", "Trace a suite's Pareto front."
+    parser.belongs_to("front", takes=["train"])
     parser.set_defaults({"weighting": "STCH"})
     return _common(parser)
 
@@ -112,16 +113,16 @@ def _suite(parser: Parser, config: Any, folder: Path) -> Result:
     _kind(config)
     plain = train_parser()
     settings = config.clone()
-    for key in ("preferences", "output", "reference_point", "config"):
+    for key in ("preferences", "output", "reference_point", "config", "command"):
         settings.pop(key, None)
     tasks = _tasks(plain, settings)
     preferences, points = spread(len(tasks), config.preferences), []
     for number, preference in enumerate(preferences.tolist()):
         one = settings.clone()
         one["weighting.init_args.preference"] = preference
-        results = start_run(
-            build_trainer(plain, one), dump(plain, one), folder / f"{number:02d}", quiet=True
-        )
+        trainer = build_trainer(plain, one)
+        text = dump(plain, one, trainer.settings())
+        results = start_run(trainer, text, folder / f"{number:02d}", quiet=True)
         if "stopped" in results:
             raise ValueError(f"The run was stopped by {results['stopped']}.")
         points.append([_error(results, task) for task in tasks])

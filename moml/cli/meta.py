@@ -14,6 +14,7 @@ class MetaParser(Parser):
     """Options of a `moml.meta_trainer.MetaTrainer`."""
 
     builds = MetaTrainer
+    command = "meta"
     classes = {  # noqa: RUF012 - as in the base class
         "suite": "few_shot_suites",
         "weighting": "weightings",
@@ -27,13 +28,19 @@ def meta_parser() -> MetaParser:
     parser = MetaParser(
         prog="moml meta", description="Meta-train a few-shot learner for several objectives."
     )
-    parser.add_argument("--config", action="config", help="YAML file, or a recipe's name.")
+    parser.add_config()
     parser.add_class_arguments(MetaTrainer, as_positional=False)
     parser.set_defaults({"method": "MAML", "weighting": "EW", "optimizer": "Adam"})
     return parser
 
 
-COMMAND = RunCommand("meta", meta_parser, ("suite", "method", "weighting"), print_selected)
+COMMAND = RunCommand(
+    "meta",
+    meta_parser,
+    ("suite", "method", "weighting"),
+    print_selected,
+    further="steps",
+)
 
 
 def run(argv: Sequence[str]) -> int:

@@ -11,7 +11,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
 import yaml
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import SUPPRESS, ArgumentParser, Namespace
 
 from moml import catalog
 from moml.trainer import Trainer
@@ -32,6 +32,8 @@ class Parser(ArgumentParser):
     given: Sequence[str] = ()
     builds: type = Trainer  # what the options are arguments of
     classes: Mapping[str, str] = _CLASSES
+    command = "train"  # that the options belong to
+    takes: Sequence[str] = ()  # commands whose configurations will do as well
 
     def parse(self, argv: Sequence[str]) -> Namespace:
         """Parse, after looking for misspelt names of classes.
@@ -41,7 +43,19 @@ class Parser(ArgumentParser):
         """
         self.given = [recipe_path(argument, argv, i) for i, argument in enumerate(argv)]
         self._check_names()
-        return completed(self.parse_args(list(self.given)))
+        config = completed(self.parse_args(list(self.given)))
+        config.command = self.command
+        return config
+
+    def belongs_to(self, command: str, *, takes: Sequence[str]) -> None:
+        """Name another command, and those whose configurations it takes as well as its own."""
+        self.command, self.takes = command, takes
+        self.set_defaults({"command": command})
+
+    def add_config(self) -> None:
+        """Add ``--config``, and the name of the command, which stands in the file only."""
+        self.add_argument("--command", type=str, default=self.command, help=SUPPRESS)
+        self.add_argument("--config", action="config", help="YAML file, or a recipe's name.")
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """One sentence instead of a usage page.
@@ -64,6 +78,11 @@ class Parser(ArgumentParser):
 
     def _check_names(self) -> None:
         for key, value in [*options_in(self.given), *_configured(self.given)]:
+            if key == "command" and value not in (self.command, *self.takes):
+                raise ValueError(
+                    f"`config` should hold options of `moml {self.command}`, found those of "
+                    f"`moml {value}`. Use `moml {value} --config …`."
+                )
             if key in self.classes and isinstance(value, str) and re.fullmatch(r"\w+", value):
                 known = catalog.names(self.classes[key])
                 if value not in known:
@@ -117,7 +136,7 @@ def train_parser() -> Parser:
     """The parser of everything a `moml.trainer.Trainer` takes."""
     import_module("tasks")  # at run time only: makes the suites known by name
     parser = Parser(prog="moml train", description="Train one multi-task model.")
-    parser.add_argument("--config", action="config", help="YAML file, or a recipe's name.")
+    parser.add_config()
     parser.add_class_arguments(Trainer, as_positional=False)
     parser.set_defaults({"architecture": "HPS", "optimizer": "Adam"})
     return parser
@@ -157,23 +176,60 @@ def arguments(parser: Parser, config: Namespace) -> dict[str, Any]:
         )
     torch.manual_seed(config.seed)
     settings = parser.instantiate(config)
-    settings.pop("config", None)
+    for key in ("config", "command"):
+        settings.pop(key, None)
     return vars(settings)
 
 
-def command_of(path: Path) -> str:
-    """The command that a run folder's ``config.yaml`` belongs to."""
-    content = yaml.safe_load(path.read_text())
+def read_config(path: Path) -> dict[str, Any]:
+    """The options in a YAML file.
+
+    Raises:
+        ValueError: If it cannot be read, or holds something else.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"`config` should be a readable file, found '{path}'.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        text = " ".join(str(error).split())
+        raise ValueError(f"`config` should be YAML, found in '{path}': {text}") from error
     if not isinstance(content, dict):
-        return "train"
-    if "space" in content:
+        raise ValueError(f"`config` should hold options by name, found none in '{path}'.")
+    return content
+
+
+def command_of(path: Path) -> str:
+    """The command that a run folder's ``config.yaml`` belongs to.
+
+    Raises:
+        ValueError: If the file cannot be read.
+    """
+    content = read_config(path)
+    if "command" in content:
+        return str(content["command"])
+    if "space" in content:  # files of earlier versions do not name it
         return "retrain" if "genotype" in content else "search"
-    return "meta" if "objectives" in content else "train"
+    return "meta" if "val_episodes" in content else "train"
 
 
-def dump(parser: Parser, config: Namespace) -> str:
-    """The resolved configuration as YAML."""
-    return str(parser.dump(config))
+def dump(parser: Parser, config: Namespace, used: Mapping[str, Any] | None = None) -> str:
+    """The configuration as YAML: the command and every option, also those that are null.
+
+    Args:
+        parser: Of the command.
+        config: What it parsed.
+        used: Values that were found for options left open.
+    """
+    config = config.clone()
+    for key, value in (used or {}).items():
+        config[key] = value
+    for value in vars(config).values():  # read back, a class without options has none of these
+        if isinstance(value, Namespace) and not vars(value.get("init_args", Namespace(x=1))):
+            value.pop("init_args")
+    if config.get("optimizer.init_args.lr") is not None:
+        config.optimizer.init_args.pop("lr")  # its default: `learning_rate` is what is used
+    return f"command: {parser.command}\n{parser.dump(config, skip_unset=False)}"
 
 
 def recipe_path(argument: str, argv: Sequence[str], position: int) -> str:
@@ -213,16 +269,7 @@ def _configured(argv: Sequence[str]) -> list[tuple[str, Any]]:
     """Top-level keys of the YAML files given; a class stands for its class path."""
     pairs: list[tuple[str, Any]] = []
     for path in (value for key, value in options_in(argv) if key == "config"):
-        try:
-            content = yaml.safe_load(Path(path).read_text())
-        except OSError as error:
-            raise ValueError(f"`config` should be a readable file, found '{path}'.") from error
-        except yaml.YAMLError as error:
-            text = str(error).replace("\n", " ")
-            raise ValueError(f"`config` should be YAML, found in '{path}': {text}") from error
-        if not isinstance(content, dict):
-            raise ValueError(f"`config` should hold options by name, found none in '{path}'.")
-        for key, value in content.items():
+        for key, value in read_config(Path(path)).items():
             pairs.append((key, value.get("class_path") if isinstance(value, dict) else value))
     return pairs
 

@@ -17,6 +17,7 @@ class RetrainParser(Parser):
     """Options of a `moml.retrainer.Retrainer`."""
 
     builds = Retrainer
+    command = "retrain"
     classes = {"space": "spaces", "suite": "suites"}  # noqa: RUF012 - as in the base class
 
     def parse(self, argv: Sequence[str]) -> Namespace:
@@ -35,7 +36,7 @@ def retrain_parser() -> RetrainParser:
         usage="moml retrain GENOTYPE [options]",
         description="Train one architecture from scratch and attack it.",
     )
-    parser.add_argument("--config", action="config", help="YAML file.")
+    parser.add_config()
     parser.add_class_arguments(Retrainer, as_positional=False)
     parser.set_defaults({"suite": "Digits"})
     return parser

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from moml._files import versions, write_json
+from moml._files import versions, write_json, write_text
 from moml._launch import Launch
-from moml.cli.parser import Parser, build, command_of, dump
+from moml._run_lock import NAME as LOCK
+from moml._run_lock import locked
+from moml.cli.parser import Parser, build, command_of, dump, options_in, read_config
 
 Results = dict[str, Any]
 
@@ -20,6 +23,9 @@ class Runnable(Protocol):
 
     def run(self, folder: Path, *, resume: bool = False, quiet: bool = False) -> Results:
         """Train in a folder, from scratch or on."""
+
+    def settings(self) -> dict[str, Any]:
+        """Options with the values that are used, where they come from elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,7 @@ class RunCommand:
         named_by: Options whose classes name a new folder in ``runs``.
         report: Says what a finished run found.
         prefix: Begins the name of a new folder.
+        further: The option that a run may be continued with, to go further than it was to.
     """
 
     name: str
@@ -39,46 +46,81 @@ class RunCommand:
     named_by: Sequence[str]
     report: Callable[[Path, Results], None]
     prefix: str = ""
+    further: str = ""
 
     def run(self, argv: Sequence[str]) -> int:
         """Run, or continue a run; return the exit status."""
         folder = _resumed_folder(argv)
         if folder is not None:
-            path = self._config_of(folder, argv)
-            if not Launch.current().first:
-                return _status(self.from_file(path).follow())
-            return self._outcome(folder, finish_run(self.from_file(path), folder, resume=True))
+            return self._resume(folder, argv)
         parser = self.parser()
         parser.add_argument(
             "--run_dir", type=str, help="New folder for the run; under runs/ if not given."
         )
+        further = f", besides a larger --{self.further}" if self.further else ""
         parser.add_argument(
-            "--resume", type=str, help="Run folder to continue; its own settings apply."
+            "--resume", type=str, help=f"Run folder to continue; its own settings apply{further}."
         )
         config = parser.parse(argv)
         settings, plain = config.clone(), self.parser()
         for key in ("run_dir", "resume", "config"):  # belong to this call only
             settings.pop(key, None)
+        trainer = build(plain, settings)
         if not Launch.current().first:
-            return _status(build(plain, settings).follow())
+            return _status(trainer.follow())
         folder = self._new_folder(config)
-        trainer, text = build(plain, settings), dump(plain, settings)
-        results = start_run(trainer, text, folder, command=self.name)
-        return self._outcome(folder, results)
+        text = dump(plain, settings, trainer.settings())
+        return self._outcome(folder, start_run(trainer, text, folder, command=self.name))
+
+    def _resume(self, folder: Path, argv: Sequence[str]) -> int:
+        """Continue a run, or make a finished one longer."""
+        path = self._config_of(folder)
+        changes = self._changes(argv)
+        parser = self.parser()
+        config = parser.parse(["--config", str(path), *changes])
+        trainer = build(parser, config)
+        if not Launch.current().first:
+            return _status(trainer.follow())
+        if changes:
+            before = read_config(path).get(self.further)
+            if before is not None and (asked := config[self.further]) < before:
+                raise ValueError(
+                    f"`{self.further}` should be at least the run's {before}, found {asked}."
+                )
+            config.pop("config", None)
+            write_text(path, dump(parser, config, trainer.settings()))
+        elif (folder / "results.json").exists():
+            more = f" `--{self.further}` makes it longer." if self.further else ""
+            print(f"The run in '{folder}' is finished.{more}")
+        return self._outcome(folder, finish_run(trainer, folder, resume=True))
 
     def from_file(self, path: Path) -> Any:
         """What a run folder's ``config.yaml`` describes."""
         parser = self.parser()
         return build(parser, parser.parse(["--config", str(path)]))
 
-    def _config_of(self, folder: Path, argv: Sequence[str]) -> Path:
+    def _changes(self, argv: Sequence[str]) -> list[str]:
+        """The one option that a run may be continued with, if it is given.
+
+        Raises:
+            ValueError: If there is another.
+        """
+        given = [(key, value) for key, value in options_in(argv) if key != "resume"]
+        others = [key for key, _ in given if key != self.further]
+        if others:
+            only = f", besides `{self.further}`" if self.further else ""
+            raise ValueError(
+                f"`resume` should be the only option{only}, found `{others[0]}`: the run's own "
+                "settings apply."
+            )
+        return [f"--{key}={value}" for key, value in given]
+
+    def _config_of(self, folder: Path) -> Path:
         """The configuration of a run that is to be continued.
 
         Raises:
-            ValueError: If it is not a run of this command, or there are other options.
+            ValueError: If it is not a run of this command.
         """
-        if len([a for a in argv if a.startswith("--")]) > 1:
-            raise ValueError("`resume` should be the only option: the run's own settings apply.")
         path = folder / "config.yaml"
         if not path.exists():
             raise ValueError(
@@ -128,17 +170,47 @@ def start_run(
     Raises:
         ValueError: If the folder is in use.
     """
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+    made = not folder.exists()
+    try:
+        if folder.is_dir():
+            _check_empty(folder, command)
+        with locked(folder):
+            _check_empty(folder, command)  # nobody has come in between
+            write_text(folder / "config.yaml", config)
+            write_json(folder / "versions.json", versions())
+            try:
+                return finish_run(trainer, folder, resume=False, quiet=quiet)
+            except BaseException:
+                if not _begun(folder):
+                    _clear(folder)
+                raise
+    except BaseException:
+        if made and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+        raise
+
+
+def _check_empty(folder: Path, command: str) -> None:
+    if any(path.name != LOCK for path in folder.iterdir()):
         raise ValueError(
             f"`run_dir` should be a new or empty folder, found '{folder}' in use. "
             f"Continue it with `moml {command} --resume {folder}`, or choose another."
         )
-    from moml.checkpoint import make_folder
 
-    make_folder(folder)
-    (folder / "config.yaml").write_text(config)
-    write_json(folder / "versions.json", versions())
-    return finish_run(trainer, folder, resume=False, quiet=quiet)
+
+def _begun(folder: Path) -> bool:
+    """Tell a run that has something to continue from one that failed before its first step."""
+    log, saved = folder / "metrics.jsonl", folder / "checkpoints"
+    kept = [*saved.glob("*.pt"), *(folder / "trained").glob("*.pt")]
+    return bool(kept) or (log.exists() and log.stat().st_size > 0)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what was prepared, so that the same command can be given again."""
+    for name in ("config.yaml", "versions.json", "metrics.jsonl"):
+        (folder / name).unlink(missing_ok=True)
+    for name in ("checkpoints", "tensorboard", "trained"):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def finish_run(trainer: Runnable, folder: Path, *, resume: bool, quiet: bool = False) -> Results:

@@ -17,6 +17,7 @@ class SearchParser(Parser):
     """Options of a `moml.search_trainer.SearchTrainer`."""
 
     builds = SearchTrainer
+    command = "search"
     classes = {  # noqa: RUF012 - as in the base class
         "space": "spaces",
         "suite": "suites",
@@ -32,7 +33,7 @@ def search_parser() -> SearchParser:
     parser = SearchParser(
         prog="moml search", description="Search for accurate, robust and small architectures."
     )
-    parser.add_argument("--config", action="config", help="YAML file, or a recipe's name.")
+    parser.add_config()
     parser.add_class_arguments(SearchTrainer, as_positional=False)
     parser.set_defaults({"suite": "Digits", "method": "ParetoSearch"})
     return parser
@@ -51,7 +52,14 @@ def _report(folder: Path, results: Results) -> None:
     print(f"{results['trained']} networks trained{failed}. Page: {folder / 'report.html'}")
 
 
-COMMAND = RunCommand("search", search_parser, ("space", "suite", "method"), _report, "search")
+COMMAND = RunCommand(
+    "search",
+    search_parser,
+    ("space", "suite", "method"),
+    _report,
+    "search",
+    further="budget",
+)
 
 
 def run(argv: Sequence[str]) -> int:

@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from moml.cli.parser import train_parser
 from moml.cli.run_command import RunCommand, print_selected
 
-COMMAND = RunCommand("train", train_parser, ("suite", "method", "weighting"), print_selected)
+COMMAND = RunCommand(
+    "train",
+    train_parser,
+    ("suite", "method", "weighting"),
+    print_selected,
+    further="steps",
+)
 
 
 def run(argv: Sequence[str]) -> int:

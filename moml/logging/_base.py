@@ -37,13 +37,8 @@ class PeriodicLog(Log):
     def after_step(self, training: Training) -> None:
         """Add to the means; write a record when it is time."""
         self.means.add(training)
-        if training.step % self.every == 0:
-            self.write(self.means.take(training))
-
-    def finish(self, training: Training) -> None:
-        """Write what is left if all steps are done; a resumed run goes on with it otherwise."""
-        if training.step == training.steps and self.means.steps:
-            self.write(self.means.take(training))
+        if training.step % self.every == 0 or training.step == training.steps:
+            self.write(self.means.take(training))  # before the last checkpoint, which knows of it
 
     def state_dict(self) -> dict[str, Any]:
         """The sums so far."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,13 @@ class MetricsLog(PeriodicLog):
     """Writes ``metrics.jsonl``: means over every few steps, and what `write` is given.
 
     The file holds no times, so that the same seed gives the same bytes. A resumed run cuts it back
-    to where the checkpoint was taken: no line is lost or doubled. Numbers that are not finite
-    become ``null``.
+    to where the checkpoint was taken: no line is lost or doubled. Where lines have been lost, it
+    says so in a warning and goes on behind those that are left. Numbers that are not finite become
+    ``null``.
 
     Args:
         path: The file; a fresh run starts it anew.
         every: Number of steps between train lines.
-
-    Raises:
-        ValueError: At the start, if the file is shorter than it was at the checkpoint.
     """
 
     def __init__(self, path: str | Path, *, every: int) -> None:
@@ -41,10 +40,13 @@ class MetricsLog(PeriodicLog):
             length = _end_of_lines(self.path) if training.step else 0
         with self.path.open("ab") as file:
             if (found := file.tell()) < length:
-                raise ValueError(
-                    f"`path` should hold at least {length} bytes as at the checkpoint, found "
-                    f"{found} in '{self.path}'. Put the file back, or start a new run."
+                warnings.warn(
+                    f"`path` should hold {length} bytes as at the checkpoint, found {found} in "
+                    f"'{self.path}'. Continuing after step {training.step} without the lines "
+                    "that are missing.",
+                    stacklevel=2,
                 )
+                length = _end_of_lines(self.path)
             file.truncate(length)
         self._offset = None
 

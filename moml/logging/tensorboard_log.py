@@ -41,8 +41,7 @@ class TensorBoardLog(PeriodicLog):
             writer.close()
 
     def finish(self, training: Training) -> None:
-        """Write the last record and close the event file."""
-        super().finish(training)
+        """Close the event file."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None

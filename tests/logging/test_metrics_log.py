@@ -120,19 +120,39 @@ def test_a_killed_and_resumed_run_writes_the_same_bytes(
     assert (folder / "metrics.jsonl").read_bytes() == expected
 
 
-def test_a_lost_file_is_told_when_resuming(tmp_path, pull, batches, kill):
+@pytest.mark.supported
+@pytest.mark.parametrize("left", [None, b"", b'{"kind": "train", "step": 2}\n{"kind": "tr'])
+def test_a_run_whose_metrics_file_was_lost_goes_on(tmp_path, pull, batches, kill, left):
     log = tmp_path / "metrics.jsonl"
     with pytest.raises(KeyboardInterrupt):
         train(
             pull(), batches, [MetricsLog(log, every=2), kill(9)],
             checkpoint=Checkpoint(tmp_path / "checkpoints", every=3),
         )  # fmt: skip
-    log.write_bytes(b"")
-    with pytest.raises(ValueError, match="as at the checkpoint, found 0"):
+    log.unlink()
+    if left is not None:
+        log.write_bytes(left)
+    with pytest.warns(UserWarning, match="as at the checkpoint, found .* Continuing after step 6"):
         train(
             pull(), batches, [MetricsLog(log, every=2), kill(99)],
             checkpoint=Checkpoint(tmp_path / "checkpoints", every=3, resume=True),
         )  # fmt: skip
+    before = [2] if left else []
+    assert [x["step"] for x in read_metrics(log)] == [*before, *range(8, 23, 2), 23]
+
+
+@pytest.mark.supported
+def test_a_run_killed_after_its_last_step_is_resumed(tmp_path, pull, batches):
+    """The last interval is shorter than the others: its line is there before the checkpoint."""
+
+    def once(**options):
+        logs = [MetricsLog(tmp_path / "log", every=5), TensorBoardLog(tmp_path / "tb", every=5)]
+        train(pull(), batches, logs, checkpoint=Checkpoint(tmp_path / "saved", **options))
+
+    once()
+    before = (tmp_path / "log").read_bytes()
+    once(resume=True)
+    assert (tmp_path / "log").read_bytes() == before
 
 
 def test_written_records_are_lines_too_and_always_valid_json(tmp_path, pull, batches):
