@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -50,16 +51,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command != "train" and Launch.current().count > 1:
         print(f"moml {command}: {_ONE_PROCESS}", file=sys.stderr)
         return 2
-    # A user's own classes lie in the current folder; the console script does not look there.
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
+    _look_here_last()
     try:
         return int(import_module(f"moml.cli.{command}").run(rest))
     except BrokenPipeError:
         return 0
-    except (ValueError, OSError) as error:
-        print(f"moml {command}: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print(f"moml {command}: interrupted.", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except Exception as error:
+        from moml.cli.sentence import sentence, wanted
+
+        if wanted():
+            raise
+        print(f"moml {command}: {sentence(error)}", file=sys.stderr)
         return 2
+
+
+def _look_here_last() -> None:
+    """Find a user's own classes in the current folder, but no package of moml's there.
+
+    The console script does not look there at all, ``python -m`` looks there first.
+    """
+    here = os.getcwd()
+    if sys.path and sys.path[0] in ("", here) and not _lies_in(here):
+        del sys.path[0]
+    if here not in sys.path:
+        sys.path.append(here)
+
+
+def _lies_in(folder: str) -> bool:
+    return os.path.samefile(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), folder)
 
 
 def _usage() -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ast
 import difflib
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.util import find_spec
+from importlib import import_module
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
 _ROOMS = {
     "weightings": "moml.weighting",
@@ -67,10 +70,9 @@ def entries(kind: str) -> list[Entry]:
     if kind not in _ROOMS:
         raise ValueError(f"`kind` should be among {kinds()}, found '{kind}'.{hint(kind, kinds())}")
     package = _ROOMS[kind]
-    spec = find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
+    folder = _folder(package)
+    if folder is None:
         return []
-    folder = Path(next(iter(spec.submodule_search_locations)))
     classes: dict[str, ast.ClassDef] = {}
     public = []
     for file in sorted(folder.glob("*.py")):
@@ -84,6 +86,44 @@ def entries(kind: str) -> list[Entry]:
         if kind not in _BASES or any(_BASES[kind] in _bases(one) for one in line):
             found.append(_entry(node, package, from_folder=any(map(_discovers, line))))
     return sorted(found, key=lambda entry: entry.name.lower())
+
+
+def load(package: str) -> ModuleType:
+    """Import a package that comes with moml, also where a file of the user's has its name.
+
+    Args:
+        package: ``tasks`` or ``search_spaces``.
+    """
+    folder = _folder(package)
+    known = sys.modules.get(package)
+    if folder is None or (known is not None and _is_in(known, folder)):
+        return import_module(package)
+    spec = spec_from_file_location(
+        package, folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[package] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _folder(package: str) -> Path | None:
+    """The folder of a package: beside moml if it is there, else wherever it is found."""
+    beside = Path(__file__).parent.parent.joinpath(*package.split("."))
+    if (beside / "__init__.py").exists():
+        return beside
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _is_in(module: ModuleType, folder: Path) -> bool:
+    return any(
+        Path(place).resolve() == folder.resolve() for place in getattr(module, "__path__", ())
+    )
 
 
 def names(kind: str) -> list[str]:

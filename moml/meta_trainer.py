@@ -13,6 +13,7 @@ from moml._files import write_json
 from moml._preflight import above_zero, positive, usable_device, width_of
 from moml._run_lock import locked
 from moml._run_records import RunRecords, finished
+from moml._steppable import steppable, stepping
 from moml._weights import save_weights
 from moml.bilevel import Bilevel, Compiled
 from moml.data import BatchLoader, EpisodeBatch, FewShotSuite, TaskSpec, prefetched
@@ -154,7 +155,8 @@ class MetaTrainer:
         )
         names = ["clean"] if objectives is None else objectives
         self.goals = Goals(names, self.spec, threat, judge_robustness=eps is not None)
-        self.make_optimizer, self.make_scheduler = optimizer, scheduler
+        self.make_optimizer = optimizer
+        self.make_scheduler = stepping(scheduler) if scheduler else None
         self.method, self.method_name = method, type(method).__name__
         self.weighting_name = type(weighting).__name__
         self.weighting = wrap(weighting, normalize, weight_sum, update_every)
@@ -217,7 +219,7 @@ class MetaTrainer:
     def updater(self) -> GradientStep:
         """The optimizer on all meta-parameters."""
         parameters = [p for _, p in self.composition.problem.trainable()]
-        optimizer = self.make_optimizer(parameters)
+        optimizer = steppable(self.make_optimizer(parameters))
         for group in optimizer.param_groups:
             group["lr"] = self.learning_rate
         return GradientStep(optimizer, scheduler=self.make_scheduler, clip_norm=self.clip_norm)

@@ -25,9 +25,11 @@ from moml._preflight import (
     width_of,
     with_example,
 )
+from moml._probe import check_parts
 from moml._run_lock import locked
 from moml._run_records import RunRecords, finished
 from moml._schedules import Cosine
+from moml._steppable import steppable, stepping
 from moml.architecture import Architecture
 from moml.callback import Callback, History
 from moml.checkpoint import Checkpoint
@@ -168,7 +170,7 @@ class Trainer:
                 f"found {type(method).__name__}."
             )
         self.schedule = None if scheduler else schedule or defaults.schedule
-        self.make_scheduler = scheduler or self._make_schedule()
+        self.make_scheduler = stepping(scheduler) if scheduler else self._make_schedule()
         self.reference_path, self.reference = reference, read_reference(reference, self.suite)
         self.method = method
         if method is not None and self.launch.count > 1:
@@ -218,7 +220,7 @@ class Trainer:
         given = list(parameters)
         groups = given if given and isinstance(given[0], dict) else [{"params": given}]
         made: Any = [{"lr": self.learning_rate, **group} for group in groups]
-        return self.make_optimizer(made)
+        return steppable(self.make_optimizer(made))
 
     def updater(self) -> GradientStep:
         """The optimizer on all trainable parameters."""
@@ -304,6 +306,7 @@ class Trainer:
     def _run(self, folder: Path, *, resume: bool, quiet: bool) -> dict[str, Any]:
         """The run in a folder of its own."""
         check_labels(self.suite)
+        check_parts(self.suite, self.architecture, self.device)
         check_metrics(self.architecture, self.suite, device=self.device)
         records = RunRecords(
             folder,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any
 
 import torch
@@ -47,7 +46,7 @@ def run(argv: Sequence[str]) -> int:
     Raises:
         ValueError: If something is missing or damaged, or labels do not fit their losses.
     """
-    import_module("tasks")  # at run time only: makes the suites known by name
+    catalog.load("tasks")  # at run time only: makes the suites known by name
     parser = DataParser(prog="moml data", description="Look at the data a suite reads.")
     parser.add_argument("--suite", type=Suite | FewShotSuite, required=True)
     suite = parser.instantiate(parser.parse(argv)).suite

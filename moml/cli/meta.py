@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 
+from moml import catalog
 from moml.cli.parser import Parser
 from moml.cli.run_command import RunCommand, print_selected
 from moml.meta_trainer import MetaTrainer
@@ -24,7 +24,7 @@ class MetaParser(Parser):
 
 def meta_parser() -> MetaParser:
     """The parser of everything a `moml.meta_trainer.MetaTrainer` takes."""
-    import_module("tasks")  # at run time only: makes the suites known by name
+    catalog.load("tasks")  # at run time only: makes the suites known by name
     parser = MetaParser(
         prog="moml meta", description="Meta-train a few-shot learner for several objectives."
     )

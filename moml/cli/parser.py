@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
@@ -14,6 +13,7 @@ import yaml
 from jsonargparse import SUPPRESS, ArgumentParser, Namespace
 
 from moml import catalog
+from moml.cli._jargon import explained
 from moml.trainer import Trainer
 
 _CLASSES = {
@@ -86,9 +86,10 @@ class Parser(ArgumentParser):
             if key in self.classes and isinstance(value, str) and re.fullmatch(r"\w+", value):
                 known = catalog.names(self.classes[key])
                 if value not in known:
+                    more = _other_command(key, value) or catalog.hint(value, known)
                     raise ValueError(
                         f"`{key}` should be among {', '.join(known)}, or a class path, "
-                        f"found '{value}'.{catalog.hint(value, known)}"
+                        f"found '{value}'.{more}"
                     )
 
     def _sentence(self, message: str) -> str:
@@ -115,12 +116,24 @@ class Parser(ArgumentParser):
             name = key.group(1)
             given = [*options_in(self.given), *_configured(self.given)]
             values = [value for key, value in given if key == name]
+            default = self.get_defaults().get(f"{name}.class_path")
+            said = explained(message, name, str(values[-1] if values else default), self.classes)
+            if said:
+                return said
             expected = _expected(self.builds, name)
             if values and expected:
-                return f"`{name}` should be {expected}, found {values[-1]!r}."
+                write = f" Write '[{values[-1]}]'." if "list" in expected else ""
+                return f"`{name}` should be {expected}, found {values[-1]!r}.{write}"
             if reason:
                 return f"`{name}`: {reason}"
         return " ".join(line.strip() for line in message.splitlines()[:4] if line.strip())
+
+
+def _other_command(key: str, value: str) -> str:
+    """Say which command takes a suite that this one does not."""
+    kinds = {"suites": "moml train", "few_shot_suites": "moml meta"}
+    found = [c for kind, c in kinds.items() if key == "suite" and value in catalog.names(kind)]
+    return f" `{found[0]}` takes it." if found else ""
 
 
 def _reason(message: str) -> str:
@@ -134,7 +147,7 @@ def _reason(message: str) -> str:
 
 def train_parser() -> Parser:
     """The parser of everything a `moml.trainer.Trainer` takes."""
-    import_module("tasks")  # at run time only: makes the suites known by name
+    catalog.load("tasks")  # at run time only: makes the suites known by name
     parser = Parser(prog="moml train", description="Train one multi-task model.")
     parser.add_config()
     parser.add_class_arguments(Trainer, as_positional=False)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 
 from jsonargparse import Namespace
 
+from moml import catalog
 from moml.cli.parser import Parser
 from moml.cli.run_command import Results, RunCommand
 from moml.retrainer import Retrainer
@@ -30,7 +30,7 @@ class RetrainParser(Parser):
 def retrain_parser() -> RetrainParser:
     """The parser of everything a `moml.retrainer.Retrainer` takes."""
     for package in ("tasks", "search_spaces"):  # at run time only: makes names known
-        import_module(package)
+        catalog.load(package)
     parser = RetrainParser(
         prog="moml retrain",
         usage="moml retrain GENOTYPE [options]",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 
+from moml import catalog
 from moml.cli.parser import Parser
 from moml.cli.run_command import Results, RunCommand
 from moml.nas.genotype import Genotype
@@ -29,7 +29,7 @@ class SearchParser(Parser):
 def search_parser() -> SearchParser:
     """The parser of everything a `moml.search_trainer.SearchTrainer` takes."""
     for package in ("tasks", "search_spaces"):  # at run time only: makes names known
-        import_module(package)
+        catalog.load(package)
     parser = SearchParser(
         prog="moml search", description="Search for accurate, robust and small architectures."
     )
