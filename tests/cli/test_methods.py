@@ -46,7 +46,7 @@ def test_a_method_trains_and_resumes_to_the_same_bits(name, tmp_path, monkeypatc
     assert train(whole, *options) == 0
     after_step = MetricsLog.after_step
 
-    class PowerCut(Exception):
+    class PowerCut(BaseException):  # as a kill, no error of a user
         pass
 
     def cut(self, training):
