@@ -8,7 +8,7 @@ from typing import Literal
 
 from moml.attack import FGSM, L1, L2, PGD, Attack, Ball, Linf
 from moml.catalog import hint
-from moml.data import FewShotSuite, TaskSpec
+from moml.data import Bounds, FewShotSuite, TaskSpec
 from moml.losses import CrossEntropy
 from moml.meta import (
     Calibration,
@@ -32,7 +32,7 @@ class Threat:
 
     Attributes:
         ball: Where they lie.
-        bounds: Lowest and highest value of an input.
+        bounds: Interval of valid inputs; ``None`` if there is none.
         steps: Gradients per attack in training: one from the clean queries (FGSM), or several from
             a random point (PGD).
         eval_steps: Gradients per attack in evaluation, always PGD.
@@ -40,7 +40,7 @@ class Threat:
     """
 
     ball: Ball
-    bounds: tuple[float, float] | None
+    bounds: Bounds | None
     steps: int
     eval_steps: int
     seed: int
@@ -52,13 +52,14 @@ class Threat:
         *,
         eps: float | None,
         norm: Norm,
+        bounds: Bounds | None,
         steps: int,
         eval_steps: int,
         seed: int,
     ) -> Threat:
-        """With the suite's bounds, and its radius unless another is given."""
+        """With the suite's radius unless another is given."""
         ball = _BALLS[norm](suite.defaults.eps if eps is None else eps)
-        return cls(ball, suite.bounds, steps, eval_steps, seed)
+        return cls(ball, bounds, steps, eval_steps, seed)
 
     def training(self) -> Attack:
         """The attack of training."""

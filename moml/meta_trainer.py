@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from moml._data_bounds import BoundsOption, data_bounds, shown
 from moml._files import write_json
 from moml._preflight import above_zero, positive, usable_device, width_of
 from moml._run_lock import locked
@@ -20,7 +21,7 @@ from moml.data import BatchLoader, EpisodeBatch, FewShotSuite, TaskSpec, prefetc
 from moml.data.stream import LoaderStream
 from moml.data.suite import Split
 from moml.loop import fit
-from moml.meta import judge
+from moml.meta import FewShot, judge
 from moml.meta.method import Composition, MetaMethod, Setup
 from moml.meta_goals import Goals, Norm, Threat
 from moml.optim import GradientStep
@@ -57,6 +58,8 @@ class MetaTrainer:
         eps: Radius of the ball of perturbations, in units of the inputs; the suite's unless given.
             Where it is given, robustness is measured even if it is no objective.
         norm: The ball's norm.
+        bounds: Interval of valid inputs, which attacks keep to; the suite's unless given, ``None``
+            for inputs without bounds.
         attack_steps: Gradients per attack in training: 1 for FGSM, more for PGD.
         eval_attack_steps: Gradients per attack in evaluation, always PGD from a random start.
         normalize: Gradients are scaled before the weighting sees them.
@@ -66,6 +69,8 @@ class MetaTrainer:
         clip_norm: Largest norm of the meta-gradient.
         compiled: Trace and compile the meta-step: many times faster for small networks, after up to
             a minute. Only for steps without random draws or conditions: not with attacks.
+        stacked: Solve the episodes of a batch together: decided by the network unless given. Off,
+            they are solved one after the other, which is right for any network.
         seed: Seed of initialisation, training episodes and attacks.
         device: Where the network lives.
         threads: Threads of PyTorch's operations.
@@ -97,6 +102,7 @@ class MetaTrainer:
         eval_inner_steps: int | None = None,
         eps: float | None = None,
         norm: Norm = "Linf",
+        bounds: BoundsOption = "suite",
         attack_steps: int = 1,
         eval_attack_steps: int = 10,
         normalize: Normalization = "none",
@@ -104,6 +110,7 @@ class MetaTrainer:
         update_every: int = 1,
         clip_norm: float | None = None,
         compiled: bool = False,
+        stacked: bool | None = None,
         seed: int = 0,
         device: str = "cpu",
         threads: int = 1,
@@ -145,15 +152,17 @@ class MetaTrainer:
             "eval_inner_steps",
             defaults.eval_inner_steps if eval_inner_steps is None else eval_inner_steps,
         )
+        names = ["clean"] if objectives is None else objectives
+        attacked = eps is not None or "robust" in names
         threat = Threat.of(
             suite,
             eps=eps,
             norm=norm,
+            bounds=data_bounds(suite, bounds) if attacked else None,
             steps=positive("attack_steps", attack_steps),
             eval_steps=positive("eval_attack_steps", eval_attack_steps),
             seed=seed,
         )
-        names = ["clean"] if objectives is None else objectives
         self.goals = Goals(names, self.spec, threat, judge_robustness=eps is not None)
         self.make_optimizer = optimizer
         self.make_scheduler = stepping(scheduler) if scheduler else None
@@ -164,14 +173,14 @@ class MetaTrainer:
         encoder = suite.encoder() if encoder is None else encoder
         head = suite.head(width_of(encoder))
         self.network = nn.Sequential(OrderedDict(encoder=encoder, head=head)).to(self.device)
-        self.composition = self._compose()
+        self.composition = self._compose(stacked)
         self.oracle = self._oracle(compiled)
 
     # Pieces ------------------------------------------------------------------------------------
 
-    def _compose(self) -> Composition:
+    def _compose(self, stacked: bool | None) -> Composition:
         """What the method makes of the network and the objectives."""
-        return self.method.compose(
+        made = self.method.compose(
             Setup(
                 network=self.network,
                 loss=self.spec.loss,
@@ -181,8 +190,15 @@ class MetaTrainer:
                 inner_steps=self.inner_steps,
                 eval_inner_steps=self.eval_inner_steps,
                 steps=self.steps,
+                stacked=stacked,
             )
         )
+        if stacked is not None and not isinstance(made.problem, FewShot):
+            raise ValueError(
+                f"`stacked` should be left out with {self.method_name}, found {stacked}. It solves "
+                "no lower level for each episode."
+            )
+        return made
 
     def _oracle(self, compiled: bool) -> Oracle:
         """The method's, compiled if asked for."""
@@ -330,6 +346,7 @@ class MetaTrainer:
             "steps": self.steps,
             "learning_rate": self.learning_rate,
             "eps": self.goals.threat.ball.eps,
+            "bounds": shown(self.goals.threat.bounds),
             "main": {name: measure.main for name, measure in measures.items()},
             "units": dict.fromkeys(measures, ""),
             "higher_is_better": {n: dict(m.higher_is_better) for n, m in measures.items()},

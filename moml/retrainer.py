@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from moml._data_bounds import BoundsOption, data_bounds, shown
 from moml._files import write_json
 from moml._preflight import above_zero, positive, usable_device
 from moml._run_lock import locked
@@ -40,6 +41,8 @@ class Retrainer:
         learning_rate: Largest rate of SGD.
         eps: Radius of the perturbations, in units of the data.
         norm: Their norm.
+        bounds: Interval of valid inputs, which attacks keep to; the suite's unless given, ``None``
+            for inputs without bounds.
         clean_training: Train on clean samples instead of perturbed ones.
         samples: Test samples of the robustness card.
         seed: Seed of everything.
@@ -60,6 +63,7 @@ class Retrainer:
         learning_rate: float = 0.1,
         eps: float = 0.1,
         norm: Norm = "Linf",
+        bounds: BoundsOption = "suite",
         clean_training: bool = False,
         samples: int = 256,
         seed: int = 0,
@@ -75,13 +79,13 @@ class Retrainer:
         self.genotype = read_genotype(space, genotype)
         self.ball, self.seed = BALLS[norm](eps), seed
         self.samples = positive("samples", samples)
-        bounds: Any = suite.bounds
+        within: Any = data_bounds(suite, bounds)
         self.recipe = Recipe(
             epochs=positive("epochs", epochs),
             batch_size=positive("batch_size", batch_size),
             learning_rate=above_zero("learning_rate", learning_rate),
             ball=None if clean_training else self.ball,
-            bounds=bounds,
+            bounds=within,
             seed=seed,
         )
         self.log_every = positive("log_every", log_every)
@@ -178,6 +182,7 @@ class Retrainer:
             "flops": self.space.num_flops(self.genotype),
             "training": "clean" if self.recipe.ball is None else "adversarial (one step)",
             "eps": self.ball.eps,
+            "bounds": shown(self.recipe.bounds),
             "seed": self.seed,
             "steps": steps,
             "main": {self.task: "clean"},

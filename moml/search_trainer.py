@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from rich.console import Console
 
+from moml._data_bounds import BoundsOption, data_bounds, shown
 from moml._files import write_json
 from moml._options import wrap
 from moml._preflight import above_zero, positive, usable_device
@@ -63,6 +64,8 @@ class SearchTrainer:
         epochs: Passes over the training split for each of them.
         eps: Radius of the perturbations, in units of the data.
         norm: Their norm.
+        bounds: Interval of valid inputs, which attacks keep to; the suite's unless given, ``None``
+            for inputs without bounds.
         clean_training: Train the proposed networks on clean samples instead of perturbed ones.
         executor: ``reference`` computes supernets operation by operation instead of joining what
             edges have in common.
@@ -90,6 +93,7 @@ class SearchTrainer:
         epochs: int = 10,
         eps: float = 0.1,
         norm: Norm = "Linf",
+        bounds: BoundsOption = "suite",
         clean_training: bool = False,
         executor: Executor = "fast",
         seed: int = 0,
@@ -108,10 +112,10 @@ class SearchTrainer:
         if not 0.0 < held_out < 1.0:
             raise ValueError(f"`held_out` should lie between 0 and 1, found {held_out}.")
         self.ball, self.seed = BALLS[norm](eps), seed
-        bounds: Any = suite.bounds
+        within: Any = data_bounds(suite, bounds)
         self.recipe = Recipe(
             epochs=positive("epochs", epochs), ball=None if clean_training else self.ball,
-            bounds=bounds, seed=seed,
+            bounds=within, seed=seed,
         )  # fmt: skip
         if weighting is not None and not method.weighs:
             raise ValueError(
@@ -223,6 +227,7 @@ class SearchTrainer:
             "weighting": self.weighting_name,
             "seed": self.seed,
             "eps": self.ball.eps,
+            "bounds": shown(self.recipe.bounds),
             "training": "clean" if self.recipe.ball is None else "adversarial (one step)",
             "steps": 0 if learnt is None else self.steps,
             "budget": self.budget,
@@ -367,6 +372,6 @@ def only_classes(suite: Suite, space: SearchSpace) -> str:
             f"classes, found images {tuple(space.image)} and {space.num_classes} classes. "
             "Set `--space.image` and `--space.num_classes`."
         )
-    bounds: Any = suite.bounds
+    within: Any = data_bounds(suite, bounds)
     check_bounds(x, bounds)
     return task

@@ -6,12 +6,14 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from moml import catalog
 from moml.errors import NonFiniteError
 
 
@@ -36,7 +38,14 @@ class Job:
 
 def workers(processes: int) -> Executor:
     """Processes for all jobs of a command: starting one costs as much as a short run."""
-    return ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+    return ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_warm_up)
+
+
+def _warm_up() -> None:
+    """Import what runs need, so that the first one's CPU time is not that of imports."""
+    for name in ("torchmetrics", "torch.utils.tensorboard", "scipy.optimize", "moml.report"):
+        import_module(name)
+    catalog.load("tasks")
 
 
 def run_jobs(
@@ -136,3 +145,29 @@ def tune(
             f"`learning_rates` should hold one at which {lost} converges, found {list(rates)}."
         )
     return {label: rate for label, (_, rate) in best.items()}
+
+
+def at_edge(
+    chosen: Mapping[str, float],
+    label: str,
+    rates: Sequence[float],
+    *,
+    announce: Callable[[str], None] = print,
+) -> bool:
+    """Say that a chosen rate is the smallest or largest one tried: a better one may lie beyond.
+
+    Args:
+        chosen: Rates by label.
+        label: Whose.
+        rates: Those tried.
+        announce: Gets a line if it is so.
+    """
+    rate = chosen.get(label)
+    if rate is None or len(set(rates)) == 1 or min(rates) < rate < max(rates):
+        return False
+    tried = ", ".join(f"{one:g}" for one in sorted(rates))
+    announce(
+        f"  {label}: the best rate, {rate:g}, is at the edge of those tried ({tried}). "
+        "Try others with `--learning_rates`."
+    )
+    return True

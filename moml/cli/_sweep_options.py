@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
 
+from moml._preflight import above_zero, positive
 from moml.cli.parser import Parser, dump, train_parser
 
 _OWN = (
@@ -70,6 +72,7 @@ def learning_rates(parser: Parser, config: Any) -> list[float]:
         ValueError: If there are several and none is to be chosen.
     """
     asked: list[float] | None = config.learning_rates
+    _check_lists(config)
     if config.tune == "none" and asked is not None and len(asked) != 1:
         raise ValueError(
             f"`learning_rates` should hold one rate with --tune none, found {asked}. "
@@ -80,4 +83,32 @@ def learning_rates(parser: Parser, config: Any) -> list[float]:
     defaults = parser.instantiate(config).suite.defaults
     if config.tune == "none":
         return [config.learning_rate or defaults.learning_rate]
-    return list(defaults.learning_rates)
+    return around(config.learning_rate or defaults.learning_rate, defaults.learning_rates)
+
+
+def around(rate: float, listed: Sequence[float]) -> list[float]:
+    """Learning rates worth trying: those listed if the usual one is among them, else its near ones.
+
+    Args:
+        rate: The usual one.
+        listed: Of the suite.
+    """
+    return list(listed) if rate in listed else [float(f"{0.3 * rate:.4g}"), rate, 3 * rate]
+
+
+def _check_lists(config: Any) -> None:
+    """Look at what is compared.
+
+    Raises:
+        ValueError: If nothing is, or a number is of no use.
+    """
+    for name in ("seeds", "learning_rates"):
+        if config[name] is not None and not config[name]:
+            raise ValueError(f"`{name}` should hold at least one number, found an empty list.")
+    for rate in config.learning_rates or ():
+        above_zero("learning_rates", rate)
+    if config.command == "compare" and not (config.weightings or config.methods):
+        raise ValueError(
+            "`weightings` should name at least one method where `methods` names none, found []."
+        )
+    positive("jobs", config.jobs)

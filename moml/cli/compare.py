@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from moml import catalog
-from moml._files import write_json
+from moml._files import write_json, write_text
+from moml._run_lock import locked
 from moml.cli._sweep_options import common_settings, learning_rates, sweep_parser
+from moml.cli.parser import dump
 from moml.cli.single import single_task_reference
-from moml.sweep import Job, run_jobs, tune, workers
+from moml.sweep import Job, at_edge, run_jobs, tune, workers
 
 
 def run(argv: Sequence[str]) -> int:
@@ -41,7 +43,8 @@ def run(argv: Sequence[str]) -> int:
     folder = Path(config.output or f"runs/compare-{common['suite']['class_path'].split('.')[-1]}")
     rates = learning_rates(parser, config)
     seeds = config.seeds
-    with workers(config.jobs) as pool:
+    with locked(folder), workers(config.jobs) as pool:
+        write_text(folder / "config.yaml", dump(parser, config))
         if config.references:
             path = folder / "reference.json"
             single = folder / "single"
@@ -69,13 +72,14 @@ def compare(
     def execute(jobs: list[Job]) -> dict[Job, dict[str, Any]]:
         return run_jobs(jobs, common, folder, pool=pool)
 
-    chosen = dict.fromkeys(settings, rates[0])
+    chosen, edge = dict.fromkeys(settings, rates[0]), dict.fromkeys(settings, False)
     if tuned != "none":
         first = next(iter(settings))
         some = settings if tuned == "all" else {first: settings[first]}
         print(f"Tuning the learning rate of {', '.join(some)} on seed {seeds[0]}:")
         found = tune(some, rates, seeds[0], execute)
         chosen = {label: found.get(label, found[first]) for label in settings}
+        edge = {label: at_edge(found, label, rates) for label in settings}
     print("Learning rates: " + ", ".join(f"{k} {v:g}" for k, v in chosen.items()))
     jobs = [
         Job(label, {**settings[label], "learning_rate": chosen[label], "seed": seed})
@@ -86,7 +90,11 @@ def compare(
     failed = [job.folder for job in jobs if "failed" in results[job]]
     if failed:
         print(f"Left out because they diverged: {', '.join(failed)}")
-    return [results[job] for job in jobs if "failed" not in results[job]]
+    return [
+        results[job] | {"rate_at_edge": edge[job.label], "report": f"{job.folder}/report.html"}
+        for job in jobs
+        if "failed" not in results[job]
+    ]
 
 
 def _conclude(rows: list[dict[str, Any]], folder: Path) -> None:

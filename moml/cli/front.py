@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from moml._files import write_json
+from moml._files import write_json, write_text
+from moml._run_lock import locked
 from moml.cli.parser import Parser, build_trainer, dump, train_parser
 
 
@@ -34,9 +35,10 @@ def run(argv: Sequence[str]) -> int:
     folder = Path(config.output)
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"`output` should be a new or empty folder, found '{folder}' in use.")
-    folder.mkdir(parents=True, exist_ok=True)
-    result = (_analytic if analytic else _suite)(parser, config, folder)
-    _report(result, folder)
+    with locked(folder):
+        write_text(folder / "config.yaml", dump(parser, config))
+        result = (_analytic if analytic else _suite)(parser, config, folder)
+        _report(result, folder)
     return 0
 
 
@@ -54,6 +56,8 @@ def _analytic_parser() -> Parser:
     from moml.weighting import Weighting
 
     parser = Parser(prog="moml front", description="Trace a problem's Pareto front.")
+    parser.add_config()
+    parser.belongs_to("front", takes=["front"])
     parser.add_subclass_arguments(AnalyticProblem, "problem", required=True)
     parser.add_subclass_arguments(Weighting, "weighting", required=True)
     parser.add_argument("--steps", type=int, default=1000, help="Steps per preference.")

@@ -8,10 +8,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from moml._files import write_json
+from moml._files import write_json, write_text
+from moml._run_lock import locked
 from moml.cli._sweep_options import common_settings, learning_rates, sweep_parser
-from moml.cli.parser import train_parser
-from moml.sweep import Job, run_jobs, tune, workers
+from moml.cli.parser import dump, train_parser
+from moml.sweep import Job, at_edge, run_jobs, tune, workers
 
 
 def run(argv: Sequence[str]) -> int:
@@ -21,7 +22,8 @@ def run(argv: Sequence[str]) -> int:
     folder = Path(config.output or f"runs/single-{config.suite.class_path.split('.')[-1]}")
     rates = learning_rates(parser, config)
     path = folder / "reference.json"
-    with workers(config.jobs) as pool:
+    with locked(folder), workers(config.jobs) as pool:
+        write_text(folder / "config.yaml", dump(parser, config))
         single_task_reference(
             common_settings(config), folder, path, rates=rates, seeds=config.seeds, pool=pool
         )
@@ -53,6 +55,8 @@ def single_task_reference(
 
     print(f"Training {len(names)} tasks alone, tuning the learning rate on seed {seeds[0]}:")
     chosen = tune(settings, rates, seeds[0], execute)
+    for name in names:
+        at_edge(chosen, name, rates)
     jobs = [
         Job(name, {**settings[name], "learning_rate": chosen[name], "seed": seed})
         for name in names

@@ -74,6 +74,11 @@ def _facts(comparison: Comparison) -> list[tuple[str, str]]:
     for name, key in (("Architecture", "architecture"), ("Steps", "steps")):
         found = dict.fromkeys(str(row[key]) for row in comparison.rows if key in row)
         pairs.append((name, ", ".join(found)))
+    edge = dict.fromkeys(
+        f"{label(row)} ({row['learning_rate']:g})" for row in comparison.rows
+        if row.get("rate_at_edge")
+    )  # fmt: skip
+    pairs.append(("Best learning rate at the edge of those tried", ", ".join(edge)))
     return [(name, text) for name, text in pairs if text]
 
 

@@ -50,7 +50,7 @@ def write_reports(
     """Write a page for every run and, for several finished ones, a page that compares them.
 
     Args:
-        run_dirs: Run folders.
+        run_dirs: Run folders, or folders of `moml compare`.
         output: Folder of the comparison; the deepest folder that holds all runs unless given.
 
     Returns:
@@ -61,10 +61,15 @@ def write_reports(
     """
     if not run_dirs:
         raise ValueError("`run_dirs` should name at least one run folder, found none.")
-    paths = [write_report(run_dir) for run_dir in run_dirs]
+    comparisons = [Path(one) for one in run_dirs if (Path(one) / "comparison.json").exists()]
+    pages = [
+        write_comparison(json.loads((one / "comparison.json").read_text(encoding="utf-8")), one)
+        for one in comparisons
+    ]
+    paths = [write_report(one) for one in run_dirs if Path(one) not in comparisons]
     finished = [path.parent for path in paths if (path.parent / "results.json").exists()]
     if len(finished) < 2:
-        return paths
+        return [*paths, *pages]
     if output is None:
         output = os.path.commonpath([folder.resolve().parent for folder in finished])
     rows = [
@@ -72,7 +77,7 @@ def write_reports(
         | {"report": os.path.relpath(folder / "report.html", output)}
         for folder in finished
     ]
-    return [*paths, write_comparison(rows, output)]
+    return [*paths, *pages, write_comparison(rows, output)]
 
 
 def report_page(run: Run) -> str:

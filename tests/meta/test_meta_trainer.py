@@ -202,7 +202,7 @@ def test_a_suite_predicts_one_thing():
 
 def test_goals_alone():
     suite = Sinusoid()
-    threat = Threat.of(suite, eps=None, norm="L2", steps=1, eval_steps=3, seed=0)
+    threat = Threat.of(suite, eps=None, norm="L2", bounds=None, steps=1, eval_steps=3, seed=0)
     assert threat.ball.eps == suite.defaults.eps
     goals = Goals(["robust"], suite.tasks["value"], threat, judge_robustness=False)
     assert list(goals.measures()) == ["clean", "robust"]

@@ -34,6 +34,7 @@ class Setup:
         inner_steps: Number of lower steps while training.
         eval_inner_steps: Number of lower steps on validation and test episodes.
         steps: Number of meta-steps.
+        stacked: Whether episodes are solved together; decided by the network unless given.
     """
 
     network: nn.Module
@@ -44,6 +45,7 @@ class Setup:
     inner_steps: int
     eval_inner_steps: int
     steps: int
+    stacked: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def by_gradient(setup: Setup, hypergradient: Hypergradient, **options: Any) -> C
         target=setup.target,
         inner_lr=setup.inner_lr,
         inner_steps=setup.inner_steps,
-        **{"objectives": setup.objectives, **options},
+        **{"objectives": setup.objectives, "stacked": setup.stacked, **options},
     )
     inner = InnerSGD(setup.inner_lr, steps=setup.inner_steps)
     evaluation = InnerSGD(setup.inner_lr, steps=setup.eval_inner_steps)
