@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,24 @@ def write_json(path: Path, content: Mapping[str, Any] | Sequence[Any]) -> None:
 def write_text(path: Path, content: str) -> None:
     """Write text by way of a temporary file."""
     temporary = path.with_name(path.name + ".part")
-    temporary.write_text(content, encoding="utf-8")
-    temporary.replace(path)
+    with naming(path):
+        try:
+            temporary.write_text(content, encoding="utf-8")
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an error of the system say which file could not be written."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def versions() -> dict[str, str]:

@@ -6,7 +6,7 @@ import os
 import platform
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -64,9 +64,9 @@ def _acquired(path: Path, folder: Path) -> IO[str]:
         if _still_there(file, path):
             break
         file.close()
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {platform.node()}\n")
-    file.flush()
+    with suppress(OSError):  # a full disk: the lock holds without a name in it
+        file.truncate(0)
+        os.write(file.fileno(), f"process {os.getpid()} on {platform.node()}\n".encode())
     return file
 
 

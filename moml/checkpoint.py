@@ -127,18 +127,13 @@ def write_atomically(state: Mapping[str, Any], path: Path) -> None:
     except (OSError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "inline_container" not in str(error):
             raise  # no matter of files
+        reason = getattr(error, "strerror", None) or "it could not be finished"
+        free = shutil.disk_usage(path.parent).free / 1e6
         temporary.unlink(missing_ok=True)
-        raise not_written(path, error) from error
-
-
-def not_written(path: Path, error: Exception) -> OSError:
-    """One sentence about a file that could not be written."""
-    reason = getattr(error, "strerror", None) or "it could not be finished"
-    free = shutil.disk_usage(path.parent).free / 1e6
-    return OSError(
-        f"'{path}' should be writable, found: {reason} ({free:.3g} MB free). Make room, then "
-        "continue with `--resume`."
-    )
+        raise OSError(
+            f"'{path}' should be writable, found: {reason} ({free:.3g} MB free). What was there "
+            "before is kept."
+        ) from error
 
 
 def read_state(path: Path, *, map_location: str = "cpu") -> dict[str, Any]:

@@ -80,6 +80,20 @@ def test_a_file_where_the_folder_should_be(tmp_path):
         Checkpoint(tmp_path / "file" / "below")
 
 
+@pytest.mark.refused("the disk is full: the file is named, the checkpoint before is kept")
+def test_a_checkpoint_on_a_full_disk(tmp_path, monkeypatch):
+    path = tmp_path / "last.pt"
+    write_atomically({"step": 1}, path)
+    full = OSError(28, "No space left on device")
+    broken = RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 12 vs 0")
+    for error, found in ((full, "No space left on device"), (broken, "could not be finished")):
+        monkeypatch.setattr("torch.save", lambda *_, error=error: (_ for _ in ()).throw(error))
+        with pytest.raises(OSError, match=rf"last.pt' should be writable, found: .*{found}"):
+            write_atomically({"step": 2}, path)
+        assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
+    assert read_state(path)["step"] == 1
+
+
 def test_a_failing_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "best.pt"
     write_atomically({"step": 1}, path)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from moml._files import naming
 from moml.callback import Training
 from moml.logging._base import PeriodicLog
 
@@ -53,7 +54,7 @@ class MetricsLog(PeriodicLog):
     def write(self, record: Mapping[str, Any]) -> None:
         """Append one line."""
         line = json.dumps(_finite(record), ensure_ascii=False, allow_nan=False)
-        with self.path.open("ab") as file:
+        with naming(self.path), self.path.open("ab") as file:
             file.write(line.encode() + b"\n")
 
     def state_dict(self) -> dict[str, Any]:

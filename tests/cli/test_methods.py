@@ -123,7 +123,7 @@ def test_partly_labelled_multi_input_data(tmp_path):
         (["--method", "AutoLambda", "--method.primary", "[top]"],
          "`objectives` should be among ['left', 'right'], found ['top']"),
         (["--method", "MOML", "--method.inner_steps", "3"], "should be one step of InnerSGD"),
-        (["--method", "MOML", "--method.held_outt", "0.3"], "Option 'held_outt' is not accepted"),
+        (["--method", "MOML", "--method.held_outt", "0.3"], "Did you mean 'held_out'?"),
         (["--method", "MOML", "--method.hypergradient", "Unroled"], "Unroled"),
         (["--weighting", "CAGrad", "--weighting.c=-1"], "`c` should be zero or positive"),
     ],
