@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from moml.attack import FGSM, L1, L2, PGD, Attack, Ball, Linf
 from moml.catalog import hint
@@ -40,7 +40,7 @@ class Threat:
     """
 
     ball: Ball
-    bounds: Bounds | None
+    bounds: Any  # `moml.data.Bounds`, or None
     steps: int
     eval_steps: int
     seed: int

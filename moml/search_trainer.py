@@ -21,7 +21,6 @@ from moml._run_records import RunRecords, finished
 from moml._signals import StopSignals
 from moml._weights import save_weights
 from moml.attack import L1, L2, Ball, Linf
-from moml.attack._base import check_bounds
 from moml.callback import Callback
 from moml.checkpoint import read_state, write_atomically
 from moml.data import Suite
@@ -372,6 +371,4 @@ def only_classes(suite: Suite, space: SearchSpace) -> str:
             f"classes, found images {tuple(space.image)} and {space.num_classes} classes. "
             "Set `--space.image` and `--space.num_classes`."
         )
-    within: Any = data_bounds(suite, bounds)
-    check_bounds(x, bounds)
     return task

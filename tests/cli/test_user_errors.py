@@ -105,9 +105,12 @@ def train(folder, name, *options):
         ("Unsummed", "The loss of task 'left' should be one number, found (4,) float32."),
         (
             "Mistyped",
-            "`main` of task 'left' should be among its metrics accuracy, found 'acuracy'.",
+            "`main` of task 'left' should be among its metrics ['accuracy'], found 'acuracy'.",
         ),
-        ("Untested", "`sources('test')` of the suite should give samples, found None."),
+        (
+            "Untested",
+            "`sources('test')` of Untested should be a source, or one for each task, found None",
+        ),
         ("Broken", "KeyError in the suite's `head` (test_user_errors.py, line "),
     ],
 )
