@@ -18,7 +18,7 @@ from moml.attack import PGD
 from moml.attack.card import MaskedGradients, robustness_card
 from moml.data import Suite
 from moml.nas.genotype import Genotype
-from moml.nas.robust_training import Classifier, Recipe, accuracies
+from moml.nas.robust_training import Classifier, Recipe, Schedule, accuracies
 from moml.nas.search_space import SearchSpace
 from moml.search_trainer import BALLS, Norm, only_classes
 
@@ -39,6 +39,14 @@ class Retrainer:
         epochs: Passes over the training split.
         batch_size: Samples per step.
         learning_rate: Largest rate of SGD.
+        schedule: Whether the rate rises and falls once, or falls along a half cosine.
+        warmup: Epochs in which the rate of ``cosine`` rises linearly before.
+        auxiliary_weight: Weight of the loss of an auxiliary head at two thirds of the depth; 0 for
+            no head. DARTS takes 0.4.
+        drop_path: Probability of leaving out an edge in the last epoch; it rises from 0. DARTS
+            takes 0.2.
+        cutout: Side of the square that is erased from every training image; 0 for none. DARTS takes
+            16 for images of 32×32.
         eps: Radius of the perturbations, in units of the data.
         norm: Their norm.
         bounds: Interval of valid inputs, which attacks keep to; the suite's unless given, ``None``
@@ -61,6 +69,11 @@ class Retrainer:
         epochs: int = 30,
         batch_size: int = 128,
         learning_rate: float = 0.1,
+        schedule: Schedule = "one_cycle",
+        warmup: int = 0,
+        auxiliary_weight: float = 0.0,
+        drop_path: float = 0.0,
+        cutout: int = 0,
         eps: float = 0.1,
         norm: Norm = "Linf",
         bounds: BoundsOption = "suite",
@@ -87,6 +100,11 @@ class Retrainer:
             ball=None if clean_training else self.ball,
             bounds=within,
             seed=seed,
+            schedule=schedule,
+            warmup=warmup,
+            auxiliary_weight=auxiliary_weight,
+            drop_path=drop_path,
+            cutout=cutout,
         )
         self.log_every = positive("log_every", log_every)
         self.checkpoint_every = positive("checkpoint_every", checkpoint_every)

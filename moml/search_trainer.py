@@ -68,6 +68,8 @@ class SearchTrainer:
         clean_training: Train the proposed networks on clean samples instead of perturbed ones.
         executor: ``reference`` computes supernets operation by operation instead of joining what
             edges have in common.
+        most_skips: Most identities in the cells that methods by gradient propose, as in P-DARTS,
+            which allows two; any number unless given.
         seed: Seed of everything.
         device: Where networks live.
         threads: Threads of PyTorch's operations.
@@ -95,6 +97,7 @@ class SearchTrainer:
         bounds: BoundsOption = "suite",
         clean_training: bool = False,
         executor: Executor = "fast",
+        most_skips: int | None = None,
         seed: int = 0,
         device: str = "cpu",
         threads: int = 1,
@@ -116,6 +119,11 @@ class SearchTrainer:
             epochs=positive("epochs", epochs), ball=None if clean_training else self.ball,
             bounds=within, seed=seed,
         )  # fmt: skip
+        if most_skips is not None and (most_skips < 0 or not method.weighs):
+            raise ValueError(
+                f"`most_skips` should be at least 0, and left out with methods that decode no "
+                f"mixture, found {most_skips} with {type(method).__name__}."
+            )
         if weighting is not None and not method.weighs:
             raise ValueError(
                 f"`weighting` should be left out with {type(method).__name__}, found "
@@ -129,6 +137,7 @@ class SearchTrainer:
             learning_rate=above_zero("learning_rate", learning_rate),
             upper_learning_rate=above_zero("upper_learning_rate", upper_learning_rate),
             held_out=held_out, budget=budget, seed=seed, device=self.device, executor=executor,
+            most_skips=most_skips,
         )  # fmt: skip
 
     # Phases ------------------------------------------------------------------------------------

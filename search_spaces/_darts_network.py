@@ -7,18 +7,19 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from moml.nas import Tapped
 from moml.nas.ops import FactorizedReduction
 
 STEM = 3  # the stem has so many times the channels of the first cell
 
 
-class DARTSNetwork(nn.Module):
+class DARTSNetwork(Tapped):
     """Stem (3×3 convolution, batch normalisation), cells, global average, linear classifier.
 
     Cells at one and two thirds of the depth are reductions: they halve the resolution and double
     the channels. A cell's inputs are the outputs of the two cells before it, each brought to its
     channels by ReLU, 1×1 convolution and batch normalisation, and to its resolution by a
-    factorized reduction.
+    factorized reduction. Its middle, where an auxiliary head may look on, is the second reduction.
 
     Args:
         cell: Builds a cell by kind and channels; a cell is called with its two inputs and whatever
@@ -60,16 +61,26 @@ class DARTSNetwork(nn.Module):
             )
             self.cells.append(cell(kind, width))
             previous, last, was_reduction = last, nodes * width, kind == "reduce"
+            if len(self.cells) - 1 == 2 * layers // 3:
+                self.middle, self.middle_channels = len(self.cells) - 1, last
         self.classifier = nn.Linear(last, num_classes)
 
     def forward(self, x: Tensor, *context: Any) -> Tensor:
         """Logits ``(B, classes)`` of images ``(B, in_channels, H, W)``."""
-        previous = last = self.stem(x)
-        for before, cell in zip(self.before, self.cells, strict=True):
+        return self._logits(x, context)[0]
+
+    def tapped(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits, and what the second reduction gives."""
+        return self._logits(x, ())
+
+    def _logits(self, x: Tensor, context: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
+        previous = last = middle = self.stem(x)
+        for number, (before, cell) in enumerate(zip(self.before, self.cells, strict=True)):
             first, second = before.children()
             previous, last = last, cell(first(previous), second(last), *context)
+            middle = last if number == self.middle else middle
         logits: Tensor = self.classifier(last.mean((-2, -1)))
-        return logits
+        return logits, middle
 
 
 def projection(in_channels: int, channels: int) -> nn.Module:

@@ -1,6 +1,7 @@
 """Architecture search: spaces, genotypes, and what networks cost."""
 
 from moml.nas.arch_parameters import ArchParameters
+from moml.nas.auxiliary_head import Tapped
 from moml.nas.cell import CellSpec, Choice, Edge
 from moml.nas.decode import decode, decode_sizes
 from moml.nas.discrete_cell import DiscreteCell
@@ -50,6 +51,7 @@ __all__ = [
     "SpaceSpec",
     "StratifiedSearch",
     "SuperNet",
+    "Tapped",
     "Trained",
     "cell_key",
     "decode",

@@ -21,6 +21,7 @@ def decode(
     *,
     largest: int | None = None,
     allow_free: bool = False,
+    most_skips: int | None = None,
 ) -> Genotype:
     """A genotype of high probability whose exact number of parameters respects a limit.
 
@@ -35,24 +36,25 @@ def decode(
         largest: Largest number of parameters.
         allow_free: Whether cells without a single weighted operation count. Relaxed searches
             collapse to them, since they are the easiest to train.
+        most_skips: Most identities in a cell that keeps the resolution, as in Chen, Xie, Wu, Tian,
+            `P-DARTS <https://arxiv.org/abs/1904.12760>`_, ICCV 2019, who allow two: the weakest of
+            more than that are decided anew.
 
     Raises:
         ValueError: If no genotype within the limit was found.
     """
-    tables = _logs(strengths)
-    current = space.genotype(
-        {name: _strongest(cell, tables[name]) for name, cell in space.spec.cells}
-    )
+    tables, first = _logs(strengths), _logs(strengths)
+    for name, cell in space.spec.cells:
+        _without_weak_skips(cell, first[name], most_skips)
+    current = _all_strongest(space, first)
     if not space.connected(current):  # the strongest are zero: start from what is not
         for name, cell in space.spec.cells:
-            for row in tables[name]:
+            for row in first[name]:
                 for o, op in enumerate(cell.ops):
                     row[o] -= 1e6 * get_op(op).is_zero
-        current = space.genotype(
-            {name: _strongest(cell, tables[name]) for name, cell in space.spec.cells}
-        )
-        tables = _logs(strengths)
-    worth = _Worth(space, tables, allow_free)
+            _without_weak_skips(cell, first[name], most_skips)
+        current = _all_strongest(space, first)
+    worth = _Worth(space, tables, allow_free, most_skips)
     limit = math.inf if largest is None else largest
     current = _repaired(worth, current, limit)
     while True:
@@ -69,7 +71,12 @@ def _logs(strengths: Mapping[str, Tensor]) -> dict[str, list[list[float]]]:
 
 
 def decode_sizes(
-    space: SearchSpace, strengths: Mapping[str, Tensor], number: int, *, allow_free: bool = False
+    space: SearchSpace,
+    strengths: Mapping[str, Tensor],
+    number: int,
+    *,
+    allow_free: bool = False,
+    most_skips: int | None = None,
 ) -> list[Genotype]:
     """Genotypes of high probability from small to large.
 
@@ -82,26 +89,31 @@ def decode_sizes(
         strengths: By kind of cell, ``(edges, ops)``.
         number: How many bands.
         allow_free: As for `decode`.
+        most_skips: As for `decode`.
     """
     if space.listable:
-        return _best_of_bands(space, strengths, number, allow_free)
+        worth = _Worth(space, _logs(strengths), allow_free, most_skips)
+        return _best_of_bands(space, worth, number)
     low, high = space.fixed().parameters, largest_size(space, strengths)
     found: dict[str, Genotype] = {}
     for i in range(number):
         limit = math.ceil(low * (high / low) ** ((i + 1) / number))
         try:
-            genotype = decode(space, strengths, largest=limit, allow_free=allow_free)
+            genotype = decode(
+                space, strengths, largest=limit, allow_free=allow_free, most_skips=most_skips
+            )
         except ValueError:  # no weighted cell is so small
             continue
         found.setdefault(space.key(genotype), genotype)
     return list(found.values())
 
 
-def _best_of_bands(
-    space: SearchSpace, strengths: Mapping[str, Tensor], number: int, allow_free: bool
-) -> list[Genotype]:
-    worth = _Worth(space, _logs(strengths), allow_free)
+def _best_of_bands(space: SearchSpace, worth: _Worth, number: int) -> list[Genotype]:
     pool = [g for g in space.enumerate() if worth.valid(g)]
+    if not pool:
+        raise ValueError(
+            f"`most_skips` should leave some cells of the space, found none with {worth.skips}."
+        )
     sizes = [math.log(space.num_parameters(g)) for g in pool]
     low, high = min(sizes), max(sizes)
     best: dict[int, Genotype] = {}
@@ -115,6 +127,19 @@ def _best_of_bands(
 def is_free(space: SearchSpace, genotype: Genotype) -> bool:
     """Whether the cells have no weights at all."""
     return space.num_parameters(genotype) == space.fixed().parameters
+
+
+def num_skips(space: SearchSpace, genotype: Genotype) -> int:
+    """Most identities that are alive in a cell that keeps the resolution."""
+    cells = [(space.spec.by_name[name], choice) for name, choice in genotype.cells]
+    return max(
+        (
+            sum(get_op(op).is_identity for _, op in cell.built(choice))
+            for cell, choice in cells
+            if not cell.reduction
+        ),
+        default=0,
+    )
 
 
 def largest_size(space: SearchSpace, strengths: Mapping[str, Tensor]) -> int:
@@ -137,9 +162,13 @@ class _Worth:
     """Scores, sizes and neighbours of genotypes."""
 
     def __init__(
-        self, space: SearchSpace, tables: Mapping[str, list[list[float]]], allow_free: bool
+        self,
+        space: SearchSpace,
+        tables: Mapping[str, list[list[float]]],
+        allow_free: bool,
+        skips: int | None,
     ) -> None:
-        self.space, self.tables, self.allow_free = space, tables, allow_free
+        self.space, self.tables, self.allow_free, self.skips = space, tables, allow_free, skips
 
     def score(self, genotype: Genotype) -> float:
         """Sum of log-strengths."""
@@ -151,9 +180,11 @@ class _Worth:
         return total
 
     def valid(self, genotype: Genotype) -> bool:
-        """Connected, and with weights if that is asked for."""
-        return self.space.connected(genotype) and (
-            self.allow_free or not is_free(self.space, genotype)
+        """Connected, without too many identities, and with weights if that is asked for."""
+        return (
+            self.space.connected(genotype)
+            and (self.allow_free or not is_free(self.space, genotype))
+            and (self.skips is None or num_skips(self.space, genotype) <= self.skips)
         )
 
     def fits(self, genotype: Genotype, limit: float) -> bool:
@@ -195,6 +226,23 @@ def _repaired(worth: _Worth, start: Genotype, limit: float) -> Genotype:
         current = min(steps, key=lambda step: step[0])[1]
         seen.add(current)
     return current
+
+
+def _all_strongest(space: SearchSpace, tables: Mapping[str, list[list[float]]]) -> Genotype:
+    return space.genotype({name: _strongest(cell, tables[name]) for name, cell in space.spec.cells})
+
+
+def _without_weak_skips(cell: CellSpec, table: list[list[float]], most: int | None) -> None:
+    """Take identities out of the running, the weakest first, until few enough are strongest."""
+    if most is None or cell.reduction:
+        return
+    while True:
+        chosen = [(e, op) for e, op in _strongest(cell, table) if get_op(op).is_identity]
+        if len(chosen) <= most:
+            return
+        places = [(cell.edges.index(edge), cell.ops.index(op)) for edge, op in chosen]
+        e, o = min(places, key=lambda place: table[place[0]][place[1]])
+        table[e][o] -= 1e6
 
 
 def _strongest(cell: CellSpec, table: Sequence[Sequence[float]]) -> Choice:

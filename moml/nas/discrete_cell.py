@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from moml.nas.cell import CellSpec, Choice
+from moml.nas.cell import CellSpec, Choice, Edge
 from moml.nas.ops import get_op
 
 
@@ -22,6 +22,9 @@ class DiscreteCell(nn.Module):
         choice: What its edges carry.
         channels: Channels of every node.
         affine: Whether batch normalisations have a scale and a shift.
+
+    Attributes:
+        drop_path: What may leave out results of edges that are no identities, in training.
 
     Raises:
         ValueError: If the choice is not one of the cell, or does not connect input and output.
@@ -41,6 +44,7 @@ class DiscreteCell(nn.Module):
             get_op(name).build(channels, stride=cell.stride(edge), affine=affine)
             for edge, name in self.built
         )
+        self.drop_path: nn.Module | None = None
         self.nodes = nn.ModuleDict()
         for target in sorted({edge[1] for edge, _ in self.built} if cell.normalised else ()):
             self.nodes[str(target)] = normalised_node(channels)
@@ -50,9 +54,9 @@ class DiscreteCell(nn.Module):
         values: dict[int, Tensor] = dict(enumerate(inputs))
         for target in range(self.cell.inputs, self.cell.size):
             brought = [
-                op(values[source])
-                for ((source, end), _), op in zip(self.built, self.ops, strict=True)
-                if end == target
+                self._kept(edge, name, op(values[edge[0]]))
+                for (edge, name), op in zip(self.built, self.ops, strict=True)
+                if edge[1] == target
             ]
             if self.cell.builds_dead and not brought:
                 values[target] = torch.zeros_like(inputs[0])
@@ -61,3 +65,9 @@ class DiscreteCell(nn.Module):
                 values[target] = self.nodes[str(target)](total) if self.cell.normalised else total
         outputs = [values[node] for node in self.cell.outputs]
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
+
+    def _kept(self, edge: Edge, name: str, brought: Tensor) -> Tensor:
+        if self.drop_path is None or (get_op(name).is_identity and self.cell.stride(edge) == 1):
+            return brought
+        kept: Tensor = self.drop_path(brought)
+        return kept

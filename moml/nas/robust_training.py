@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
-from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
 
 from moml.architecture import Architecture
 from moml.attack import FGSM, PGD, Attack, Ball, Victim, cross_entropy, misclassified
@@ -21,11 +23,13 @@ from moml.data.stream import LoaderStream
 from moml.data.suite import Split
 from moml.loop import History, fit
 from moml.losses import Loss
+from moml.nas.training_extras import Extras
 from moml.optim import GradientStep
 from moml.oracle import Direct
 from moml.problem import Losses, Problem
 from moml.weighting import EW
 
+Schedule = Literal["one_cycle", "cosine"]
 OVERSHOOT = 1.25  # length of the one step of training, in radii
 
 
@@ -62,7 +66,8 @@ class RobustTraining(Problem):
 
     Wong, Rice & Kolter, `Fast is better than free: Revisiting adversarial training
     <https://arxiv.org/abs/2001.03994>`_, ICLR 2020. The random start of a step depends on the
-    seed and the step's number alone, which is stored with the network.
+    seed and the step's number alone, which is stored with the network; so do those of cutout and
+    drop path.
 
     Args:
         classifier: The network.
@@ -70,6 +75,7 @@ class RobustTraining(Problem):
         ball: Where perturbations lie; ``None`` for clean training.
         bounds: Smallest and largest value of the data.
         seed: Seed of the random starts.
+        extras: What goes beyond the loss of the samples.
     """
 
     def __init__(
@@ -80,10 +86,11 @@ class RobustTraining(Problem):
         ball: Ball | None,
         bounds: Bounds | None,
         seed: int = 0,
+        extras: Extras | None = None,
     ) -> None:
         self.classifier, self.loss, self.ball, self.bounds = classifier, loss, ball, bounds
-        self.seed = seed
-        self._module = _Counted(classifier)
+        self.seed, self.extras = seed, extras
+        self._module = _Counted(classifier, None if extras is None else extras.head)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -92,12 +99,12 @@ class RobustTraining(Problem):
 
     @property
     def module(self) -> nn.Module:
-        """The network, and the number of steps done."""
+        """The network, its auxiliary head, and the number of steps done."""
         return self._module
 
     def shared_parameters(self) -> Iterable[Parameter]:
         """All parameters."""
-        return self.classifier.parameters()
+        return self._module.parameters()
 
     def private_parameters(self, task: str) -> Iterable[Parameter]:
         """None."""
@@ -108,10 +115,14 @@ class RobustTraining(Problem):
         (task,) = self.tasks
         x = batch.inputs_of(task)
         labels = batch.targets[task]
+        if self.extras is not None:
+            x = self.extras.begin(x, int(self._module.step), self.seed)
         if self.ball is not None and self.ball.eps > 0:
             x = self._perturbed(x, labels, self.ball)
         self._module.step += 1
-        return {task: self.loss(self.classifier.network(x), labels)}
+        if self.extras is None:
+            return {task: self.loss(self.classifier.network(x), labels)}
+        return {task: self.extras.loss(self.loss, self.classifier.network, x, labels)}
 
     def _perturbed(self, x: Tensor, labels: Tensor, ball: Ball) -> Tensor:
         """By the network as it is, in training mode."""
@@ -131,9 +142,10 @@ class RobustTraining(Problem):
 class _Counted(nn.Module):
     step: Tensor
 
-    def __init__(self, classifier: Classifier) -> None:
+    def __init__(self, classifier: Classifier, head: nn.Module | None) -> None:
         super().__init__()
         self.classifier = classifier
+        self.head = head
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
 
 
@@ -144,11 +156,18 @@ class Recipe:
     Attributes:
         epochs: Passes over the training data.
         batch_size: Samples per step.
-        learning_rate: Largest rate of SGD with Nesterov's momentum 0.9 and weight decay 5e-4; it
-            rises and falls once.
+        learning_rate: Largest rate of SGD with Nesterov's momentum 0.9 and weight decay 5e-4.
         ball: Perturbations of training samples; ``None`` for clean training.
         bounds: Smallest and largest value of the data.
         seed: Seed of initialisation, data order and random starts.
+        schedule: Whether the rate rises and falls once, or falls along a half cosine.
+        warmup: Epochs in which the rate of ``"cosine"`` rises linearly before.
+        auxiliary_weight: Weight of the loss of an auxiliary head; 0 for none.
+        drop_path: Probability of leaving out an edge in the last epoch; it rises from 0.
+        cutout: Side of the square erased from every image; 0 for none.
+
+    Raises:
+        ValueError: If a number is out of its range, or warm-up is asked for with ``"one_cycle"``.
     """
 
     epochs: int = 10
@@ -157,6 +176,27 @@ class Recipe:
     ball: Ball | None = None
     bounds: Bounds | None = (0.0, 1.0)
     seed: int = 0
+    schedule: Schedule = "one_cycle"
+    warmup: int = 0
+    auxiliary_weight: float = 0.0
+    drop_path: float = 0.0
+    cutout: int = 0
+
+    def __post_init__(self) -> None:
+        if self.auxiliary_weight < 0 or self.cutout < 0:
+            raise ValueError(
+                "`auxiliary_weight` and `cutout` should be at least 0, "
+                f"found {self.auxiliary_weight} and {self.cutout}."
+            )
+        if not 0.0 <= self.drop_path < 1.0:
+            raise ValueError(
+                f"`drop_path` should be at least 0 and less than 1, found {self.drop_path}."
+            )
+        if not 0 <= self.warmup < self.epochs or (self.warmup and self.schedule != "cosine"):
+            raise ValueError(
+                f"`warmup` should be at least 0 and less than `epochs` ({self.epochs}), and 0 "
+                f"unless `schedule` is 'cosine', found {self.warmup} with '{self.schedule}'."
+            )
 
     def stream(self, suite: Suite, device: torch.device | str = "cpu") -> LoaderStream:
         """Batches of the training split."""
@@ -187,25 +227,64 @@ class Recipe:
 
     def problem(self, network: nn.Module, suite: Suite, task: str) -> RobustTraining:
         """What is minimised."""
+        plain = self.auxiliary_weight == self.drop_path == self.cutout == 0
         return RobustTraining(
             Classifier(network, task),
             suite.tasks[task].loss,
             ball=self.ball,
             bounds=self.bounds,
             seed=self.seed,
+            extras=None if plain else self._extras(network, suite),
+        )
+
+    def _extras(self, network: nn.Module, suite: Suite) -> Extras:
+        batch = next(iter(suite.loader("train", batch_size=2, seed=self.seed)))
+        x = (
+            batch.inputs[next(iter(batch.inputs))]
+            if isinstance(batch.inputs, dict)
+            else batch.inputs
+        )
+        return Extras(
+            network,
+            x,
+            auxiliary_weight=self.auxiliary_weight,
+            drop_path=self.drop_path,
+            cutout=self.cutout,
+            epochs=self.epochs,
+            steps=self.steps(suite),
+            seed=self.seed,
         )
 
     def updater(self, problem: RobustTraining, steps: int) -> GradientStep:
         """Optimizer and schedule."""
         optimizer = torch.optim.SGD(
-            problem.classifier.parameters(), self.learning_rate,
+            problem.shared_parameters(), self.learning_rate,
             momentum=0.9, nesterov=True, weight_decay=5e-4,
         )  # fmt: skip
         rate = self.learning_rate
+        if self.schedule == "cosine":
+            share = warmed_cosine(steps, steps * self.warmup // self.epochs)
+            return GradientStep(optimizer, scheduler=lambda o: LambdaLR(o, share))
         return GradientStep(
             optimizer,
             scheduler=lambda o: OneCycleLR(o, rate, total_steps=steps + 1, cycle_momentum=False),
         )
+
+
+def warmed_cosine(steps: int, warmup: int) -> Callable[[int], float]:
+    """Share of the largest rate in every step: a linear rise, then half a cosine down to zero.
+
+    Args:
+        steps: Number of steps.
+        warmup: How many of them rise.
+    """
+
+    def share(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        return 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
+
+    return share
 
 
 def accuracies(

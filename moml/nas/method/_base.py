@@ -53,6 +53,7 @@ class SearchSetting:
         device: Where batches are put.
         executor: ``"reference"`` computes supernets operation by operation where the method would
             join them.
+        most_skips: Most identities in a decoded cell that keeps the resolution.
     """
 
     space: SearchSpace
@@ -70,6 +71,7 @@ class SearchSetting:
     seed: int
     device: torch.device | str
     executor: Executor = "fast"
+    most_skips: int | None = None
 
     def cells(self, executor: MakeCell = BatchedCell) -> MakeCell:
         """The executor of a method, or the reference instead of the fast one."""
@@ -154,7 +156,9 @@ class GradientMethod(SearchMethod):
         assert learnt is not None
         assert isinstance(learnt.problem, RobustSearch)
         arch = learnt.problem.arch
-        proposals = decode_sizes(setting.space, arch.strengths(), setting.budget)
+        proposals = decode_sizes(
+            setting.space, arch.strengths(), setting.budget, most_skips=setting.most_skips
+        )
         return ListedSearch(setting.space, proposals, seed=setting.seed)
 
 
