@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from moml._task_names import task_names
+from moml.data.as_batch import as_batch
 from moml.data.batch import Batch
 
 
@@ -38,6 +40,7 @@ class TensorSource(Source):
         inputs: ``(N, ...)``.
         targets: ``(N, ...)`` per task.
         present: ``(N,)`` bool per partly labelled task.
+        weights: ``(N,)`` per task with weighted samples.
 
     Raises:
         ValueError: If there is no sample, or lengths differ.
@@ -48,16 +51,15 @@ class TensorSource(Source):
         inputs: Tensor,
         targets: Mapping[str, Tensor],
         present: Mapping[str, Tensor] | None = None,
+        weights: Mapping[str, Tensor] | None = None,
     ) -> None:
         if len(inputs) == 0:
             raise ValueError("`inputs` should hold at least one sample, found an empty data set.")
-        for name, tensor in [*targets.items(), *(present or {}).items()]:
-            if len(tensor) != len(inputs):
-                raise ValueError(
-                    f"`targets` and `present` should have one row per input ({len(inputs)}), "
-                    f"found {len(tensor)} rows for task '{name}'."
-                )
+        for field, values in (("targets", targets), ("present", present), ("weights", weights)):
+            for name, tensor in (values or {}).items():
+                _check_rows(field, name, tensor, len(inputs))
         self.inputs, self.targets, self.present = inputs, dict(targets), dict(present or {})
+        self.weights = dict(weights or {})
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -66,7 +68,21 @@ class TensorSource(Source):
         """Gather the samples at ``indices``."""
         present = {task: mask[indices] for task, mask in self.present.items()} or None
         targets = {task: target[indices] for task, target in self.targets.items()}
-        return Batch(self.inputs[indices], targets, present)
+        weights = {task: weight[indices] for task, weight in self.weights.items()} or None
+        return Batch(self.inputs[indices], targets, present, weights)
+
+
+def _check_rows(field: str, task: str, values: Any, number: int) -> None:
+    if not isinstance(values, Tensor):
+        raise ValueError(
+            f"`{field}['{task}']` should be a tensor, found {type(values).__name__}. Convert it "
+            "with `torch.as_tensor`."
+        )
+    if len(values) != number:
+        raise ValueError(
+            f"`targets`, `present` and `weights` should have one row per input ({number}), found "
+            f"{len(values)} rows for task '{task}'."
+        )
 
 
 class DatasetSource(Source):
@@ -77,31 +93,68 @@ class DatasetSource(Source):
     Args:
         dataset: Object with ``__len__`` and ``__getitem__``.
         tasks: Task names, in order.
+        collate: Makes a batch of a list of items, as ``collate_fn`` of a
+            `torch.utils.data.DataLoader`: for items of unequal length, or of any other form. What
+            it may return is in `moml.data.as_batch`.
     """
 
-    def __init__(self, dataset: Any, tasks: Sequence[str]) -> None:
+    def __init__(
+        self,
+        dataset: Any,
+        tasks: Sequence[Any],
+        *,
+        collate: Callable[[list[Any]], Any] | None = None,
+    ) -> None:
         if len(dataset) == 0:
             raise ValueError("`dataset` should hold at least one sample, found an empty data set.")
-        self.dataset, self.tasks = dataset, tuple(tasks)
+        self.dataset, self.tasks, self.collate = dataset, task_names(tasks, "tasks"), collate
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def batch(self, indices: Tensor) -> Batch:
-        """Fetch and stack the samples at ``indices``."""
+        """Fetch and stack the samples at ``indices``.
+
+        Raises:
+            ValueError: If samples cannot be stacked, or name a task that is unknown.
+        """
         items = [self.dataset[int(index)] for index in indices]
-        inputs = torch.stack([torch.as_tensor(x) for x, _ in items])
+        if self.collate is not None:
+            return as_batch(self.collate(items), self.tasks)
+        inputs = _stacked([x for x, _ in items], "Inputs")
+        found = [{str(task): value for task, value in labels.items()} for _, labels in items]
+        self._check(found)
         targets: dict[str, Tensor] = {}
         present: dict[str, Tensor] = {}
         for task in self.tasks:
-            values = [labels.get(task) for _, labels in items]
+            values = [labels.get(task) for labels in found]
             known = [torch.as_tensor(value) for value in values if value is not None]
             if not known:
                 continue
             blank = torch.zeros_like(known[0])
-            targets[task] = torch.stack(
-                [blank if value is None else torch.as_tensor(value) for value in values]
-            )
+            filled = [blank if value is None else value for value in values]
+            targets[task] = _stacked(filled, f"Targets of task '{task}'")
             if len(known) < len(values):
                 present[task] = torch.tensor([value is not None for value in values])
         return Batch(inputs, targets, present or None)
+
+    def _check(self, found: Sequence[Mapping[str, Any]]) -> None:
+        """Look for targets that no task would read."""
+        for labels in found:
+            for task in labels:
+                if task not in self.tasks:
+                    raise ValueError(
+                        f"Targets of `dataset` should be named as tasks among {list(self.tasks)}, "
+                        f"found '{task}'."
+                    )
+
+
+def _stacked(values: Sequence[Any], what: str) -> Tensor:
+    tensors = [torch.as_tensor(value) for value in values]
+    shapes = {tuple(x.shape) for x in tensors}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"{what} in a batch should have one shape, found "
+            f"{', '.join(map(str, sorted(shapes)))}. Pad them with `collate`."
+        )
+    return torch.stack(tensors)
