@@ -84,7 +84,6 @@ class Bilevel(Oracle):
         if upper_bound or direct_rows:
             self.rows = RepresentationRows if upper_bound else DirectRows
         self._solutions: Sequence[LowerSolution] = ()
-        self._beside: dict[tuple[str, ...], tuple[int, ...]] = {}
 
     @property
     def certificates(self) -> list[Certificate]:
@@ -181,12 +180,11 @@ class Bilevel(Oracle):
 
     def _layout(self, losses: Losses, omega: Mapping[str, Tensor]) -> Layout:
         """Upper parameters are shared by all objectives; some are reached directly."""
-        key, parameters = tuple(losses), tuple(omega.values())
-        if key not in self._beside:
-            direct = reach(list(losses.values())).leaves
-            self._beside[key] = tuple(i for i, p in enumerate(parameters) if p in direct)
+        parameters = tuple(omega.values())
+        direct = reach(list(losses.values())).leaves  # in this step: objectives may change
+        beside = tuple(i for i, p in enumerate(parameters) if p in direct)
         below = tuple(range(len(parameters)))
-        return Layout(parameters, {}, below, self._beside[key], Plan(1))  # type: ignore[arg-type]
+        return Layout(parameters, {}, below, beside, Plan(1))  # type: ignore[arg-type]
 
     def advance(self, problem: Any) -> None:
         """The lower level's own move, after the upper parameters have moved."""

@@ -276,3 +276,55 @@ def test_nothing_but_upper_gradients_is_written():
     Bilevel(InnerSGD(0.5, steps=3), FirstOrder())(problem, None).apply(torch.ones(2))
     assert all(torch.equal(v, before[k]) for k, v in problem.upper.state_dict().items())
     assert problem.upper.values["x"].grad is not None
+
+
+class _Squared(torch.autograd.Function):
+    """A function of one's own that looks at values on the way back."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensors
+        assert float(gradient.sum()) < 1e9
+        return 2 * x * gradient
+
+
+class _Switched(QuadraticBilevel):
+    """The lower loss goes through a function of one's own; an objective changes between steps."""
+
+    direct = False
+
+    def lower_loss(self, theta, omega, batch):
+        return super().lower_loss(theta, omega, batch) + 0.01 * _Squared.apply(theta["w"]).sum()
+
+    def upper_losses(self, theta, omega, batch):
+        losses = dict(super().upper_losses(theta, omega, batch))
+        if self.direct:
+            name = next(iter(losses))
+            losses[name] = losses[name] + omega["x"].square().sum()
+        return losses
+
+
+@pytest.mark.supported
+def test_a_lower_loss_with_an_autograd_function_of_ones_own():
+    problem = _Switched()
+    oracle = Bilevel(InnerSGD(0.5, steps=5), Unrolled())
+    rows = oracle(problem, None).jacobian
+    one_by_one = Unrolled()
+    one_by_one._batched = False
+    torch.testing.assert_close(
+        rows, Bilevel(InnerSGD(0.5, steps=5), one_by_one)(problem, None).jacobian
+    )
+
+
+@pytest.mark.supported
+def test_an_objective_that_sees_the_upper_parameters_directly_in_some_steps_only():
+    problem, oracle = _Switched(), Bilevel(InnerSGD(0.5, steps=5), Unrolled())
+    for direct in (False, True, False):
+        problem.direct = direct
+        fresh = Bilevel(InnerSGD(0.5, steps=5), Unrolled())(problem, None).jacobian
+        torch.testing.assert_close(oracle(problem, None).jacobian, fresh)

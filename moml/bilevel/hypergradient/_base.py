@@ -18,6 +18,7 @@ from torch import Tensor
 
 from moml.bilevel._lower import LowerLevel, Tensors, fresh
 from moml.bilevel.inner import InnerSolver
+from moml.oracle._fast_ways import FastWays
 from moml.oracle._graph import reach
 from moml.oracle._live import Live
 from moml.oracle._rows import Plan, Row, form_rows
@@ -89,6 +90,7 @@ class Hypergradient(ABC):
 
     def __init__(self) -> None:
         self._batched: bool | None = None
+        self._ways = FastWays()
 
     @final
     def solve(
@@ -163,7 +165,11 @@ class Hypergradient(ABC):
         if self._batched is None and len(rows) > 1:
             self._batched = not any(map(_LOOPED.search, reach(outputs).nodes))
         many = len(rows) > 1 and bool(self._batched)
-        return form_rows(outputs, inputs, rows, Plan(len(rows) if many else 1))
+        return self._ways.form(
+            lambda plan: form_rows(outputs, inputs, rows, plan),
+            Plan(len(rows) if many else 1),
+            trusted=True,  # nothing may be looked at while a step is traced
+        )
 
 
 def looks(lower: LowerLevel, inner: InnerSolver) -> dict[int, float]:
