@@ -1,5 +1,7 @@
 """A loop of one's own: situations of real use around ``moml.backward``."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -13,6 +15,7 @@ from moml.weighting import (
     DBMTL,
     EW,
     MGDA,
+    RLW,
     UW,
     CAGrad,
     ConFIG,
@@ -28,6 +31,7 @@ from tests.helpers import flat_grad, flat_gradients
 from tests.own_loop_memory import LiveBytes
 
 TASKS = ("a", "b", "c")
+RandomGradients = partial(RLW, level="gradient")  # heads by their own losses
 
 
 class Trunk(nn.Module):
@@ -298,7 +302,7 @@ def test_every_way_to_form_rows_gives_the_same_step(rows, with_features):
 
 # Memory -------------------------------------------------------------------------------------
 
-METHODS = (EW, UW, MGDA, CAGrad, MoCo, GradDrop, UPGrad)
+METHODS = (EW, UW, RandomGradients, MGDA, CAGrad, MoCo, GradDrop, UPGrad)
 
 
 @pytest.mark.supported

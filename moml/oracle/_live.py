@@ -168,8 +168,8 @@ class Live(Evaluation):
             accumulate_row(self.layout.shared, self._differentiate(weights))
         elif unit and bool((weights != 1).any()):
             private = list(dict.fromkeys(p for name in self.names for p in self._own[name]))
-            self._backward(weights, self.layout.shared, keep=True)
-            self._backward(torch.ones_like(weights), private, keep=self.keeps)
+            self._backward(torch.ones_like(weights), private, keep=True)
+            self._backward(weights, self.layout.shared, keep=self.keeps)  # frees what is below
         else:
             self._backward(weights, self.only, keep=self.keeps)
 

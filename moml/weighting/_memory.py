@@ -48,7 +48,8 @@ class Memory(nn.Module):
         if self.values.shape[1] != n:
             raise ValueError(
                 f"`jacobian` should have {self.values.shape[1]} columns as in the first step, "
-                f"found {n}. Use gradients of parameters: representations change with the batch."
+                f"found {n}. A method that remembers gradients needs the same shared parameters in "
+                "every step: none frozen or unfrozen, and no gradients of a representation."
             )
         self.values, self.counts = self.values.to(rows), self.counts.to(tasks)
         self.counts[tasks] += 1
