@@ -7,7 +7,7 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 import moml
-from moml.weighting import EW, FAMO, MGDA, UW, CAGrad, GradDrop, MoCo, UPGrad
+from moml.weighting import EW, FAMO, MGDA, UW, CAGrad, GradDrop, MoCo, PCGrad, UPGrad
 from tests.test_own_loop import TASKS, Trunk, inputs
 
 METHODS = {m.__name__: m for m in (EW, UW, FAMO, MGDA, MoCo, CAGrad, GradDrop, UPGrad)}
@@ -52,6 +52,17 @@ class Called(torch.nn.Module):
         return z, self.model.heads_losses(z)
 
 
+def other_seeds(rank, part, group):
+    """A method that draws, seeded by the process's number, as data pipelines often are."""
+    model = Trunk()
+    torch.manual_seed(rank)
+    weighting = PCGrad().setup(TASKS)
+    for seed in range(3):
+        losses = model.losses(part(inputs(seed)))
+        weights = moml.backward(losses, weighting, inputs=model.parameters(), group=group)
+    return [weights, weighting.generator.get_state()]
+
+
 def refusals(rank):
     """Sentences that end what cannot be."""
     from torch.distributed.fsdp import fully_shard
@@ -69,6 +80,9 @@ def refusals(rank):
     found = {"alone": sentence(), "inputs": sentence(group=group)}
     hooked = Trunk()
     hooked.heads["a"].weight.register_post_accumulate_grad_hook(lambda p: None)
+    other = Trunk()
+    torch.nn.init.constant_(other.heads["b"].bias, rank)
+    found["other"] = sentence(group=group, inputs=other.parameters())
     found["hooks"] = sentence(group=group, inputs=hooked.parameters())
     sharded = fully_shard(Trunk(torch.float32))
     found["sharded"] = sentence(group=group, inputs=sharded.parameters())
@@ -95,6 +109,7 @@ def work(rank, count, folder):
     found["absent"] = train(MGDA, half, group, absent="b" if rank else "c")
     alone = [dist.new_group([r]) for r in range(count)][rank]
     found["alone"] = train(MGDA, half, alone)
+    found["other seeds"] = other_seeds(rank, half, group)
     found["refusals"] = refusals(rank)
     torch.save(found, f"{folder}/{rank}.pt")
     dist.destroy_process_group()

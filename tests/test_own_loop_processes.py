@@ -78,6 +78,17 @@ def test_processes_that_train_apart_pass_a_group_of_one(found):
         torch.testing.assert_close(found[rank]["alone"], alone, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.supported
+def test_processes_with_other_seeds_and_a_method_that_draws(found):
+    same(found, "other seeds")
+
+
+@pytest.mark.refused("the networks would stay apart")
+def test_networks_that_differ_between_processes_at_first(found):
+    for one in found:
+        assert "`inputs` should be the same in all processes" in one["refusals"]["other"]
+
+
 @pytest.mark.refused("each process would weigh its own losses: pass `group=`")
 def test_several_processes_without_group(found):
     for one in found:

@@ -24,9 +24,13 @@ class Memory:
     Methods with a number per parameter entry (`moml.weighting.MoCo`) rely on the order. It follows
     from the graph of the losses in the order of `Weighting.setup`, whatever order they come in, and
     whichever are absent later: a parameter that was shared once stays shared, in its place.
+
+    Attributes:
+        started: Several processes agreed on where they start from.
     """
 
     def __init__(self) -> None:
+        self.started = False
         self._order = WeakIdKeyDictionary()
         self._layouts: Layouts | None = None
         self._given: tuple[object, ...] = ()

@@ -12,6 +12,7 @@ from torch.nn import Parameter
 
 from moml._own_loop.memory import Memory, parameters_reached
 from moml._processes import Processes
+from moml.weighting import Weighting
 
 
 class Together:
@@ -33,6 +34,22 @@ class Together:
                     "Parameters should have no hooks after accumulation with `group=`, found one: "
                     "it would see the gradient of this process alone. Step after `moml.backward`."
                 )
+
+    def start(self, weighting: Weighting) -> None:
+        """Before the first step: the same parameters everywhere, and one state of the weighting.
+
+        Raises:
+            ValueError: If a parameter differs.
+        """
+        sums = torch.stack([p.detach().double().sum().cpu() for p in self.inputs])
+        if not torch.equal(self.processes.largest(sums), -self.processes.largest(-sums)):
+            raise ValueError(
+                "`inputs` should be the same in all processes before the first step, found other "
+                "values. Call `torch.manual_seed` with the same seed before the network is built, "
+                "or load the same state."
+            )
+        state = self.processes.object_of_first(dict(weighting.state_dict()))
+        weighting.load_state_dict(state)  # draws of random methods, too
 
     def meet(self, losses: Mapping[str, Tensor]) -> dict[str, float]:
         """Learn who has which task; the share of each of this process's losses."""

@@ -130,6 +130,9 @@ class Step:
         assert self.processes is not None
         assert self.inputs is not None
         together = Together(self.processes, self.weighting.names, self.inputs)
+        if not self.memory.started:
+            together.start(self.weighting)
+            self.memory.started = True
         shares = together.meet(losses)
         shared = self.shared
         if shared is None:
