@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 
 from moml.bilevel import InnerSolver, LowerLevel
 from moml.bilevel.inner import UpdateRule
 from moml.data import EpisodeBatch
-from moml.meta.few_shot import FewShot
+from moml.meta.few_shot import FewShot, Pair
 from moml.meta.query import Query
 
 
-def adapted(problem: FewShot, inner: InnerSolver, batch: EpisodeBatch) -> Iterator[Query]:
+def adapted(
+    problem: FewShot, inner: InnerSolver, batch: EpisodeBatch | Sequence[Pair]
+) -> Iterator[Query]:
     """The adapted networks in front of their query sets: one for all stacked episodes, or each.
 
     Nothing of the problem changes, and no graph of the lower steps is kept.
@@ -21,7 +23,7 @@ def adapted(problem: FewShot, inner: InnerSolver, batch: EpisodeBatch) -> Iterat
     Args:
         problem: The few-shot problem.
         inner: How the lower level is solved.
-        batch: Episodes.
+        batch: Episodes, as `FewShot.episodes` takes them.
     """
     if problem.learner.inner_lr is None and isinstance(inner, UpdateRule):
         problem.learner.inner_lr = inner.lr
@@ -31,7 +33,7 @@ def adapted(problem: FewShot, inner: InnerSolver, batch: EpisodeBatch) -> Iterat
             start = problem.lower_init(omega, episode, None)
             blocks = problem.lower_blocks(episode)
             lower = LowerLevel(problem, omega, episode.lower, tuple(start), blocks)
-            with torch.enable_grad():
+            with torch.inference_mode(False), torch.enable_grad():
                 leaves = [t.detach().requires_grad_() for t in start.values()]
                 begin = inner.begin(lower, leaves)
                 end = inner.walk(lower, begin, inner.steps, create_graph=False)

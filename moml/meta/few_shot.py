@@ -28,6 +28,7 @@ from moml.meta.query import Query
 from moml.problem import Losses
 
 Adapt = Literal["all", "head", "body"]
+Pair = tuple[Batch, Batch]
 StepwiseStatistics = Statistics | Literal["per_step"]
 
 
@@ -54,8 +55,9 @@ class FewShot(BilevelProblem):
         loss: Loss of ``(prediction, target)``, on support and clean queries.
         objectives: Upper objectives by name; the clean loss alone unless given.
         target: Name of the target in the batches.
-        adapt: Which parameters the lower level moves: all, those of the child ``head``, or all
-            others. The rest is used as it is and learnt by the upper level only.
+        adapt: Which parameters the lower level moves: all, those of the child ``head``, all others,
+            or those of the parts named, ``["encoder.3", "head"]``. The rest is used as it is and
+            learnt by the upper level only.
         rates: Learning rates that are learnt too: none, one per number (``"variable"``), per
             parameter tensor (``"layer"``), or per tensor and lower step (``"layer_step"``).
         inner_lr: Initial value of learnt rates, of which the upper level trains multiples; the
@@ -85,7 +87,7 @@ class FewShot(BilevelProblem):
         *,
         objectives: Mapping[str, QueryObjective] | None = None,
         target: str = "class",
-        adapt: Adapt = "all",
+        adapt: Adapt | Sequence[str] = "all",
         rates: Rates = "fixed",
         inner_lr: float | None = None,
         inner_steps: int | None = None,
@@ -96,8 +98,6 @@ class FewShot(BilevelProblem):
         stacked: bool | None = None,
         output: str | int | None = None,
     ) -> None:
-        if adapt not in get_args(Adapt):
-            raise ValueError(f"`adapt` should be one of {get_args(Adapt)}, found {adapt!r}.")
         if proximal < 0:
             raise ValueError(f"`proximal` should not be negative, found {proximal}.")
         self.objectives = {"query": Clean()} if objectives is None else dict(objectives)
@@ -110,7 +110,7 @@ class FewShot(BilevelProblem):
         self.statistics = statistics
         self.learner = Learner(
             network,
-            adapted=_selection(adapt),
+            adapted=_selection(adapt, network),
             rates=rates,
             inner_lr=inner_lr,
             steps=self.inner_steps,
@@ -137,8 +137,15 @@ class FewShot(BilevelProblem):
         """All parameters of the network, learnt rates and norms."""
         return self.learner.upper()
 
-    def episodes(self, batch: EpisodeBatch) -> Sequence[BilevelBatch]:
-        """One stacked lower level, or one per episode; the upper level sees the support too."""
+    def episodes(self, batch: EpisodeBatch | Sequence[Pair]) -> Sequence[BilevelBatch]:
+        """One stacked lower level, or one per episode; the upper level sees the support too.
+
+        Args:
+            batch: Episodes of one shape, or ``(support, query)`` pairs of any shapes, which are
+                taken one after the other.
+        """
+        if not isinstance(batch, EpisodeBatch):
+            return [BilevelBatch((support,), (query, support)) for support, query in batch]
         if self._stacks(batch):
             support, query = (Together(b.inputs, b.targets) for b in (batch.support, batch.query))
             return [BilevelBatch((support,), (query, support))]
@@ -339,9 +346,23 @@ class Together(Batch):
     """Several episodes that are computed as one: inputs ``(E, B, ...)``."""
 
 
-def _selection(adapt: Adapt) -> Callable[[str], bool]:
+def _selection(adapt: Adapt | Sequence[str], network: nn.Module) -> Callable[[str], bool]:
+    if adapt == "all":
+        return lambda name: True
     if adapt == "head":
         return lambda name: name.startswith("head.")
     if adapt == "body":
         return lambda name: not name.startswith("head.")
-    return lambda name: True
+    names = [name for name, _ in network.named_parameters()]
+    parts = () if isinstance(adapt, str) else tuple(adapt)
+    missing = [p for p in parts if not any(_within(name, p) for name in names)]
+    if not parts or missing:
+        raise ValueError(
+            f"`adapt` should be one of {', '.join(get_args(Adapt))}, or a list of the network's "
+            f"parts or parameters, found {missing[0] if missing else adapt!r}."
+        )
+    return lambda name: any(_within(name, part) for part in parts)
+
+
+def _within(name: str, part: str) -> bool:
+    return name == part or name.startswith(f"{part}.")

@@ -41,14 +41,19 @@ class OneStepGramian(Hypergradient):
                 "`problem` should have a lower loss that is a weighted sum for OneStepGramian "
                 f"(TaskWeights), found {type(problem).__name__}. Use Unrolled."
             )
-        plain = isinstance(inner, InnerSGD) and inner.steps == 1 and not inner.momentum
-        if not plain or inner.project is not None:
+        sgd = inner if isinstance(inner, InnerSGD) else None
+        if (
+            sgd is None
+            or sgd.steps != 1
+            or sgd.momentum
+            or sgd.project is not None
+            or sgd.clip_norm is not None
+        ):
             raise ValueError(
-                "`inner` should be one step of InnerSGD without momentum or projection for "
-                f"OneStepGramian, found {type(inner).__name__} with {inner.steps} steps. "
+                "`inner` should be one step of InnerSGD without momentum, projection or clipping "
+                f"for OneStepGramian, found {type(inner).__name__} with {inner.steps} steps. "
                 "Use Unrolled."
             )
-        assert isinstance(inner, InnerSGD)
         theta = fresh(start)
         terms = problem.lower_terms(lower.named(theta), lower.batches[0])
         check_terms(terms)
@@ -64,9 +69,9 @@ class OneStepGramian(Hypergradient):
         moved = []
         for t, g in zip(theta, step, strict=True):
             gradient = torch.zeros_like(t) if g is None else g
-            gradient = gradient.add(t.detach(), alpha=inner.weight_decay)
-            moved.append(t.detach().add(gradient, alpha=-inner.lr))
-        return solved(lower, start, moved, inner.steps, trace=(rows, chosen, inner.lr))
+            gradient = gradient.add(t.detach(), alpha=sgd.weight_decay)
+            moved.append(t.detach().add(gradient, alpha=-sgd.lr))
+        return solved(lower, start, moved, inner.steps, trace=(rows, chosen, sgd.lr))
 
     def pull(self, solution: LowerSolution, cotangents: Sequence[Row]) -> list[Row]:
         """Inner products, then the weights' own derivative."""

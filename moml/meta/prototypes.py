@@ -80,6 +80,7 @@ class Prototypes(Problem):
             (support,), query = episode.lower, episode.upper
             assert isinstance(query.inputs, Tensor)
             prototypes = self._prototypes(params, support)
+            self._check_labels(support.targets[self.target], query.targets[self.target])
             yield Query(
                 predict=self._distances(params, prototypes),
                 frozen=self._distances(constants, prototypes.detach()),
@@ -96,14 +97,26 @@ class Prototypes(Problem):
         embedded = self.function(params, support.inputs)
         labels = support.targets[self.target]
         members = torch.nn.functional.one_hot(labels).to(embedded).T  # (N, S)
-        return (members @ embedded) / members.sum(1, keepdim=True)
+        counts = members.sum(1, keepdim=True)
+        means = (members @ embedded) / counts.clamp(min=1)
+        return means.masked_fill(counts == 0, torch.inf)  # of a class that is not there
+
+    @staticmethod
+    def _check_labels(support: Tensor, query: Tensor) -> None:
+        missing = sorted(set(query.unique().tolist()) - set(support.unique().tolist()))
+        if missing:
+            raise ValueError(
+                f"`query` should have classes of the support set only, found {missing[0]}, of "
+                "which there is no example."
+            )
 
     def _distances(
         self, params: Mapping[str, Tensor], prototypes: Tensor
     ) -> Callable[[Tensor], Tensor]:
         def logits(inputs: Tensor) -> Tensor:  # (B, N)
-            gaps = self.function(params, inputs)[:, None] - prototypes
-            return -gaps.square().sum(2)
+            absent = prototypes.isinf().any(1)  # (N,)
+            gaps = self.function(params, inputs)[:, None] - prototypes.where(~absent[:, None], 0.0)
+            return (-gaps.square().sum(2)).masked_fill(absent, -torch.inf)
 
         return logits
 

@@ -12,10 +12,20 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import parametrizations, prune
 from torch.utils.checkpoint import checkpoint
 
-from moml.bilevel import Bilevel, Compiled, InnerSGD, Unrolled
+from moml.bilevel import (
+    Alternate,
+    Bilevel,
+    Compiled,
+    InnerAdagrad,
+    InnerAdam,
+    InnerAdamW,
+    InnerRMSprop,
+    InnerSGD,
+    Unrolled,
+)
 from moml.data import Batch, EpisodeBatch
 from moml.losses import CrossEntropy
-from moml.meta import FewShot, adapted
+from moml.meta import Clean, FewShot, Prototypes, adapted
 
 WAYS, RATE, STEPS = 3, 0.5, 2
 
@@ -480,3 +490,113 @@ def test_learnt_rates_start_at_the_solvers():
     resumed = FewShot(mlp(), CrossEntropy(WAYS), rates="layer")
     resumed.module.load_state_dict(state)
     assert resumed.learner.inner_lr == RATE
+
+
+# Gaps -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.supported
+def test_few_shot_where_the_lower_level_moves_chosen_layers_by_name():
+    net, batch = mlp(nn.Linear(6, 6)), episodes()
+    problem, slow = (
+        FewShot(net, CrossEntropy(WAYS), adapt=["2", "3.bias"], stacked=stacked)
+        for stacked in (None, False)
+    )
+    assert problem.learner.adapted == ("2.weight", "2.bias", "3.bias")
+    for found, expected in zip(by_moml(problem, batch), by_moml(slow, batch), strict=True):
+        torch.testing.assert_close(found, expected)
+    with pytest.raises(ValueError, match="parts or parameters, found 'tail'"):
+        FewShot(mlp(), CrossEntropy(WAYS), adapt=["tail"])
+
+
+@pytest.mark.supported
+@pytest.mark.parametrize("make", [InnerSGD, InnerAdam, InnerAdamW, InnerRMSprop, InnerAdagrad])
+def test_few_shot_with_clipped_inner_gradients(make):
+    rows = [
+        Bilevel(make(0.1, steps=2, clip_norm=0.05), Unrolled())(
+            FewShot(mlp(), CrossEntropy(WAYS), stacked=stacked), episodes()
+        ).jacobian
+        for stacked in (True, False)
+    ]
+    torch.testing.assert_close(*rows)
+
+
+def test_inner_clipping_is_that_of_pytorch():
+    net, batch = mlp(), episodes(count=1)
+    problem = FewShot(net, CrossEntropy(WAYS))
+    (query,) = adapted(problem, InnerSGD(RATE, clip_norm=0.05), batch)
+    support = batch.episode(0).lower[0]
+    nn.functional.cross_entropy(net(support.inputs), support.targets["class"]).backward()
+    norm = nn.utils.clip_grad_norm_(net.parameters(), 0.05)
+    assert norm > 0.05
+    for name, p in net.named_parameters():
+        torch.testing.assert_close(query.theta[name][0], (p - RATE * p.grad).detach())
+
+
+@pytest.mark.supported
+def test_few_shot_episodes_of_unequal_sizes():
+    first, second = episodes(count=1, seed=1), episodes(count=2, seed=2)
+    one, two = first.episode(0), second.episode(1)
+    short = Batch(two.upper.inputs[:3], {"class": two.upper.targets["class"][:3]})
+    problem = FewShot(mlp(), CrossEntropy(WAYS))
+    rows = [
+        torch.cat(by_moml(problem, pairs))
+        for pairs in (
+            [(one.lower[0], one.upper), (two.lower[0], short)],
+            [(one.lower[0], one.upper)],
+            [(two.lower[0], short)],
+        )
+    ]
+    torch.testing.assert_close(rows[0], (rows[1] + rows[2]) / 2)
+    torch.testing.assert_close(rows[1], torch.cat(by_moml(problem, first)))
+
+
+@pytest.mark.supported
+def test_few_shot_evaluation_under_inference_mode():
+    problem, batch = FewShot(mlp(), CrossEntropy(WAYS)), episodes()
+    (expected,) = [q.prediction.detach() for q in adapted(problem, InnerSGD(RATE), batch)]
+    with torch.inference_mode():
+        (found,) = [q.prediction for q in adapted(problem, InnerSGD(RATE), batch)]
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.supported
+def test_prototypes_of_classes_with_gaps_between_their_labels():
+    net, batch = mlp(), episodes()
+    objectives = {"clean": Clean()}
+
+    def labelled(classes):
+        parts = []
+        for one in (batch.support, batch.query):
+            labels = torch.tensor(classes)[torch.arange(one.inputs.shape[1]) % 2]
+            parts.append(Batch(one.inputs, {"class": labels.expand(len(one.inputs), -1)}))
+        return EpisodeBatch(*parts)
+
+    gap, dense = labelled([0, 2]), labelled([0, 1])
+    losses = [
+        Prototypes(net, CrossEntropy(WAYS), objectives=objectives).losses(b)["clean"]
+        for b in (gap, dense)
+    ]
+    torch.testing.assert_close(*losses)
+    (slope,) = torch.autograd.grad(losses[0], [net[0].weight])
+    assert slope.isfinite().all()
+
+
+@pytest.mark.refused("a class without an example has no prototype")
+def test_prototypes_of_a_class_that_the_support_set_lacks():
+    batch = episodes()
+    lacking = Batch(batch.support.inputs, {"class": batch.support.targets["class"] * 0})
+    problem = Prototypes(mlp(), CrossEntropy(WAYS), objectives={"clean": Clean()})
+    with pytest.raises(ValueError, match="classes of the support set only"):
+        problem.losses(EpisodeBatch(lacking, batch.query))
+
+
+@pytest.mark.refused("LBFGS evaluates the loss itself")
+def test_lower_variables_moved_by_lbfgs():
+    from tasks import QuadraticBilevel
+
+    oracle = Bilevel(InnerSGD(0.1), Unrolled(), alternate=Alternate(torch.optim.LBFGS))
+    problem = QuadraticBilevel()
+    oracle(problem, None)
+    with pytest.raises(ValueError, match="found LBFGS"):
+        oracle.advance(problem)

@@ -207,3 +207,10 @@ def test_goals_alone():
     goals = Goals(["robust"], suite.tasks["value"], threat, judge_robustness=False)
     assert list(goals.measures()) == ["clean", "robust"]
     assert goals.score({"clean": {"mse": 1.0}, "robust": {"mse": 3.0}}) == -3.0
+
+
+@pytest.mark.parametrize(("stacked", "count"), [(None, 1), (False, 4)])
+def test_stacking_is_an_option_of_a_run(stacked, count):
+    made = trainer(stacked=stacked, meta_batch_size=4)
+    batch = made.loader("train").batch(0)
+    assert len(made.composition.problem.episodes(batch)) == count

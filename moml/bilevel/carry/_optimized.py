@@ -110,6 +110,11 @@ class Optimized(Carry):
     def _build(self, theta: Params) -> None:
         self.theta = {name: t.requires_grad_() for name, t in theta.items()}
         self._optimizer = self.make_optimizer(list(self.theta.values()))
+        if isinstance(self._optimizer, torch.optim.LBFGS):
+            raise ValueError(
+                "`optimizer` should take steps by given gradients, found LBFGS, which evaluates "
+                "the loss itself. Use SGD, Adam or another."
+            )
         if self.make_scheduler is not None:
             self._scheduler = self.make_scheduler(self._optimizer)
 

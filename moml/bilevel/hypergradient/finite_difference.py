@@ -43,12 +43,11 @@ class FiniteDifference(Hypergradient):
 
     def _solve(self, lower: LowerLevel, inner: InnerSolver, start: Tensors) -> LowerSolution:
         require_plain_look(lower, inner, "FiniteDifference")
-        plain = isinstance(inner, InnerSGD) and not inner.momentum and inner.steps > 0
-        if not plain and not isinstance(inner, VirtualStep):
+        if not _plain(inner) and not isinstance(inner, VirtualStep):
             raise ValueError(
-                "`inner` should be an InnerSGD without momentum and with at least one step, or a "
-                f"VirtualStep, for FiniteDifference, found {type(inner).__name__} with "
-                f"{inner.steps} steps."
+                "`inner` should be an InnerSGD without momentum, projection or clipping and with "
+                "at least one step, or a VirtualStep, for FiniteDifference, found "
+                f"{type(inner).__name__} with {inner.steps} steps."
             )
         state = inner.begin(lower, fresh(start))
         before = inner.walk(lower, state, inner.steps - 1, create_graph=False)
@@ -115,3 +114,10 @@ class FiniteDifference(Hypergradient):
         if not loss.requires_grad:
             return [None] * len(inputs)
         return list(torch.autograd.grad(loss, inputs, allow_unused=True))
+
+
+def _plain(inner: InnerSolver) -> bool:
+    """Whether a step is the rate times the gradient."""
+    if not isinstance(inner, InnerSGD) or inner.steps < 1:
+        return False
+    return not inner.momentum and inner.project is None and inner.clip_norm is None

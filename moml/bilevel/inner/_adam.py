@@ -30,8 +30,11 @@ class AdamRule(UpdateRule):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         project: Projection | None = None,
+        clip_norm: float | None = None,
     ) -> None:
-        super().__init__(lr, steps=steps, weight_decay=weight_decay, project=project)
+        super().__init__(
+            lr, steps=steps, weight_decay=weight_decay, project=project, clip_norm=clip_norm
+        )
         self.betas, self.eps = betas, eps
         check_decay("betas", *betas)
 

@@ -96,6 +96,7 @@ class UpdateRule(InnerSolver):
         steps: Number of steps.
         weight_decay: Multiple of the variables added to the gradient.
         project: Maps lower variables back to where they may lie, after each step.
+        clip_norm: Largest norm of the lower loss's gradient, of each independent lower level.
     """
 
     def __init__(
@@ -105,13 +106,16 @@ class UpdateRule(InnerSolver):
         steps: int,
         weight_decay: float = 0.0,
         project: Projection | None = None,
+        clip_norm: float | None = None,
     ) -> None:
         super().__init__(steps=steps, project=project)
+        if clip_norm is not None and not clip_norm > 0:
+            raise ValueError(f"`clip_norm` should be positive, found {clip_norm}.")
         if lr < 0:
             raise ValueError(f"`lr` should not be negative, found {lr}.")
         if weight_decay < 0:
             raise ValueError(f"`weight_decay` should not be negative, found {weight_decay}.")
-        self.lr, self.weight_decay = lr, weight_decay
+        self.lr, self.weight_decay, self.clip_norm = lr, weight_decay, clip_norm
 
     def begin(self, lower: LowerLevel, theta: Tensors) -> InnerState:
         """The state before the first step: zero slots."""
@@ -122,6 +126,8 @@ class UpdateRule(InnerSolver):
         gradient = lower.gradient(state.theta, state.step, create_graph=create_graph)
         rates = self.rates(lower, state)
         with torch.set_grad_enabled(create_graph):
+            if self.clip_norm is not None:
+                gradient = _clipped(gradient, self.clip_norm, lower.blocks)
             if self.weight_decay:
                 gradient = self._decayed(gradient, state.theta)
             theta, slots = self._update(gradient, state, rates)
@@ -143,6 +149,14 @@ class UpdateRule(InnerSolver):
         self, gradient: Tensors, state: InnerState, rates: Sequence[Tensor | float]
     ) -> tuple[Tensors, Any]:
         """New variables and slots."""
+
+
+def _clipped(gradient: Tensors, largest: float, blocks: int) -> Tensors:
+    """The gradient scaled down to a norm, block by block, as `torch.nn.utils.clip_grad_norm_`."""
+    rows = [g.reshape(blocks, -1) for g in gradient]
+    squares = torch.stack([row.square().sum(1) for row in rows]).sum(0)  # (E,)
+    factor = (largest / (safe_sqrt(squares) + 1e-6)).clamp(max=1.0)[:, None]
+    return [(row * factor).reshape(g.shape) for row, g in zip(rows, gradient, strict=True)]
 
 
 def zeros(theta: Tensors) -> Tensors:

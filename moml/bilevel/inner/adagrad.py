@@ -24,6 +24,7 @@ class InnerAdagrad(UpdateRule):
         eps: Added to the root.
         weight_decay: Multiple of the variables added to the gradient.
         project: Maps lower variables back to where they may lie, after each step.
+        clip_norm: Largest norm of the lower loss's gradient.
     """
 
     def __init__(
@@ -34,8 +35,11 @@ class InnerAdagrad(UpdateRule):
         eps: float = 1e-10,
         weight_decay: float = 0.0,
         project: Projection | None = None,
+        clip_norm: float | None = None,
     ) -> None:
-        super().__init__(lr, steps=steps, weight_decay=weight_decay, project=project)
+        super().__init__(
+            lr, steps=steps, weight_decay=weight_decay, project=project, clip_norm=clip_norm
+        )
         self.eps = eps
 
     def _slots(self, theta: Tensors) -> Any:

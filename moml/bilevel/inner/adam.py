@@ -20,4 +20,5 @@ class InnerAdam(AdamRule):
         eps: Added to the root of the second moment.
         weight_decay: Multiple of the variables added to the gradient.
         project: Maps lower variables back to where they may lie, after each step.
+        clip_norm: Largest norm of the lower loss's gradient.
     """

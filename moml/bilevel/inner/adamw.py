@@ -25,6 +25,7 @@ class InnerAdamW(AdamRule):
         eps: Added to the root of the second moment.
         weight_decay: The variables shrink by ``lr * weight_decay`` a step.
         project: Maps lower variables back to where they may lie, after each step.
+        clip_norm: Largest norm of the lower loss's gradient.
     """
 
     def __init__(
@@ -36,9 +37,16 @@ class InnerAdamW(AdamRule):
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
         project: Projection | None = None,
+        clip_norm: float | None = None,
     ) -> None:
         super().__init__(
-            lr, steps=steps, betas=betas, eps=eps, weight_decay=weight_decay, project=project
+            lr,
+            steps=steps,
+            betas=betas,
+            eps=eps,
+            weight_decay=weight_decay,
+            project=project,
+            clip_norm=clip_norm,
         )
 
     def _decayed(self, gradient: Tensors, theta: Tensors) -> Tensors:

@@ -31,6 +31,7 @@ class InnerRMSprop(UpdateRule):
         eps: Added to its root.
         weight_decay: Multiple of the variables added to the gradient.
         project: Maps lower variables back to where they may lie, after each step.
+        clip_norm: Largest norm of the lower loss's gradient.
     """
 
     def __init__(
@@ -42,8 +43,11 @@ class InnerRMSprop(UpdateRule):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         project: Projection | None = None,
+        clip_norm: float | None = None,
     ) -> None:
-        super().__init__(lr, steps=steps, weight_decay=weight_decay, project=project)
+        super().__init__(
+            lr, steps=steps, weight_decay=weight_decay, project=project, clip_norm=clip_norm
+        )
         self.alpha, self.eps = alpha, eps
         check_decay("alpha", alpha)
 

@@ -24,6 +24,7 @@ class InnerSGD(UpdateRule):
         nesterov: Look ahead along the velocity.
         weight_decay: Multiple of the variables added to the gradient.
         project: Maps lower variables back to where they may lie, after each step.
+        clip_norm: Largest norm of the lower loss's gradient.
     """
 
     def __init__(
@@ -35,8 +36,11 @@ class InnerSGD(UpdateRule):
         nesterov: bool = False,
         weight_decay: float = 0.0,
         project: Projection | None = None,
+        clip_norm: float | None = None,
     ) -> None:
-        super().__init__(lr, steps=steps, weight_decay=weight_decay, project=project)
+        super().__init__(
+            lr, steps=steps, weight_decay=weight_decay, project=project, clip_norm=clip_norm
+        )
         if not 0 <= momentum < 1:
             raise ValueError(f"`momentum` should be in [0, 1), found {momentum}.")
         if nesterov and momentum == 0:
