@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from moml._arguments import check_arguments
 from moml._draws import Draws, finite_losses
 from moml._finite import finite_gradients
+from moml._held import HeldParameters
 from moml._random import random_state, restore_random_state
 from moml._replay import draws_of, kept_state, overwrite, restore_draws
 from moml._signals import StopSignals
@@ -71,7 +72,7 @@ def fit(
     weighting.setup(problem.tasks)
     updater = Updater.of(updater)
     updater.adopt(weighting.parameters())
-    _check_updater(problem, updater)
+    held = HeldParameters(problem, updater)
     training = Training(problem, oracle, weighting, updater, Stream.of(batches), steps)
     state = oracle.from_first(None if checkpoint is None else checkpoint.load())
     if state is not None:
@@ -83,6 +84,7 @@ def fit(
     with StopSignals(active=checkpoint is not None) as signals:
         try:
             while training.step < steps and not oracle.anywhere(bool(signals.received)):
+                held.check(training.stream.epoch)
                 _step(training, callbacks, checkpoint)
                 if checkpoint is not None and training.step % checkpoint.every == 0:
                     _save(training, callbacks, checkpoint)
@@ -203,17 +205,6 @@ def _record(training: Training, evaluation: Evaluation) -> StepRecord:
     losses = dict(zip(evaluation.names, evaluation.losses.tolist(), strict=True))
     curves = training.problem.curves()
     return StepRecord(training.step, evaluation.epoch, losses, weights, curves)
-
-
-def _check_updater(problem: Objectives, updater: Updater) -> None:
-    known = set(updater.parameters())
-    missing = [n for n, p in problem.trainable() if p not in known]
-    if missing:
-        raise ValueError(
-            f"`updater` should hold every trainable parameter of the problem, found "
-            f"{len(missing)} missing: {', '.join(missing[:3])}{', …' if len(missing) > 3 else ''}. "
-            "Pass them to the optimizer, or set `requires_grad_(False)`."
-        )
 
 
 def _state(training: Training, callbacks: Sequence[Callback]) -> dict[str, Any]:

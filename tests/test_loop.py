@@ -16,7 +16,7 @@ from moml.errors import CheckpointError, NonFiniteError
 from moml.optim import GradientStep
 from moml.oracle import Direct, Representation
 from moml.weighting import DWA, EW, MGDA, RLW, UW, Every
-from tests.helpers import TASKS, network, problem
+from tests.helpers import TASKS, batch, network, problem
 from tests.weightings import all_weightings
 
 
@@ -335,3 +335,58 @@ def test_degenerate_gradients_train_on_without_nan(name, kind):
         assert unmoved
     elif kind == "identical gradients":
         assert not unmoved
+
+
+class _At(Callback):
+    """Does something to the network after a step."""
+
+    def __init__(self, step, act):
+        self.step, self.act = step, act
+
+    def after_step(self, training):
+        if training.step == self.step:
+            self.act(training)
+
+
+@pytest.mark.refused("the optimizer does not hold it: `add_param_group` is named")
+def test_a_parameter_unfrozen_in_a_run_that_the_optimizer_does_not_hold():
+    model = network()
+    model.encoder[0].requires_grad_(False)
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    unfreeze = _At(2, lambda training: model.encoder[0].requires_grad_(True))
+    with pytest.raises(ValueError, match=r"2 missing: encoder\.0\.weight.*add_param_group"):
+        moml.fit(
+            problem(model), Direct(), MGDA(), optimizer, [batch()], steps=5, callbacks=[unfreeze]
+        )
+
+
+@pytest.mark.refused("the optimizer holds the old one: `add_param_group` is named")
+def test_a_layer_replaced_in_a_run_without_telling_the_optimizer():
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    replace = _At(2, lambda training: model.encoder.__setitem__(0, nn.Linear(6, 8).double()))
+    with pytest.raises(ValueError, match=r"2 missing: encoder\.0\.weight"):
+        moml.fit(problem(model), Direct(), EW(), optimizer, [batch()], steps=5, callbacks=[replace])
+
+
+@pytest.mark.supported
+def test_a_layer_unfrozen_in_a_run_and_given_to_the_optimizer():
+    model = network()
+    model.encoder[0].requires_grad_(False)
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    before = model.encoder[0].weight.clone()
+
+    def unfreeze(training):
+        model.encoder[0].requires_grad_(True)
+        optimizer.add_param_group({"params": list(model.encoder[0].parameters())})
+
+    moml.fit(
+        problem(model),
+        Direct(),
+        MGDA(),
+        optimizer,
+        [batch()],
+        steps=5,
+        callbacks=[_At(2, unfreeze)],
+    )
+    assert not torch.equal(model.encoder[0].weight, before)
