@@ -167,7 +167,8 @@ def test_data_of_suites_that_bring_their_own(capsys):
     assert main(["data", "--suite", "TwoDigits"]) == 0
     out = capsys.readouterr().out
     assert "made here" in out
-    assert "samples: 20000\n  inputs: 1x10x10 float32 0..1\n  left: targets one number" in out
+    assert "samples: 20000\n  checked: 8 of 20000" in out
+    assert "  inputs: 1x10x10 float32 0..1\n  left: targets one number" in out
 
 
 def test_data_that_are_not_there(tmp_path, capsys):
