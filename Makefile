@@ -4,11 +4,12 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help setup demo demo-attacks demo-meta demo-search test test-slow lint format bench docs clean
+.PHONY: help setup demo demo-attacks demo-meta demo-search test test-machines test-slow lint format bench docs clean
 
 help:
 	@echo "make demo    compare weightings on real data and write one page (minutes)"
 	@echo "make test    run the test suite"
+	@echo "make test-machines  run it with 4 threads, and without AVX-512 and AVX2"
 	@echo "make test-slow  run the tests that take minutes each"
 	@echo "make lint    ruff and mypy"
 	@echo "make format  let ruff format the code"
@@ -47,6 +48,11 @@ demo-search: $(READY)
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+
+# The suite as other machines run it: several threads, and without the newest instructions.
+test-machines: $(READY)
+	MOML_TEST_THREADS=4 ATEN_CPU_CAPABILITY=avx2 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+	OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=default $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow

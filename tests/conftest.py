@@ -1,10 +1,14 @@
-"""One thread, and no test depends on what another drew."""
+"""As many threads as asked for, and no test depends on what another drew."""
+
+import os
 
 import pytest
 import torch
 
+THREADS = int(os.environ.get("MOML_TEST_THREADS", "1"))
+
 
 @pytest.fixture(autouse=True)
-def _one_thread_and_a_fresh_seed():
-    torch.set_num_threads(1)
+def _threads_and_a_fresh_seed():
+    torch.set_num_threads(THREADS)
     torch.manual_seed(0)
