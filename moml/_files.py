@@ -18,6 +18,22 @@ def write_json(path: Path, content: Mapping[str, Any] | Sequence[Any]) -> None:
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        ValueError: If it cannot be read, or is none; names the file.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"'{path}' should be a readable file, found: {error.strerror}.") from error
+    except ValueError as error:
+        raise ValueError(
+            f"'{path}' should hold JSON, found that it is damaged: {error}."
+        ) from error
+
+
 def write_text(path: Path, content: str) -> None:
     """Write text by way of a temporary file."""
     temporary = path.with_name(path.name + ".part")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from moml._files import read_json
 from moml._preflight import positive
 from moml.callback import Callback
 from moml.checkpoint import Checkpoint
@@ -86,7 +86,7 @@ def finished(folder: Path, **goal: int) -> dict[str, Any] | None:
     file = folder / "results.json"
     if not file.exists():
         return None
-    results: dict[str, Any] = json.loads(file.read_text())
+    results: dict[str, Any] = read_json(file)
     ((name, value),) = goal.items()
     done = results.get(name, value)
     if done == value:

@@ -219,6 +219,8 @@ def read_genotype(space: SearchSpace, text: str) -> Genotype:
     text = text.strip()
     if len(text) < 256 and Path(text).is_file():
         text = Path(text).read_text().strip()
+    elif text.endswith((".json", ".txt")) and not text.startswith("{"):
+        raise ValueError(f"`genotype` should be a file that is there, found '{text}'.")
     if text.startswith("{"):
         genotype = Genotype.from_json(text)
     elif text.replace("_", "").isalnum():

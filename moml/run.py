@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Literal
 
 from torch import nn
 
+from moml._files import read_json
 from moml._weights import load_weights
 from moml.architecture import Architecture
 from moml.data import FewShotSuite, Suite
@@ -42,7 +42,7 @@ class RunFolder:
     @cached_property
     def results(self) -> dict[str, Any]:
         """The content of ``results.json``."""
-        loaded: dict[str, Any] = json.loads((self.folder / "results.json").read_text())
+        loaded: dict[str, Any] = read_json(self.folder / "results.json")
         return loaded
 
 
@@ -169,7 +169,10 @@ def _load_meta_run(folder: Path, weights: Weights) -> MetaRun:
 
 
 def _weights_file(folder: Path, weights: Weights, command: str) -> Path:
-    file = folder / {"best": "best.safetensors", "last": "weights.safetensors"}[weights]
+    files = {"best": "best.safetensors", "last": "weights.safetensors"}
+    if weights not in files:
+        raise ValueError(f"`weights` should be 'best' or 'last', found {weights!r}.")
+    file = folder / files[weights]
     if not file.exists():
         raise ValueError(
             f"`path` should be a finished run, found no {file.name} in '{folder}'. "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Any
 import yaml
 
 from moml import catalog
+from moml._files import read_json
 from moml.errors import NonFiniteError
 
 
@@ -74,7 +74,7 @@ def run_jobs(
     for name, job in unique.items():
         file = folder / name / "results.json"
         if file.exists():
-            results[job] = json.loads(file.read_text())
+            results[job] = read_json(file)
         else:
             open_jobs.append(job)
     futures = {
@@ -99,7 +99,7 @@ def run_one(settings: Mapping[str, Any], folder: str) -> dict[str, Any]:
     Raises:
         ValueError: If it was stopped by a signal, or its settings are wrong.
     """
-    from moml.cli.parser import build_trainer, dump, train_parser
+    from moml.cli.parser import build_trainer, dump, read_config, train_parser
     from moml.cli.run_command import finish_run, start_run
 
     path = Path(folder)
@@ -109,7 +109,7 @@ def run_one(settings: Mapping[str, Any], folder: str) -> dict[str, Any]:
     text = dump(parser, config, trainer.settings())
     file = path / "config.yaml"
     try:
-        if file.exists() and yaml.safe_load(file.read_text()) == yaml.safe_load(text):
+        if file.exists() and read_config(file) == yaml.safe_load(text):
             results = finish_run(trainer, path, resume=True, quiet=True)
         else:
             results = start_run(trainer, text, path, quiet=True)

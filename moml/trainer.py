@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from moml._check_data import check_labels, check_metrics
+from moml._check_data import check_labels, check_metrics, sources_of
 from moml._files import write_json
 from moml._launch import Launch
 from moml._options import Gradients, check_method, oracle_of, wrap
@@ -55,6 +56,8 @@ from moml.validation import (
 )
 from moml.weighting import EW, Weighting
 from moml.weighting._normalization import Normalization
+
+_log = logging.getLogger("moml")
 
 MakeArchitecture = Callable[[nn.Module, dict[str, nn.Module]], Architecture]
 MakeOptimizer = Callable[[Iterable[Parameter]], Optimizer]
@@ -306,6 +309,7 @@ class Trainer:
     def _run(self, folder: Path, *, resume: bool, quiet: bool) -> dict[str, Any]:
         """The run in a folder of its own."""
         check_labels(self.suite)
+        self._say_sizes()
         check_parts(self.suite, self.architecture, self.device)
         check_metrics(self.architecture, self.suite, device=self.device)
         records = RunRecords(
@@ -330,6 +334,17 @@ class Trainer:
             return {"stopped": history.stopped}
         seconds = records.checkpoint.cpu_seconds
         return self._conclude(folder, validation, records.write, seconds)
+
+    def _say_sizes(self) -> None:
+        """Tell where batches are smaller than asked for."""
+        sizes = [len(source) for source in sources_of(self.suite, "train")]
+        if min(sizes) < self.batch_size:
+            _log.warning(
+                "`batch_size` should be at most the %d samples of the training data, found %d: "
+                "every batch holds all of them.",
+                min(sizes),
+                self.batch_size,
+            )
 
     def follow(self) -> dict[str, Any]:
         """Do this process's part of every step: what all but the first one of ``torchrun`` do.

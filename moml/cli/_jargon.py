@@ -40,7 +40,8 @@ def explained(message: str, key: str, value: str, classes: Mapping[str, str]) ->
     if found := re.search(r'[Kk]ey "(\w+)": Expected a <class \'(\w+)\'>\. Got value: (\S+)', text):
         name, kind, given = found.groups()
         if name == key:
-            return ""
+            listed = f"`{key}` should be a list, found '{given}'. Write '[{given}]'."
+            return listed if kind == "list" else ""
         return f"`{key}.{name}` should be {_TYPES.get(kind, kind)}, found '{given}'."
     if found := re.search(r"Problem with given class_path '([\w.]+)': (.+)", text):
         path, why = found.groups()

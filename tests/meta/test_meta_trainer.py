@@ -214,3 +214,9 @@ def test_stacking_is_an_option_of_a_run(stacked, count):
     made = trainer(stacked=stacked, meta_batch_size=4)
     batch = made.loader("train").batch(0)
     assert len(made.composition.problem.episodes(batch)) == count
+
+
+def test_episodes_are_solved_one_after_the_other_on_request():
+    assert trainer(stacked=False).composition.problem.stacked is False
+    with pytest.raises(ValueError, match="`stacked` should be left out with ProtoNet, found False"):
+        trainer(suite=Glyphs(queries=2), method=ProtoNet(), stacked=False)
