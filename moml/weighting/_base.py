@@ -227,15 +227,19 @@ class JacobianAggregator(Weighting):
         Raises:
             NonFiniteError: If a gradient is not finite; nothing was written then.
         """
+        evaluation.assign(self._live_direction(evaluation))
+
+    def _live_direction(self, evaluation: Evaluation) -> Tensor:
+        """The method's direction for tasks with a gradient, ``(n,)``; zero without any."""
         jacobian, live = finite_rows(evaluation)
         losses, tasks = evaluation.losses, evaluation.tasks
         if not live.all():
             jacobian, losses, tasks = jacobian[live], losses[live.cpu()], tasks[live.cpu()]
-        direction = jacobian.new_zeros(jacobian.shape[1])
-        if len(tasks):
-            direction = self.direction(jacobian, losses, tasks=tasks)
-            check_direction(direction, jacobian.shape[1], type(self).__name__)
-        evaluation.assign(direction)
+        if len(tasks) == 0:
+            return jacobian.new_zeros(jacobian.shape[1])
+        direction = self.direction(jacobian, losses, tasks=tasks)
+        check_direction(direction, jacobian.shape[1], type(self).__name__)
+        return direction
 
 
 def nothing_shared(evaluation: Evaluation) -> bool:

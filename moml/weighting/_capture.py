@@ -18,7 +18,13 @@ class Capture(Reweighted):
         self.heads: Heads | None = None
 
     def apply(self, weights: Tensor, *, heads: Heads | None = None) -> None:
-        """Keep the weights."""
+        """Keep the weights.
+
+        Raises:
+            ValueError: If some were applied already.
+        """
+        if self.applied is not None:
+            raise ValueError(self._complaint("weights twice"))
         self.applied, self.heads = weights.detach().double().cpu(), heads
 
     def assign(self, direction: Tensor) -> None:

@@ -50,12 +50,11 @@ def preference_of(given: Preference, names: Sequence[str]) -> Tensor:  # (K,)
     return values / values.sum()
 
 
-def mean_weights(preference: Tensor | None, m: int, *, tasks: Tensor | None) -> Tensor:
-    """Weights of a mean over the tasks present, ``(m,)``.
+def present_preference(preference: Tensor | None, m: int, *, tasks: Tensor | None) -> Tensor:
+    """Preferences of the tasks present that sum to 1, ``(m,)``.
 
     Args:
-        preference: Of all tasks; the mean is the ordinary one without it, or where it is zero for
-            all tasks present.
+        preference: Of all tasks; equal without it, or where it is zero for all tasks present.
         m: Number of tasks present.
         tasks: Their positions among all tasks ``(m,)``.
     """

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from moml.weighting._base import GramianWeighting
 from moml.weighting._gramian import Array, checked, solve_each
-from moml.weighting._preference import Preference, mean_weights, preference_of
+from moml.weighting._preference import Preference, preference_of, present_preference
 
 Scale = Literal["min", "median", "rmse"]
 
@@ -55,7 +55,7 @@ class AlignedMTL(GramianWeighting):
         if self.given is not None:
             self._check_bound()
         preference = None if self.given is None else self.preference
-        mean = mean_weights(preference, gramian.shape[-1], tasks=tasks)
+        mean = present_preference(preference, gramian.shape[-1], tasks=tasks)
         return solve_each(self._solve, checked(gramian), mean=mean.numpy())
 
     def _solve(self, gramian: Array, *, mean: Array) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from moml.weighting._base import LossWeighting
-from moml.weighting._preference import Preference, preference_of, rows
+from moml.weighting._preference import Preference, preference_of, present_preference
 
 
 class COSMOS(LossWeighting):
@@ -42,7 +42,8 @@ class COSMOS(LossWeighting):
     def weights(self, losses: Tensor, *, tasks: Tensor | None = None) -> Tensor:
         """Derivatives of the objective, ``(m,)``."""
         self._check_bound()
-        losses, preference = losses.detach().double(), rows(self.preference, tasks)
+        losses = losses.detach().double()
+        preference = present_preference(self.preference, len(losses), tasks=tasks)
         length = losses.norm().clamp_min(1e-300)
         unit, target = losses / length, preference / preference.norm().clamp_min(1e-300)
         towards = (target - (target @ unit) * unit) / length  # derivative of the cosine

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from moml.evaluation import Evaluation
 from moml.weighting._base import JacobianAggregator
 from moml.weighting._memory import Memory
 from moml.weighting._positive import inverse, nonnegative_losses
@@ -18,12 +19,14 @@ class DBMTL(JacobianAggregator):
     \beta / t^{\sigma}`, direction :math:`\max_j \|\hat g_j\| \sum_i \hat g_i / \|\hat g_i\|`. Keeps
     one gradient per task in memory and in checkpoints. A loss of zero has no logarithm, and its
     gradient is zero: it counts as absent, and its task's memory does not move; a negative one is an
-    error. Heads get the gradient of their own loss, not of its logarithm. Summing unit vectors does
-    not keep tasks from losing: with three or more tasks the direction may conflict.
+    error. Summing unit vectors does not keep tasks from losing: with three or more tasks the
+    direction may conflict.
 
     Args:
         beta: Smoothing; 0.9 as LibMTL.
         sigma: Its decay.
+        log_heads: Heads get the gradient of their loss's logarithm, as in the paper; that of their
+            own loss, as for all methods without weights, unless set.
 
     LibMTL name: ``DB_MTL``; TorchJD: none.
     """
@@ -31,13 +34,13 @@ class DBMTL(JacobianAggregator):
     traits = frozenset({"permutation", "scale_invariant"})
     paper = "Lin et al., Dual-Balancing for Multi-Task Learning, 2023"
 
-    def __init__(self, *, beta: float = 0.9, sigma: float = 0.0) -> None:
+    def __init__(self, *, beta: float = 0.9, sigma: float = 0.0, log_heads: bool = False) -> None:
         super().__init__()
         if not 0.0 <= beta < 1.0:
             raise ValueError(f"`beta` should be at least 0 and below 1, found {beta}.")
         if sigma < 0.0:
             raise ValueError(f"`sigma` should not be negative, found {sigma}.")
-        self.beta, self.sigma = beta, sigma
+        self.beta, self.sigma, self.log_heads = beta, sigma, log_heads
 
     def _allocate(self, num_tasks: int) -> None:
         self.smoothed = Memory(num_tasks)
@@ -65,6 +68,17 @@ class DBMTL(JacobianAggregator):
         norms = smoothed.norm(dim=1)
         factors = norms.max() / norms.where(norms > 0.0, 1.0)
         return factors @ smoothed
+
+    def update(self, evaluation: Evaluation) -> None:
+        """Apply the direction; heads get their own loss's gradient, or its logarithm's."""
+        if not self.log_heads:
+            super().update(evaluation)
+            return
+        direction, rows = self._live_direction(evaluation), evaluation.jacobian
+        losses = nonnegative_losses(self, evaluation.losses, tasks=evaluation.tasks)
+        beyond = inverse(losses) - 1.0  # what heads get beyond their own gradient
+        evaluation.apply(beyond, heads="weighted")
+        evaluation.assign(direction - beyond.to(rows) @ rows)
 
     def _smooth(self, old: Tensor, new: Tensor, count: Tensor) -> Tensor:
         beta = self.beta / count**self.sigma

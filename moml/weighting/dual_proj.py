@@ -7,7 +7,7 @@ from torch import Tensor
 from moml.weighting._base import GramianWeighting
 from moml.weighting._cone import projected_average
 from moml.weighting._gramian import solve_each
-from moml.weighting._preference import Preference, mean_weights, preference_of
+from moml.weighting._preference import Preference, preference_of, present_preference
 
 
 class DualProj(GramianWeighting):
@@ -43,5 +43,5 @@ class DualProj(GramianWeighting):
         if self.given is not None:
             self._check_bound()
         preference = None if self.given is None else self.preference
-        average = mean_weights(preference, gramian.shape[-1], tasks=tasks)
+        average = present_preference(preference, gramian.shape[-1], tasks=tasks)
         return solve_each(projected_average, gramian, average=average.numpy())

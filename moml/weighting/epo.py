@@ -12,7 +12,7 @@ from torch import Tensor
 from moml.weighting._base import GramianWeighting
 from moml.weighting._gramian import Array, single
 from moml.weighting._positive import nonnegative_losses
-from moml.weighting._preference import Preference, preference_of, rows
+from moml.weighting._preference import Preference, preference_of, present_preference
 
 Descent = Literal["restricted", "relaxed"]
 
@@ -79,9 +79,9 @@ class EPO(GramianWeighting):
         if losses is None:
             raise ValueError("`losses` should be given to EPO, found None. It balances them.")
         losses = nonnegative_losses(self, losses, tasks=tasks)
-        preference = rows(self.preference, tasks).clamp_min(_SMALLEST)
-        heights = preference * losses
         m = len(losses)
+        preference = present_preference(self.preference, m, tasks=tasks).clamp_min(_SMALLEST)
+        heights = preference * losses
         scale = gramian.diagonal().max()
         if m == 1 or not scale > 0.0 or not heights.sum() > 0.0:
             return torch.ones(m, dtype=torch.float64)

@@ -36,6 +36,9 @@ class IMTL(GramianWeighting):
 
     Args:
         mode: ``gradient`` (IMTL-G), ``loss`` (IMTL-L, costs as much as `EW`) or ``hybrid``.
+        scaled_heads: In the hybrid heads get their scaled loss's gradient, :math:`e^{s_i} \nabla
+            L_i`, as in the paper; that of their whole weight (or what the oracle's ``heads`` says)
+            unless set.
 
     LibMTL name: ``IMTL`` (hybrid only); TorchJD: ``IMTLG``, ``IMTLL``.
     """
@@ -44,11 +47,15 @@ class IMTL(GramianWeighting):
     paper = "Liu et al., Towards Impartial Multi-task Learning, ICLR 2021"
     log_scales: Parameter
 
-    def __init__(self, *, mode: Mode = "gradient") -> None:
+    def __init__(self, *, mode: Mode = "gradient", scaled_heads: bool = False) -> None:
         super().__init__()
         if mode not in get_args(Mode):
             raise ValueError(f"`mode` should be 'gradient', 'loss' or 'hybrid', found {mode!r}.")
-        self.mode = mode
+        if scaled_heads and mode != "hybrid":
+            raise ValueError(
+                f"`scaled_heads` should be set for mode 'hybrid' only, found mode {mode!r}."
+            )
+        self.mode, self.scaled_heads = mode, scaled_heads
 
     @property
     def needs(self) -> Needs:  # type: ignore[override]
@@ -74,7 +81,13 @@ class IMTL(GramianWeighting):
             weights = self._scales(len(evaluation.names), evaluation.tasks)
             evaluation.apply(weights)
             return weights
-        return super().update(evaluation)
+        if not self.scaled_heads:
+            return super().update(evaluation)
+        weights = self._live_weights(evaluation)
+        beyond = self._scales(len(weights), evaluation.tasks) - 1.0
+        evaluation.apply(beyond, heads="weighted")  # on heads: what is beyond their own gradient
+        evaluation.apply(weights - beyond, heads="unit")
+        return weights
 
     def penalty(self, losses: Tensor, *, tasks: Tensor | None = None) -> Tensor | None:
         """Scaled losses minus logarithms of the scales; ``None`` for IMTL-G."""

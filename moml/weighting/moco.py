@@ -66,7 +66,10 @@ class MoCo(JacobianAggregator):
     def direction(
         self, jacobian: Tensor, losses: Tensor | None = None, *, tasks: Tensor | None = None
     ) -> Tensor:
-        """Weighted sum of the tracked gradients of the tasks present, ``(n,)``."""
+        """Weighted sum of the tracked gradients of the tasks present, ``(n,)``.
+
+        Shares are relative to those of the tasks present.
+        """
         self._check_bound()
         present = torch.arange(len(self.names)) if tasks is None else tasks
         tracked = self.tracked.update(jacobian, present, self._track)
@@ -76,8 +79,9 @@ class MoCo(JacobianAggregator):
         speed = self.gamma / float(self.steps) ** self.gamma_sigma
         total = shares.sum().clamp_min(1e-12)
         shares = shares - speed * (gramian @ shares + self.rho * shares)
-        self.shares[present] = total * project_onto_simplex(shares / total)
-        return self.shares[present].to(tracked) @ tracked
+        weights = project_onto_simplex(shares / total)
+        self.shares[present] = total * weights
+        return weights.to(tracked) @ tracked
 
     def _track(self, old: Tensor, new: Tensor, count: Tensor) -> Tensor:
         return old - self.beta / count**self.beta_sigma * (old - new)

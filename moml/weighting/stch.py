@@ -8,7 +8,7 @@ from torch import Tensor
 from moml.evaluation import Evaluation
 from moml.weighting._base import LossWeighting
 from moml.weighting._positive import inverse, nonnegative_losses
-from moml.weighting._preference import Preference, per_task, preference_of, rows
+from moml.weighting._preference import Preference, per_task, preference_of, present_preference, rows
 
 
 class STCH(LossWeighting):
@@ -70,7 +70,7 @@ class STCH(LossWeighting):
     def weights(self, losses: Tensor, *, tasks: Tensor | None = None) -> Tensor:
         """Derivatives of the smooth maximum, without warm-up, ``(m,)``."""
         self._check_bound()
-        preference = rows(self.preference, tasks)
+        preference = present_preference(self.preference, len(losses), tasks=tasks)
         height = preference * (losses.detach().double() - rows(self.ideal, tasks))
         return preference * (height / self.mu).softmax(0)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from moml.weighting._base import LossWeighting
-from moml.weighting._preference import Preference, per_task, preference_of, rows
+from moml.weighting._preference import Preference, per_task, preference_of, present_preference, rows
 
 
 class Tchebycheff(LossWeighting):
@@ -43,7 +43,7 @@ class Tchebycheff(LossWeighting):
     def weights(self, losses: Tensor, *, tasks: Tensor | None = None) -> Tensor:
         """The preference of the worst task, shared where several are worst, ``(m,)``."""
         self._check_bound()
-        preference = rows(self.preference, tasks)
+        preference = present_preference(self.preference, len(losses), tasks=tasks)
         height = preference * (losses.detach().double() - rows(self.ideal, tasks))
         worst = (height == height.max()).double()
         return preference * worst / worst.sum()

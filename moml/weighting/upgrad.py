@@ -8,7 +8,7 @@ from torch import Tensor
 from moml.weighting._base import GramianWeighting
 from moml.weighting._cone import projected_weights
 from moml.weighting._gramian import Array, solve_each
-from moml.weighting._preference import Preference, mean_weights, preference_of
+from moml.weighting._preference import Preference, preference_of, present_preference
 
 
 class UPGrad(GramianWeighting):
@@ -50,7 +50,7 @@ class UPGrad(GramianWeighting):
         if self.given is not None:
             self._check_bound()
         preference = None if self.given is None else self.preference
-        mean = mean_weights(preference, gramian.shape[-1], tasks=tasks)
+        mean = present_preference(preference, gramian.shape[-1], tasks=tasks)
         return solve_each(_mean_projection, gramian, mean=mean.numpy())
 
 

@@ -32,6 +32,7 @@ from moml.weighting import (
     DBMTL,
     DRUW,
     DWA,
+    EPO,
     EW,
     GALW,
     GLS,
@@ -39,6 +40,7 @@ from moml.weighting import (
     MGDA,
     PCD,
     RLW,
+    RRUW,
     SI,
     STCH,
     UW,
@@ -46,6 +48,7 @@ from moml.weighting import (
     CAGrad,
     Constant,
     Every,
+    ExcessMTL,
     FairGrad,
     GradDrop,
     GradientNormalization,
@@ -108,7 +111,10 @@ OPTIONS = {
         lambda: Scaled(Grouped(MGDA(), groups=2), scaling=DRUW(window=1)),
     ],
     Grouped: [lambda: Grouped(MGDA()), lambda: Grouped(GradVac(), groups=2)],
-    IMTL: [lambda m=m: IMTL(mode=m) for m in ("gradient", "loss", "hybrid")],
+    IMTL: [
+        *(lambda m=m: IMTL(mode=m) for m in ("gradient", "loss", "hybrid")),
+        lambda: IMTL(mode="hybrid", scaled_heads=True),
+    ],
     AlignedMTL: [lambda s=s: AlignedMTL(scale=s) for s in ("min", "median", "rmse")],
     FairGrad: [lambda a=a: FairGrad(alpha=a) for a in (1.0, 0.5, 2.0)],
     STCH: [STCH, lambda: STCH(warmup=2, mu=0.5)],
@@ -116,6 +122,9 @@ OPTIONS = {
     DRUW: [DRUW, lambda: DRUW(window=1)],
     Krum: [Krum, lambda: Krum(selected=2, byzantine=0)],
     GradDrop: [GradDrop, lambda: GradDrop(leak=0.3)],
+    DBMTL: [DBMTL, lambda: DBMTL(log_heads=True)],
+    EPO: [EPO, lambda: EPO(descent="relaxed")],
+    ExcessMTL: [ExcessMTL, lambda: ExcessMTL(warmup=2)],
     Constant: [Constant, lambda: Constant(preference=None)],
 }
 BUILDS = [
@@ -139,12 +148,14 @@ def jacobian_of(kind, m, seed=0):
         rows -= positive @ rows / positive.sum()
     elif kind == "duplicates":
         rows[m // 2 :] = rows[: m - m // 2]
+    elif kind == "opposing":  # pairs of opposite gradients, of other lengths
+        rows[1::2] = -2.0 * rows[: m - m % 2 : 2]
     elif kind == "zeros":
         rows[:] = 0.0
     return rows
 
 
-KINDS = ("not_stationary", "weakly", "strongly", "duplicates", "zeros")
+KINDS = ("not_stationary", "weakly", "strongly", "duplicates", "opposing", "zeros")
 
 
 def losses_of(m, seed=0):
@@ -240,6 +251,29 @@ def test_one_task_keeps_its_direction(build):
     assert torch.cosine_similarity(direction, rows[0], dim=0).item() == pytest.approx(1.0)
 
 
+K_COUNTS = (RRUW, DRUW)  # the number of all tasks is in their formulas
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_absent_tasks_are_as_if_there_were_none(build):
+    """In the first step, where no task has a history."""
+    rows, losses, present = jacobian_of("not_stationary", 5), losses_of(5), [1, 2, 4]
+    some, alone = build().setup(names_of(5)), build().setup([f"task{i}" for i in present])
+    parts = (some, getattr(some, "scaling", some))
+    if any(isinstance(part, (*K_COUNTS, PCD)) for part in parts):
+        pytest.skip("who leads, or the number of tasks, is another")
+    if getattr(some, "distribution", "") == "random_normal":
+        pytest.skip("numbers are drawn once for all tasks")
+    found = []
+    for weighting, tasks in ((some, present), (alone, [0, 1, 2])):
+        parameter = Parameter(torch.zeros(rows.shape[1], dtype=torch.float64))
+        evaluation = step_of(rows, losses, tasks=present, parameter=parameter)
+        evaluation.tasks = torch.tensor(tasks)
+        weighting.update(evaluation)
+        found.append(parameter.grad)
+    torch.testing.assert_close(*found)
+
+
 @pytest.mark.parametrize("build", BUILDS)
 def test_needs_is_all_that_is_touched(build):
     class Forbidding(Evaluation):
@@ -261,7 +295,7 @@ def test_needs_is_all_that_is_touched(build):
             raise NotImplementedError
 
         def apply(self, weights, *, heads=None):
-            assert heads in (None, "unit")
+            assert heads in (None, "unit", "weighted")
 
         def assign(self, direction):
             assert weighting.needs == "jacobian"

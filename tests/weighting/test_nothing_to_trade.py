@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+import moml
 from moml import Evaluation
 from moml.errors import NonFiniteError
 from moml.evaluation import Given
@@ -14,16 +15,20 @@ from moml.weighting import (
     FAMO,
     GALW,
     GLS,
+    IMTL,
     MGDA,
     SI,
     STCH,
     CAGrad,
+    ConFIG,
+    Every,
     ExcessMTL,
     GradDrop,
     GradNorm,
     GramianWeighting,
     Grouped,
     JacobianAggregator,
+    Krum,
     MoCo,
     MoDo,
     NashMTL,
@@ -66,6 +71,8 @@ def step(weighting, rows, losses, **options):
 
 def trades_off(weighting):
     """Whether heads are scaled by a trade-off between gradients, not by a scale of the losses."""
+    if getattr(weighting, "log_heads", False):
+        return False
     kinds = (GramianWeighting, JacobianAggregator, MoDo, SDMGrad, ExcessMTL, Grouped)
     return isinstance(weighting, kinds)
 
@@ -114,6 +121,24 @@ def test_linear_probe_beside_trained_tasks_leaves_their_trade_off_alone(build):
             rest = [0, 2, 3]
             expected = step(alone, rows[rest], losses[rest], tasks=rest)
             torch.testing.assert_close(found.direction, expected.direction)
+
+
+@pytest.mark.supported
+@pytest.mark.parametrize(
+    "method", (MGDA, NashMTL, Krum, ConFIG, MoCo, MoDo, ExcessMTL, lambda: Grouped(MGDA()))
+)
+def test_linear_probes_on_a_frozen_encoder_get_the_gradients_of_plain_training(method):
+    torch.manual_seed(0)
+    encoder, x = torch.nn.Linear(3, 4).requires_grad_(False), torch.randn(5, 3)
+    heads = torch.nn.ModuleDict({name: torch.nn.Linear(4, 1) for name in ("a", "b")})
+
+    def losses():
+        return {name: head(encoder(x)).square().mean() for name, head in heads.items()}
+
+    expected = torch.autograd.grad(sum(losses().values()), list(heads.parameters()))
+    moml.backward(losses(), method())
+    for parameter, gradient in zip(heads.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
 
 
 def test_the_weight_of_a_probe_is_the_mean_of_the_others():
@@ -271,3 +296,46 @@ def test_huge_and_tiny_float32_gradients_are_numbers():
         for method in (GradDrop(leak=1.0), TrimmedMean(trim=0)):
             found = step(method, rows, [1.0, 1.0])
             assert found.direction.abs().max() > scale
+
+
+# ---------------------------------------------------------------------------- heads of the papers
+
+
+@pytest.mark.parametrize("oracle", ("parameters", "representation"))
+def test_heads_of_the_papers(oracle):
+    """DB-MTL's are gradients of logarithms, IMTL's those of the scaled losses; the trunk's stay."""
+    torch.manual_seed(0)
+    trunk, x = torch.nn.Linear(3, 4).double(), torch.randn(5, 3).double()
+    heads = torch.nn.ModuleList([torch.nn.Linear(4, 1).double() for _ in range(3)])
+
+    def gradients(weighting):
+        weighting.setup(["0", "1", "2"])
+        if isinstance(weighting, IMTL):
+            weighting.log_scales.data.copy_(torch.tensor([0.5, -1.0, 0.0]))
+        trunk.zero_grad()
+        heads.zero_grad()
+        z = trunk(x).tanh()
+        losses = [(k + 1) * head(z).square().mean() for k, head in enumerate(heads)]
+        moml.backward(losses, weighting, features=z, representation=oracle == "representation")
+        ratios = []
+        for k, head in enumerate(heads):
+            own = (k + 1) * head(trunk(x).tanh()).square().mean()
+            ratios.append(head.weight.grad / torch.autograd.grad(own, head.weight)[0])
+        return trunk.weight.grad.clone(), ratios, losses
+
+    for plain, paper in (
+        (DBMTL(), DBMTL(log_heads=True)),
+        (IMTL(mode="hybrid"), IMTL(mode="hybrid", scaled_heads=True)),
+    ):
+        trunk_plain, _, _ = gradients(plain)
+        trunk_paper, ratios, losses = gradients(paper)
+        torch.testing.assert_close(trunk_paper, trunk_plain)
+        for k, ratio in enumerate(ratios):
+            factor = 1 / losses[k] if isinstance(paper, DBMTL) else paper.log_scales[k].exp()
+            torch.testing.assert_close(ratio, factor.double().detach().expand_as(ratio))
+
+
+@pytest.mark.refused("stored or smoothed weights are one per task, and heads have others there")
+def test_heads_of_the_papers_inside_wrappers_that_store_weights():
+    with pytest.raises(ValueError, match="should apply weights, found IMTL, which applies weights"):
+        step(Every(IMTL(mode="hybrid", scaled_heads=True), n=2), ROWS, LOSSES)

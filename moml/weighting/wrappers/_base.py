@@ -60,7 +60,13 @@ class Recorder(Reweighted):
         self.heads: Heads | None = None
 
     def apply(self, weights: Tensor, *, heads: Heads | None = None) -> None:
-        """Apply the transformed weights and keep them."""
+        """Apply the transformed weights and keep them.
+
+        Raises:
+            ValueError: If some were applied already.
+        """
+        if self.applied is not None:
+            raise ValueError(self._complaint("weights twice"))
         self.applied = self.transform(weights.detach().double().cpu())
         self.heads = heads
         self.base.apply(self.applied, heads=heads)
