@@ -64,7 +64,7 @@ def _analytic_parser() -> Parser:
     parser.add_argument("--learning_rate", type=float, default=0.05, help="Adam's, at first.")
     parser.add_argument(
         "--adaptive", type=bool, default=True,
-        help="Aim each preference at the widest gap instead of spreading them evenly.",
+        help="Aim each preference at the widest gap, for two losses, instead of spreading evenly.",
     )  # fmt: skip
     parser.set_defaults({"weighting": "Tchebycheff"})
     return _common(parser)
@@ -82,7 +82,6 @@ def _analytic(parser: Parser, config: Any, folder: Path) -> Result:
     from moml.front import hypervolume, refine, solver, spread, trace
 
     kind = _kind(config)
-    preferences = spread(2, config.preferences)
 
     def build(key: str, **changes: Any) -> Any:
         settings = config.clone()
@@ -90,6 +89,9 @@ def _analytic(parser: Parser, config: Any, folder: Path) -> Result:
             settings[f"{key}.init_args.{name}"] = value
         return parser.instantiate(settings)[key]
 
+    problem = build("problem")
+    names = list(problem.tasks)
+    preferences = spread(len(names), config.preferences)
     others = {"others": preferences.tolist()} if "others" in config.weighting.init_args else {}
     solve = solver(
         lambda: build("problem"),
@@ -97,17 +99,17 @@ def _analytic(parser: Parser, config: Any, folder: Path) -> Result:
         steps=config.steps,
         learning_rate=config.learning_rate,
     )
-    if config.adaptive:
+    if config.adaptive and len(names) == 2:  # gaps are those of a curve
         preferences, points = refine(solve, config.preferences, ray=kind == "ray")
     else:
         points = trace(solve, preferences)
-    problem = build("problem")
     reference = config.reference_point or [1.1 * worst for worst in problem.nadir]
-    name, method = type(problem).__name__, type(build("weighting", preference=[0.5, 0.5])).__name__
+    example = build("weighting", preference=preferences[0].tolist())
+    name, method = type(problem).__name__, type(example).__name__
     front = problem.front(2001)
     share = hypervolume(points, reference) / hypervolume(front, reference)
     print(f"Hypervolume over that of the true front: {share:.4f}")
-    return Result(preferences, points, ["f1", "f2"], reference, f"{name} by {method}", front)
+    return Result(preferences, points, names, reference, f"{name} by {method}", front)
 
 
 def _suite(parser: Parser, config: Any, folder: Path) -> Result:

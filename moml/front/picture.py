@@ -20,7 +20,7 @@ def save_picture(
     title: str,
     front: Tensor | None = None,
 ) -> None:
-    """Every pair of losses as a scatter, with the known front as a line; SVG or PNG by the name.
+    """Every pair of losses as a scatter, a known front as a line or cloud; SVG or PNG by the name.
 
     Args:
         file: Where to.
@@ -42,8 +42,10 @@ def save_picture(
         figure.suptitle(title, color=INK)
         axes = figure.subplots(lines, columns, squeeze=False).flatten()
         for ax, (i, j) in zip(axes, pairs, strict=False):
-            if front is not None:
+            if front is not None and m == 2:
                 ax.plot(front[:, i], front[:, j], color=COLORS[0], label="true front", zorder=1)
+            elif front is not None:
+                ax.scatter(front[:, i], front[:, j], s=2, color=COLORS[0], label="true front")
             ax.scatter(points[:, i], points[:, j], color=COLORS[1], label="found", zorder=2)
             largest = np.asarray(points.amax(0))
             if reference[i] <= 1.5 * largest[i] and reference[j] <= 1.5 * largest[j]:

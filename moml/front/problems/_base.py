@@ -1,4 +1,4 @@
-"""Problems whose Pareto front is known in closed form."""
+"""Problems whose Pareto front is known."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class Point(nn.Module):
 
 
 class AnalyticProblem(Problem):
-    """Two losses of a point, without data: every batch is the same.
+    """Losses of a point, without data: every batch is the same.
 
     Args:
         num_variables: Length of the point.
         seed: Of the random start.
     """
 
-    tasks = ("f1", "f2")
-    nadir: tuple[float, float]
+    tasks: tuple[str, ...] = ("f1", "f2")
+    nadir: tuple[float, ...]
     """Largest losses on the front."""
 
     def __init__(self, *, num_variables: int, seed: int = 0) -> None:
@@ -45,7 +45,7 @@ class AnalyticProblem(Problem):
         return self._point
 
     def losses(self, batch: Any) -> Losses:
-        """Both losses."""
+        """The losses."""
         return dict(zip(self.tasks, self.values(self._point.x), strict=True))
 
     def shared_parameters(self) -> Iterable[Parameter]:
@@ -57,13 +57,46 @@ class AnalyticProblem(Problem):
         return []
 
     @abstractmethod
-    def values(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Both losses of a point ``(n,)``, scalars."""
+    def values(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The losses of a point ``(n,)``, scalars."""
 
     @abstractmethod
     def front(self, number: int) -> Tensor:
-        """Points of the front in order, ends included, ``(number, 2)``."""
+        """Points of the front, ends included and in order for two losses, ``(number, m)``."""
 
     @abstractmethod
     def _start(self, generator: torch.Generator) -> Tensor:
         """Where to begin, ``(n,)``."""
+
+
+class BoxProblem(AnalyticProblem):
+    r"""Losses on a box, parametrised smoothly: :math:`y = \sin^2 x` runs over the unit box.
+
+    Gradient steps stay inside and reach the faces.
+
+    Args:
+        num_variables: Length of the point.
+        seed: Of the random start.
+    """
+
+    def values(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The losses of a point ``(n,)``, scalars."""
+        return self.at(x.sin().square())
+
+    @abstractmethod
+    def at(self, y: Tensor) -> tuple[Tensor, ...]:
+        """The losses of a point of the unit box ``(n,)``, scalars."""
+
+    def _start(self, generator: torch.Generator) -> Tensor:
+        return 0.3 + 0.9 * torch.rand(self.num_variables, generator=generator)
+
+
+def at_least(name: str, least: int, value: int) -> int:
+    """A whole number that is large enough.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if value < least:
+        raise ValueError(f"`{name}` should be at least {least}, found {value}.")
+    return value

@@ -1,0 +1,33 @@
+"""DTLZ3: a spherical front behind very many local ones."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from moml.front.problems._dtlz import DTLZ, on_sphere, rugged
+
+
+class DTLZ3(DTLZ):
+    r"""`DTLZ2` behind very many local fronts.
+
+    Deb, Thiele, Laumanns & Zitzler, 2005. Gradients lead to the next local front.
+
+    Args:
+        num_losses: m, at least 2.
+        distance: Variables that measure the distance from the front.
+        seed: Of the random start.
+    """
+
+    def __init__(self, *, num_losses: int = 3, distance: int = 8, seed: int = 0) -> None:
+        super().__init__(num_losses=num_losses, distance=distance, seed=seed)
+        self.nadir = (1.0,) * num_losses
+
+    def at(self, y: Tensor) -> tuple[Tensor, ...]:
+        """A point of a sphere whose radius is one on the front."""
+        position, z = self.split(y)
+        radius = 1.0 + rugged(z)
+        return tuple(radius * part for part in on_sphere(position))
+
+    def front(self, number: int) -> Tensor:
+        """Evenly spread."""
+        return self.sphere(number)

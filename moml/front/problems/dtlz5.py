@@ -1,0 +1,38 @@
+"""DTLZ5: a front that is a curve, whatever the number of losses."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from moml.front.problems._dtlz import DTLZ, bent, curve, on_sphere, smooth
+
+
+class DTLZ5(DTLZ):
+    r"""Two or three losses, a front that is a quarter of a circle.
+
+    Deb, Thiele, Laumanns & Zitzler, 2005. With more losses the front has further parts, which are
+    not known in closed form.
+
+    Args:
+        num_losses: m, at least 2 and at most 3.
+        distance: Variables that measure the distance from the front.
+        seed: Of the random start.
+    """
+
+    def __init__(self, *, num_losses: int = 3, distance: int = 8, seed: int = 0) -> None:
+        if num_losses > 3:
+            raise ValueError(
+                f"`num_losses` should be 2 or 3, found {num_losses}. Fronts of more are not known."
+            )
+        super().__init__(num_losses=num_losses, distance=distance, seed=seed)
+        self.nadir = tuple(curve(num_losses, 2).amax(0).tolist())
+
+    def at(self, y: Tensor) -> tuple[Tensor, ...]:
+        """A point of a sphere whose radius is one on the front."""
+        position, z = self.split(y)
+        g = smooth(z)
+        return tuple((1.0 + g) * part for part in on_sphere(bent(position, g)))
+
+    def front(self, number: int) -> Tensor:
+        """At equal steps of the angle."""
+        return curve(self.num_losses, number)
