@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 import moml
 from moml.architecture import HPS
@@ -421,3 +422,48 @@ def test_optimizer_in_hooks_after_accumulation(method):
         return torch.cat([p.detach().flatten() for p in model.parameters()])
 
     torch.testing.assert_close(train(True), train(False))
+
+
+def recomputed(model, x, *, reentrant):
+    return checkpoint(model.encoder, x.requires_grad_(), use_reentrant=reentrant)
+
+
+@pytest.mark.supported
+@pytest.mark.parametrize("method", [EW, MGDA, MoCo])
+def test_checkpointed_encoder_without_reentrance(method):
+    model = Trunk()
+    plain = moml.backward(model.losses(inputs()), method())
+    expected = flat_grad(list(model.parameters()))
+    model.zero_grad()
+    z = recomputed(model, inputs(), reentrant=False)
+    weights = moml.backward(model.heads_losses(z), method(), features=z)
+    torch.testing.assert_close(flat_grad(list(model.parameters())), expected)
+    assert (weights is None) == (plain is None)
+
+
+@pytest.mark.refused("its parameters are out of sight: use `use_reentrant=False`")
+@pytest.mark.parametrize("method", [MGDA, MoCo])
+@pytest.mark.parametrize("with_features", [False, True])
+def test_checkpointed_encoder_with_reentrance_and_gradients_of_single_tasks(method, with_features):
+    model = Trunk()
+    z = recomputed(model, inputs(), reentrant=True)
+    with pytest.raises(ValueError, match="Checkpointed parts should be without re-entrance"):
+        moml.backward(model.heads_losses(z), method(), features=z if with_features else None)
+    assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.refused("autograd cannot restrict such parts: use `use_reentrant=False`")
+@pytest.mark.parametrize("options", [{"inputs": True}, {"heads": "unit"}], ids=["inputs", "unit"])
+def test_checkpointed_encoder_with_reentrance_and_some_parameters_only(options):
+    model, weighting = Trunk(), UW().setup(TASKS)
+    z = recomputed(model, inputs(), reentrant=True)
+    chosen = {"inputs": list(model.parameters())} if "inputs" in options else options
+    with pytest.raises(ValueError, match="without re-entrance"):
+        moml.backward(model.heads_losses(z), weighting, **chosen)
+
+
+@pytest.mark.supported
+def test_checkpointed_encoder_with_reentrance_and_a_method_on_losses():
+    model, weighting = Trunk(), UW().setup(TASKS)
+    moml.backward(model.heads_losses(recomputed(model, inputs(), reentrant=True)), weighting)
+    assert all(p.grad is not None for p in model.parameters())

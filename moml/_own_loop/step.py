@@ -172,6 +172,7 @@ class Step:
     def _anything_shared(self) -> bool:
         if self.processes is not None:
             return True
+        self._lives[0].refuse_hidden()
         layout = self._lives[0].layout
         return bool(layout.below or layout.beside)
 

@@ -13,6 +13,7 @@ from moml.oracle._graph import Walk, is_leaf, nested, reach
 from moml.oracle._linear_leaves import LinearLayer, linear_layers, worth_it
 from moml.oracle._rows import Operations, Plan, Strategy, plan_ghost, plan_rows
 
+_REENTRANT = "CheckpointFunction"
 _UNKNOWN = Operations(batched=False, compiled=False)
 
 
@@ -31,6 +32,7 @@ class Layout:
         operations: The encoder's.
         others: Per task, places in the walk of leaves that it reaches and nobody declared.
         around: A representation depends on another one, or a parameter is reached on both ways.
+        hidden: Parameters may be out of sight, in a part that is computed again when it is needed.
     """
 
     shared: tuple[Parameter, ...]
@@ -43,6 +45,7 @@ class Layout:
     operations: Operations = _UNKNOWN
     others: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     around: bool = False
+    hidden: bool = False
 
     @property
     def tied(self) -> bool:
@@ -134,6 +137,7 @@ def lay_out(
         Operations.of(encoder.nodes, features.outputs),
         others,
         not features.detached and (nested(features.outputs) or bool(set(below) & set(beside))),
+        any(name.startswith(_REENTRANT) for name in (*heads.nodes, *encoder.nodes)),
     )
 
 

@@ -112,6 +112,19 @@ class Live(Evaluation):
         part.only, part.keeps = self.only, self.keeps
         return part
 
+    def refuse_hidden(self) -> None:
+        """Verify that gradients of single tasks can be had.
+
+        Raises:
+            ValueError: If parameters may be hidden in a checkpointed part.
+        """
+        if self.layout.hidden:
+            raise ValueError(
+                "Checkpointed parts should be without re-entrance where gradients of single tasks "
+                "or parameters are looked at, found one with. Call "
+                "`torch.utils.checkpoint.checkpoint` with `use_reentrant=False`."
+            )
+
     @property
     def formed(self) -> bool:
         """Whether rows were formed, so that the heads need no further backward pass."""
@@ -167,10 +180,13 @@ class Live(Evaluation):
         elif not self.features.backpropagates:
             accumulate_row(self.layout.shared, self._differentiate(weights))
         elif unit and bool((weights != 1).any()):
+            self.refuse_hidden()
             private = list(dict.fromkeys(p for name in self.names for p in self._own[name]))
             self._backward(torch.ones_like(weights), private, keep=True)
             self._backward(weights, self.layout.shared, keep=self.keeps)  # frees what is below
         else:
+            if self.only is not None:
+                self.refuse_hidden()
             self._backward(weights, self.only, keep=self.keeps)
 
     # One pass through each head ---------------------------------------------------------------
@@ -179,6 +195,7 @@ class Live(Evaluation):
     def through_heads(self) -> list[tuple[Row, Row, Row]]:
         """Per task, its gradient on the representation, on shared parameters beside, on its own."""
         layout = self.layout
+        self.refuse_hidden()
         if self.features.views and not layout.beside:
             return self._heads_together()
         beside = [layout.shared[i] for i in layout.beside]
@@ -295,6 +312,7 @@ class Live(Evaluation):
 
     def _differentiate(self, weights: Tensor) -> Row:
         """The weighted gradient on the shared parameters, nothing accumulated."""
+        self.refuse_hidden()
         roots, seeds = self._seeds(weights)
         beside = [self.layout.shared[i] for i in self.layout.beside]
         wanted = [*self.features.inputs, *beside]
