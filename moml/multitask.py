@@ -9,15 +9,15 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import Parameter
 
 from moml._given_losses import as_loss
+from moml._substitution import substituted
 from moml._task_names import by_task
 from moml.architecture import Architecture, WholeModel
 from moml.data.as_batch import as_batch
 from moml.data.batch import Batch
-from moml.data.inputs import Inputs, mapped, tensors_in
+from moml.data.inputs import mapped, tensors_in
 from moml.errors import NoLabelsError
 from moml.losses import Loss
 from moml.problem import FactoredProblem, Losses
@@ -138,14 +138,15 @@ class MultiTask(FactoredProblem):
 
     def losses_at(self, state: Mapping[str, Tensor], batch: Batch, tasks: Sequence[str]) -> Losses:
         """Losses of some tasks with other parameters and buffers in the architecture's place."""
-        network = _Network(self.architecture)
-        made = functional_call(network, _placed(state), (batch.inputs, tasks))
+        with substituted(self.architecture, state, isolated=False):
+            features = self.architecture.features(batch.inputs, tasks)
+            made = _predictions(self.architecture, features, tasks)
         return self._losses(made, batch, tasks)
 
     def penalty_at(self, state: Mapping[str, Tensor]) -> Tensor | None:
         """The architecture's regulariser with other parameters in its place; after `losses_at`."""
-        found: Tensor | None = functional_call(_Regulariser(self.architecture), _placed(state), ())
-        return found
+        with substituted(self.architecture, state, isolated=False):
+            return self.architecture.penalty()
 
     def present(self, batch: Batch) -> list[str]:
         """The tasks with at least one defined label in the batch."""
@@ -269,33 +270,6 @@ def _misfit(task: str, loss: Loss, prediction: Any, target: Tensor, error: Excep
 
 def _has_graph(prediction: Any) -> bool:
     return any(x.requires_grad for x in tensors_in(prediction))
-
-
-class _Network(nn.Module):
-    """The architecture as a function from inputs to all its predictions."""
-
-    def __init__(self, architecture: Architecture) -> None:
-        super().__init__()
-        self.architecture = architecture
-
-    def forward(self, inputs: Inputs, tasks: Sequence[str]) -> Predictions:
-        features = self.architecture.features(inputs, tasks)
-        return _predictions(self.architecture, features, tasks)
-
-
-class _Regulariser(nn.Module):
-    """The architecture as a function of its parameters alone."""
-
-    def __init__(self, architecture: Architecture) -> None:
-        super().__init__()
-        self.architecture = architecture
-
-    def forward(self) -> Tensor | None:
-        return self.architecture.penalty()
-
-
-def _placed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {f"architecture.{name}": value for name, value in state.items()}
 
 
 def _predictions(

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from torch import Tensor
 from torch.nn import Parameter, functional
 
+from moml._substitution import substituted
 from moml.bilevel import BilevelProblem, Params
-from moml.bilevel.functional import substituted
 from moml.data import Batch, TaskInputs
 from moml.meta.cosine_classifier import CosineClassifier, adversarial_entropy
 from moml.problem import Losses
@@ -80,8 +80,7 @@ class DomainAdaptation(BilevelProblem):
         """Cross-entropies at the adapted weights, entropy at those it started from."""
 
         def cross_entropy(domain: str) -> Tensor:
-            own = dict(self.model.named_buffers())  # not copies: they follow
-            with substituted(self.model, {**theta, **own}):
+            with substituted(self.model, theta, isolated=False):  # running statistics follow
                 logits = self.model(_inputs(batch, domain))
             return functional.cross_entropy(logits, batch.targets[domain])
 

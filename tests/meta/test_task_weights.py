@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.func import functional_call
+from torch.utils.checkpoint import checkpoint
 
 from moml import MultiTask, fit
 from moml.architecture import HPS, LTB, DSelectK
@@ -315,3 +316,35 @@ def test_multitask_evaluates_its_losses_with_other_weights():
     model.load_state_dict(state)
     assert found.keys() == {"b"}
     assert found["b"] == one.losses(data)["b"] != kept
+
+
+class Twice(nn.Module):
+    """A layer that is used twice, recomputed in the backward pass or not."""
+
+    out_features = 6
+
+    def __init__(self, recompute):
+        super().__init__()
+        self.first = nn.Linear(6, 6)
+        self.second, self.recompute = self.first, recompute
+
+    def body(self, x):
+        return self.second(self.first(x).tanh())
+
+    def forward(self, x):
+        return checkpoint(self.body, x, use_reentrant=False) if self.recompute else self.body(x)
+
+
+@pytest.mark.supported
+def test_learnt_task_weights_with_checkpointed_layers_that_are_used_twice():
+    rows = []
+    for recompute in (False, True):
+        torch.manual_seed(0)
+        model = HPS(Twice(recompute), {t: nn.Linear(6, 3) for t in TASKS}).double()
+        problem_ = TaskWeights(problem(model))
+        rows.append(Bilevel(InnerSGD(0.5, steps=3), Unrolled())(problem_, levels()).jacobian)
+        assert model.encoder.second is model.encoder.first
+        assert all(p.is_leaf for p in model.parameters())
+        assert isinstance(model.encoder.first.weight, nn.Parameter)
+    torch.testing.assert_close(*rows, rtol=1e-12, atol=1e-14)
+    assert rows[0].abs().max() > 1e-4

@@ -24,7 +24,11 @@ _FUSED = (
 
 @contextmanager
 def substituted(
-    network: nn.Module, state: Mapping[str, Tensor], *, read_only: Collection[nn.Module] = ()
+    network: nn.Module,
+    state: Mapping[str, Tensor],
+    *,
+    read_only: Collection[nn.Module] = (),
+    isolated: bool = True,
 ) -> Iterator[None]:
     """Put tensors in the place of a network's own, and everything back afterwards.
 
@@ -40,13 +44,15 @@ def substituted(
         network: Any module.
         state: Tensors by the names of the network's parameters and buffers.
         read_only: Modules that do not write to their buffers in this call.
+        isolated: Keep nothing of what the forward pass writes. Otherwise it writes to the network's
+            own buffers and attributes, as always.
 
     Raises:
         ValueError: If a name is not one of the network's.
     """
     with TURN, _differentiable_twice():
         modules = list(network.named_modules())
-        attributes = [(m, dict(m.__dict__)) for _, m in modules]
+        attributes = [(m, dict(m.__dict__)) for _, m in modules] if isolated else []
         own: list[tuple[dict[str, Tensor | None], str, Tensor]] = []
         fresh: dict[int, Tensor] = {}
         found = 0
@@ -61,7 +67,7 @@ def substituted(
                     if given is not None:
                         fresh[id(tensor)] = given
                         found += 1
-                    elif slots is module._buffers and module not in read_only:
+                    elif isolated and slots is module._buffers and module not in read_only:
                         fresh.setdefault(id(tensor), tensor.clone())
         if found < len(state):
             _check_names(network, state)
