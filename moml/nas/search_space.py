@@ -18,7 +18,7 @@ from moml.nas.equivalence import cell_key, relabelled
 from moml.nas.expectation import expected_cost
 from moml.nas.genotype import Genotype
 from moml.nas.nb201_string import from_nb201, to_nb201
-from moml.nas.ops import get_op
+from moml.nas.ops import check_parameters, get_op
 from moml.nas.space_spec import SpaceSpec
 
 LISTABLE = 20_000  # so many cells are compared one by one
@@ -293,6 +293,7 @@ class SearchSpace(ABC):
     def _tables(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Cost of every operation on every edge, ``(edges, ops)``, summed over the placements."""
         parameters, flops = {}, {}
+        sizes: dict[tuple[str, int, int], int] = {}  # by operation, channels and stride
         for name, cell in self.spec.cells:
             shape = (len(cell.edges), len(cell.ops))
             parameters[name] = torch.zeros(shape, dtype=torch.float64)
@@ -306,7 +307,10 @@ class SearchSpace(ABC):
                         "width": -(-place.width // shrink),
                     }
                     for o, op in enumerate(map(get_op, cell.ops)):
-                        parameters[name][e, o] += op.parameters(place.channels, stride=stride)
+                        key = (op.name, place.channels, stride)
+                        if key not in sizes:
+                            sizes[key] = check_parameters(op, place.channels, stride)
+                        parameters[name][e, o] += sizes[key]
                         flops[name][e, o] += op.flops(place.channels, stride=stride, **size)
         return parameters, flops
 

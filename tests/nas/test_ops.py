@@ -1,11 +1,16 @@
 """Formulas of operations against the modules they build."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from moml.nas import get_op, op_names, register
+from moml.nas import OpSpec, get_op, op_names, register
 from moml.nas.ops import ReLUConvNorm
+from moml.nas.ops._base import _REGISTRY
+from search_spaces import NBDigits
 
 
 @pytest.mark.parametrize("name", op_names())
@@ -44,3 +49,22 @@ def test_names_are_unique():
         register(ReLUConvNorm("conv3", kernel=5))
     with pytest.raises(ValueError, match="Did you mean 'conv3'"):
         get_op("conv33")
+
+
+@dataclass(frozen=True)
+class Unweighed(OpSpec):
+    """An operation of one's own whose formula was forgotten."""
+
+    def build(self, channels, *, stride=1, affine=True):
+        return nn.Conv2d(channels, channels, 1, bias=False)
+
+
+@pytest.mark.refused("the formula of an operation's size is not the size of what it builds")
+def test_an_operation_of_ones_own_that_says_it_has_no_parameters(monkeypatch):
+    monkeypatch.setitem(_REGISTRY, "unweighed", Unweighed("unweighed"))
+    space = NBDigits(3, ("skip", "unweighed"))
+    genotype = space.sample(torch.Generator().manual_seed(0))
+    before = torch.random.get_rng_state()
+    with pytest.raises(ValueError, match=r"should be 64 for 8 channels and stride 1.*found 0"):
+        space.num_parameters(genotype)
+    assert torch.equal(torch.random.get_rng_state(), before)

@@ -1,6 +1,6 @@
 """Operations by name; each says what it costs."""
 
-from moml.nas.ops._base import OpSpec, get_op, halved, op_names, register
+from moml.nas.ops._base import OpSpec, check_parameters, get_op, halved, op_names, register
 from moml.nas.ops.average import AVG3, Average
 from moml.nas.ops.conv import CONV1, CONV3, ReLUConvNorm
 from moml.nas.ops.linear import (
@@ -48,6 +48,7 @@ __all__ = [
     "SepConv",
     "Skip",
     "Zero",
+    "check_parameters",
     "get_op",
     "halved",
     "op_names",

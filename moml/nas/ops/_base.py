@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import nn
 
 from moml.catalog import hint
@@ -51,6 +52,28 @@ class OpSpec(ABC):
             stride: Step between outputs.
         """
         return 0
+
+
+def check_parameters(op: OpSpec, channels: int, stride: int) -> int:
+    """The formula's number of parameters, which should be that of the module.
+
+    Raises:
+        ValueError: If it is another one.
+    """
+    said = op.parameters(channels, stride=stride)
+    with torch.random.fork_rng(devices=[]):
+        try:
+            with torch.device("meta"):  # shapes only
+                built = op.build(channels, stride=stride)
+        except (RuntimeError, NotImplementedError):  # it wants numbers
+            built = op.build(channels, stride=stride)
+    there = sum(parameter.numel() for parameter in built.parameters())
+    if said != there:
+        raise ValueError(
+            f"`parameters` of the operation '{op.name}' should be {there} for {channels} channels "
+            f"and stride {stride}, as its module has, found {said}. Override the formula."
+        )
+    return said
 
 
 _REGISTRY: dict[str, OpSpec] = {}
