@@ -52,13 +52,15 @@ def finite_rows(evaluation: Evaluation) -> tuple[Tensor, Tensor]:
     jacobian = evaluation.jacobian
     if jacobian.shape[1] == 0:
         return jacobian, torch.zeros(len(jacobian), dtype=torch.bool, device=jacobian.device)
-    norms = torch.linalg.vector_norm(jacobian, dim=1)  # may under- and overflow
-    if not torch.isfinite(norms).all():
+    # the cheapest look at every entry; a sum may overflow, or cancel to zero
+    sums = jacobian.sum(1).tolist()
+    if not all(map(math.isfinite, sums)):
         bad = (~torch.isfinite(jacobian).all(1)).nonzero().flatten().tolist()
         if bad:
             raise NonFiniteError("gradient", [evaluation.names[i] for i in bad])
-    live = norms > 0.0
-    return jacobian, live if live.all() else jacobian.any(1)
+    if 0.0 in sums:
+        return jacobian, jacobian.any(1)
+    return jacobian, torch.ones(len(sums), dtype=torch.bool, device=jacobian.device)
 
 
 def check_direction(direction: Any, n: int, method: str) -> None:

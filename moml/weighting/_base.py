@@ -184,11 +184,12 @@ class GramianWeighting(Weighting):
     def _live_weights(self, evaluation: Evaluation) -> Tensor:
         """The method's weights of tasks with a gradient, and their mean size for the others."""
         gramian, losses, tasks = evaluation.gramian, evaluation.losses, evaluation.tasks
-        live = gramian.diagonal() > 0.0  # (m,)
-        if live.all():
+        squares = gramian.diagonal()  # (m,)
+        if min(squares.tolist()) > 0.0:
             found = self.weights(gramian, losses, tasks=tasks)
             check_weights(found, evaluation.names, type(self).__name__)
             return found
+        live = squares > 0.0
         weights = torch.ones(len(live), dtype=torch.float64)
         if live.any():
             rows = live.nonzero()[:, 0]

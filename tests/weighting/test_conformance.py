@@ -493,7 +493,7 @@ TRAITS = {
 def prove(trait, build):
     for kind in KINDS:
         for m in SIZES:
-            for scale in SCALES if m < 32 else (1.0,):
+            for scale in SCALES if m < 32 and kind != "opposing" else (1.0,):
                 TRAITS[trait](build(), scale * jacobian_of(kind, m, seed=1), losses_of(m, seed=1))
 
 
