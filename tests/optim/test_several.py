@@ -100,6 +100,11 @@ def test_groups_that_name_nothing(settings, sentence):
         param_groups(network(), settings)
 
 
+def test_groups_that_name_nothing_are_refused_before_a_run_begins():
+    with pytest.raises(ValueError, match="found 'body', which matches none"):
+        Trainer(Small(), EW(), moml.architecture.HPS, param_groups={"body": {"lr": 1e-4}})
+
+
 def test_a_parameter_in_two_optimizers():
     model = network()
     with pytest.raises(ValueError, match=r"every parameter once, found one of shape \(8, 6\)"):

@@ -53,12 +53,20 @@ def partly(data):
     return Batch(data.inputs, data.targets, {"b": torch.arange(12) < 3})
 
 
+def undefined(data):
+    """Labels that are there and undefined, not equally many in all parts."""
+    targets = {task: y.clone() for task, y in data.targets.items()}
+    targets["a"][:4] = targets["b"][5:] = -1
+    return Batch(data.inputs, targets)
+
+
 def first_only(data):
     """Nothing has a label in the last part."""
     return Batch(data.inputs, data.targets, dict.fromkeys(TASKS, torch.arange(12) < 6))
 
 
 DATA = {
+    "undefined labels": lambda: undefined(batch()),
     "single input": batch,
     "multi input": lambda: batch(multi_input=True),
     "partly labelled": lambda: partly(batch()),
