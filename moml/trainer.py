@@ -230,10 +230,12 @@ class Trainer:
 
     def updater(self) -> GradientStep:
         """The optimizer on all trainable parameters."""
-        groups = param_groups(self.architecture, self.param_groups)
         return GradientStep(
-            self.optimizer(groups), scheduler=self.make_scheduler, clip_norm=self.clip_norm
+            self.optimizer(self._groups()), scheduler=self.make_scheduler, clip_norm=self.clip_norm
         )
+
+    def _groups(self) -> list[dict[str, Any]]:
+        return param_groups(self.architecture, self.param_groups)
 
     def composition(self) -> Composition:
         """What the loop runs: the weighting on the network's losses, or what the method says."""
