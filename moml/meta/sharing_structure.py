@@ -40,8 +40,8 @@ class SharingStructure(BilevelProblem):
                 "`architecture` should have a structure to learn, found none in "
                 f"{type(problem.architecture).__name__}. SafeMTL, LTB and CrossStitch have."
             )
-        named = [(n, p) for n, p in problem.architecture.named_parameters() if p.requires_grad]
-        self._upper = {name: p for name, p in named if p in wanted}
+        named = list(problem.architecture.named_parameters())
+        self._upper = {name: p for name, p in named if p in wanted and p.requires_grad}
         self._lower = {name: p for name, p in named if p not in wanted}
 
     @property
@@ -65,8 +65,12 @@ class SharingStructure(BilevelProblem):
     def lower_init(
         self, omega: Mapping[str, Tensor], batch: object, previous: Params | None
     ) -> Params:
-        """Where the lower level was left; at first, the architecture's other parameters."""
-        return previous or {name: p.detach() for name, p in self._lower.items()}
+        """Where the lower level was left; at first, the architecture's other parameters.
+
+        What is trainable now: a parameter that is frozen stays where it is.
+        """
+        known = previous or {}
+        return {n: known.get(n, p.detach()) for n, p in self._lower.items() if p.requires_grad}
 
     def lower_loss(self, theta: Params, omega: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """Sum of the training losses of the tasks present, and the architecture's regulariser."""

@@ -80,11 +80,14 @@ class TaskWeights(WeightedSum):
     def lower_init(
         self, omega: Mapping[str, Tensor], batch: object, previous: Params | None
     ) -> Params:
-        """Where the lower level was left; at first, the architecture's parameters."""
-        if previous is not None:
-            return previous
+        """Where the lower level was left; at first, the architecture's parameters.
+
+        What is trainable now: a parameter that is frozen stays where it is, one that is unfrozen
+        starts from its own value.
+        """
         named = self.problem.architecture.named_parameters()
-        return {name: p.detach() for name, p in named if p.requires_grad}
+        known = previous or {}
+        return {name: known.get(name, p.detach()) for name, p in named if p.requires_grad}
 
     def lower_terms(self, theta: Params, batch: Batch) -> Losses:
         """Training loss of every task present."""

@@ -1,6 +1,7 @@
 """Learnt task weights: closed forms, the released scheme, and what must not be disturbed."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -348,3 +349,27 @@ def test_learnt_task_weights_with_checkpointed_layers_that_are_used_twice():
         assert isinstance(model.encoder.first.weight, nn.Parameter)
     torch.testing.assert_close(*rows, rtol=1e-12, atol=1e-14)
     assert rows[0].abs().max() > 1e-4
+
+
+@pytest.mark.supported
+@pytest.mark.parametrize("carry", ["warm start", "along", "alternate"])
+def test_learnt_task_weights_of_an_encoder_that_is_frozen_and_unfrozen(carry):
+    model = network()
+    make = partial(torch.optim.SGD, lr=0.1, momentum=0.9)
+    kept = {"along": Along(make), "alternate": Alternate(make)}.get(carry)
+    method = ValueFunction() if carry == "along" else Unrolled()
+    oracle = Bilevel(InnerSGD(0.1), method, warm_start=carry == "warm start", alternate=kept)
+    levels_ = TaskWeights(problem(model))
+    body, head = model.encoder, model.heads["a"]
+    for trainable in (True, False, True):
+        body.requires_grad_(trainable)
+        before = copy.deepcopy(model.state_dict())
+        for _ in range(2):
+            oracle(levels_, levels()).apply(torch.ones(3))
+            oracle.advance(levels_)
+        changed = {n for n, t in model.state_dict().items() if not torch.equal(t, before[n])}
+        assert any(n.startswith("heads.a") for n in changed)
+        assert any(n.startswith("encoder") for n in changed) == trainable
+    state = oracle.state_dict()
+    oracle.load_state_dict(state)
+    assert head.weight.requires_grad

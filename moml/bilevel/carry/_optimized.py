@@ -86,7 +86,27 @@ class Optimized(Carry):
         if self.theta is None:
             self._build({name: t.detach().clone() for name, t in start.items()})
         assert self.theta is not None
+        if self.theta.keys() != start.keys():
+            self._follow(start)
         return self.theta
+
+    def _follow(self, start: Params) -> None:
+        """Take in variables that are new, and let go of those that are not there any more."""
+        assert self.theta is not None
+        assert self._optimizer is not None
+        if len(self._optimizer.param_groups) > 1:
+            raise ValueError(
+                "`optimizer` should have one group of parameters where lower variables are frozen "
+                f"or unfrozen in between, found {len(self._optimizer.param_groups)}."
+            )
+        known = self.theta
+        self.theta = {
+            n: known[n] if n in known else t.detach().clone().requires_grad_()
+            for n, t in start.items()
+        }
+        self._optimizer.param_groups[0]["params"] = list(self.theta.values())
+        for name in known.keys() - start.keys():
+            self._optimizer.state.pop(known[name], None)
 
     def _move(self, gradient: Sequence[Tensor]) -> None:
         """One step of the optimizer."""
