@@ -24,7 +24,8 @@ class MGDA(GramianWeighting):
     Learning as Multi-Objective Optimization <https://arxiv.org/abs/1810.04650>`_, NeurIPS 2018.
     The direction d has :math:`g_i^\top d \ge \|d\|^2`: it vanishes exactly at Pareto-stationary
     points. It leans to the task with the smallest gradient, whose weight is often 1 and the others'
-    0; `Normalization` lessens this.
+    0; `Normalization` lessens this. In training a task whose gradient is zero counts as absent; as
+    a member of the hull, which it is for `weights` of a plain Gramian, it would stop all others.
 
     Args:
         normalize: Scale each gradient by its norm (``l2``), its loss (``loss``), both (``loss+``)

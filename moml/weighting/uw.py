@@ -21,7 +21,8 @@ class UW(LossWeighting):
     losses, `penalty` is the same expression as a function of :math:`s` alone, so that both together
     give its full gradient. At the optimum :math:`e^{s_i} = L_i`: large losses get small weights, so
     with losses of very different size it equals log-scaling after the variances have adapted, which
-    takes many steps at usual learning rates. A negative loss drives its variance to zero.
+    takes many steps at usual learning rates. A loss that is negative, or stays at zero, drives its
+    variance to zero.
 
     Args:
         init: Initial log-variances; -0.5 as LibMTL and MTAN's code (weight 0.82), 0 gives 1/2.
