@@ -209,9 +209,7 @@ class Trainer:
         network = with_example(network, self.suite)
         self.architecture = architecture(network, self.suite.heads(width_of(network)))
         self.architecture.to(self.device)
-        param_groups(
-            self.architecture, self.param_groups
-        )  # patterns that match nothing are said now
+        self._groups()  # says now which patterns match nothing
 
     # Pieces ------------------------------------------------------------------------------------
 
