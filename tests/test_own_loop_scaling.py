@@ -222,6 +222,20 @@ def test_methods_that_draw_without_further_batches(method):
     assert all(p.grad is None for p in model.parameters())
 
 
+@pytest.mark.refused("representations of other batches cannot be compared")
+def test_methods_that_draw_with_gradients_of_the_representation():
+    model = Trunk()
+    z = model.encoder(inputs())
+    with pytest.raises(ValueError, match="`further` should be left out with `representation=True`"):
+        moml.backward(
+            model.heads_losses(z),
+            MoDo(),
+            features=z,
+            representation=True,
+            further=lambda i: model.losses(inputs(i)),
+        )
+
+
 # Arguments ----------------------------------------------------------------------------------
 
 

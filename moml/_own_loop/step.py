@@ -74,6 +74,11 @@ class Step:
         method, own = type(self.weighting).__name__, None
         if self.further is not None:
             compute = self.further
+            if self.representation:
+                raise ValueError(
+                    "`further` should be left out with `representation=True`, found both: "
+                    "representations of other batches cannot be compared."
+                )
 
             def own(i: int) -> Evaluation:
                 named = by_name(compute(i), self.weighting, argument="further")
@@ -153,8 +158,9 @@ class Step:
         """
         retained = [f for live in self._lives for f in live.features.outputs if f.retains_grad]
         before = [f.grad for f in retained]
-        if not torch.isfinite(evaluation.losses).all():
-            raise NonFiniteError("loss", evaluation.names)
+        bad = ~torch.isfinite(evaluation.losses)
+        if bad.any():
+            raise NonFiniteError("loss", [evaluation.names[i] for i in bad.nonzero().flatten()])
         self._learn(evaluation)
         weights = self._update(evaluation)
         self._correct(retained, before, weights)
