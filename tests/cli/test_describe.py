@@ -8,6 +8,7 @@ from torch import nn
 
 from moml.__main__ import main
 from moml.architecture import HPS, MMoE, SafeMTL
+from moml.data import TaskInputs
 from moml.report.anatomy import anatomy
 
 SMALL = ["--suite", "tests.small_suite.Deeper"]
@@ -35,7 +36,7 @@ def test_multiply_adds_are_those_of_the_formula():
     found = anatomy(HPS(mlp(), {"a": nn.Linear(4, 3), "b": nn.Linear(4, 2)}), torch.randn(3, 6))
     assert found.multiply_adds == {"a": 48 + 32 + 12, "b": 48 + 32 + 8}
     assert found.together == 48 + 32 + 12 + 8
-    inputs = {"a": torch.randn(2, 6), "b": torch.randn(2, 6)}
+    inputs = TaskInputs({"a": torch.randn(2, 6), "b": torch.randn(2, 6)})
     model = MMoE(mlp(), {"a": nn.Linear(4, 3), "b": nn.Linear(4, 2)}, experts=3)
     found = anatomy(model, inputs)
     assert found.multiply_adds == {"a": 48 + 3 * 32 + 24 + 12, "b": 48 + 3 * 32 + 24 + 8}
