@@ -74,7 +74,7 @@ class Problem(Objectives):
 
     @abstractmethod
     def shared_parameters(self) -> Iterable[Parameter]:
-        """Parameters that at least two losses reach; verified once against the graph."""
+        """Parameters that at least two losses reach; verified against every new graph."""
 
     @abstractmethod
     def private_parameters(self, task: str) -> Iterable[Parameter]:
