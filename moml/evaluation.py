@@ -168,6 +168,14 @@ class Evaluation(ABC):
         """Number of entries of each parameter tensor that makes up a row."""
         return [self.jacobian.shape[1]]
 
+    @property
+    def places(self) -> Sequence[int]:
+        """Which shared parameter each of the `blocks` is: its place among all, frozen ones too.
+
+        Methods that remember gradients (`moml.weighting.MoCo`) find a parameter's own by it.
+        """
+        return range(len(self.blocks))
+
     def split(self, groups: Sequence[Sequence[int]]) -> list[Given]:
         """The same step for parts of the rows.
 
@@ -325,6 +333,10 @@ class _Wrapped(Evaluation):
     @property
     def blocks(self) -> list[int]:
         return self.base.blocks
+
+    @property
+    def places(self) -> Sequence[int]:
+        return self.base.places
 
     def assign(self, direction: Tensor) -> None:
         self.base.assign(direction)

@@ -62,6 +62,11 @@ class Rescaled(Evaluation):
         """Those of the step inside."""
         return self.base.blocks
 
+    @property
+    def places(self) -> Sequence[int]:
+        """Those of the step inside."""
+        return self.base.places
+
     def pullback(self, weights: Tensor) -> Tensor:
         """The weighted gradient of these losses."""
         return self.base.pullback(weights) / self.factor

@@ -33,6 +33,8 @@ class Layout:
         others: Per task, places in the walk of leaves that it reaches and nobody declared.
         around: A representation depends on another one, or a parameter is reached on both ways.
         hidden: Parameters may be out of sight, in a part that is computed again when it is needed.
+        places: Positions of ``shared`` among all declared shared parameters, frozen ones too; all
+            of them unless given.
     """
 
     shared: tuple[Parameter, ...]
@@ -46,6 +48,7 @@ class Layout:
     others: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     around: bool = False
     hidden: bool = False
+    places: tuple[int, ...] = ()
 
     @property
     def tied(self) -> bool:
@@ -83,6 +86,11 @@ def trainable(parameters: Iterable[Parameter]) -> tuple[Parameter, ...]:
     return tuple(dict.fromkeys(p for p in parameters if p.requires_grad))
 
 
+def places(parameters: Iterable[Parameter]) -> tuple[int, ...]:
+    """Positions of the parameters that require gradients, each once, in order."""
+    return tuple(i for i, p in enumerate(dict.fromkeys(parameters)) if p.requires_grad)
+
+
 def lay_out(
     losses: Mapping[str, Tensor],
     features: Features,
@@ -106,6 +114,7 @@ def lay_out(
         ValueError: If a loss reaches a parameter declared private to another task, or one that is
             not declared at all (it would silently stay out of training).
     """
+    shared = list(shared)
     common, own = trainable(shared), {task: trainable(p) for task, p in private.items()}
     heads = reach(list(losses.values()), stops=() if features.detached else features.outputs)
     encoder = reach(features.outputs)
@@ -138,6 +147,7 @@ def lay_out(
         others,
         not features.detached and (nested(features.outputs) or bool(set(below) & set(beside))),
         any(name.startswith(_REENTRANT) for name in (*heads.nodes, *encoder.nodes)),
+        places(shared),
     )
 
 

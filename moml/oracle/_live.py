@@ -356,6 +356,11 @@ class ParameterRows(Live):
                 return found
         return super().cross(other)
 
+    @property
+    def places(self) -> Sequence[int]:
+        """Places of the trainable shared parameters among all shared ones."""
+        return self.layout.places or range(len(self.layout.shared))
+
     def task_gradients(self) -> tuple[Sequence[Parameter], list[Row]]:
         """The shared parameters and the rows."""
         return self.layout.shared, self.rows

@@ -16,7 +16,7 @@ from moml.errors import NoLabelsError
 from moml.evaluation import Heads
 from moml.oracle._base import Oracle, positions
 from moml.oracle._features import Features
-from moml.oracle._layout import Layout, trainable
+from moml.oracle._layout import Layout, places, trainable
 from moml.oracle._live import Live, ParameterRows
 from moml.oracle._rows import Plan, Row, add_rows
 from moml.oracle._shares import shared_out
@@ -121,11 +121,10 @@ class AccumulatedRows(ParameterRows):
         *,
         heads: Heads,
     ) -> None:
-        shared = trainable(problem.shared_parameters())
+        shared = list(problem.shared_parameters())
         private = {task: trainable(problem.private_parameters(task)) for task in problem.tasks}
-        super().__init__(
-            losses, Features(), Layout(shared, private, (), (), Plan(1)), tasks, heads=heads
-        )
+        layout = Layout(trainable(shared), private, (), (), Plan(1), places=places(shared))
+        super().__init__(losses, Features(), layout, tasks, heads=heads)
         self.parts, self.problem = parts, problem
         self._passes = 0
 

@@ -12,10 +12,11 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import Parameter
 
+from moml._flat import numbers, shaped
 from moml._processes import Processes
 from moml.evaluation import Evaluation, Heads, accumulate_flat, checked
 from moml.oracle._base import Oracle, positions
-from moml.oracle._layout import trainable
+from moml.oracle._layout import places, trainable
 from moml.oracle._live import Live
 from moml.oracle._rows import Row, gramian_of_rows
 from moml.oracle._shares import shared_out
@@ -131,7 +132,8 @@ class Combined(Evaluation):
         present = dict.fromkeys(names, torch.empty(0))
         self.tasks = torch.tensor(positions(problem.tasks, present))
         self.own, self.problem, self.processes = own, problem, processes
-        self.shared = trainable(problem.shared_parameters())
+        shared = list(problem.shared_parameters())
+        self.shared, self._places = trainable(shared), places(shared)
 
     @cached_property
     def losses(self) -> Tensor:
@@ -164,7 +166,7 @@ class Combined(Evaluation):
         rows: list[Row] = []
         for row, reached in zip(self.jacobian, self._reached, strict=True):
             pieces = zip(row.split(self.blocks), self.shared, reached.tolist(), strict=True)
-            rows.append([piece.view_as(p) if yes else None for piece, p, yes in pieces])
+            rows.append([shaped(piece, p) if yes else None for piece, p, yes in pieces])
         return self.shared, rows
 
     @cached_property
@@ -179,7 +181,12 @@ class Combined(Evaluation):
     @property
     def blocks(self) -> list[int]:
         """Entries of every shared parameter."""
-        return [p.numel() for p in self.shared]
+        return [numbers(p) for p in self.shared]
+
+    @property
+    def places(self) -> Sequence[int]:
+        """Places of the trainable shared parameters among all shared ones."""
+        return self._places
 
     def pullback(self, weights: Tensor) -> Tensor:
         """The weighted gradient on the shared parameters."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from moml.evaluation import Evaluation
 from moml.weighting._answers import check_direction, check_weights, finite_rows
+from moml.weighting._memory import Memory
 
 Needs = Literal["losses", "gramian", "jacobian"]
 _TASKS = "task_names"
@@ -230,9 +231,16 @@ class JacobianAggregator(Weighting):
         """
         evaluation.assign(self._live_direction(evaluation))
 
+    def _arrange(self, evaluation: Evaluation) -> None:
+        """Tell what is remembered per parameter which parameters this step's rows belong to."""
+        for part in self.modules():
+            if isinstance(part, Memory):
+                part.arrange(evaluation.places, evaluation.blocks)
+
     def _live_direction(self, evaluation: Evaluation) -> Tensor:
         """The method's direction for tasks with a gradient, ``(n,)``; zero without any."""
         jacobian, live = finite_rows(evaluation)
+        self._arrange(evaluation)
         losses, tasks = evaluation.losses, evaluation.tasks
         if not live.all():
             jacobian, losses, tasks = jacobian[live], losses[live.cpu()], tasks[live.cpu()]

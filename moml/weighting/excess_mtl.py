@@ -59,6 +59,7 @@ class ExcessMTL(Weighting):
         self._check_bound()
         tasks, (rows, live) = evaluation.tasks, finite_rows(evaluation)
         if live.any():
+            self.squares.arrange(evaluation.places, evaluation.blocks)
             self._learn(rows, tasks)
         weights = self.logits[tasks].softmax(0)
         evaluation.apply(weights, heads=None if live.any() else "unit")

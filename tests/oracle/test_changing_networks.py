@@ -11,8 +11,9 @@ import moml
 from moml.architecture import HPS
 from moml.callback import Callback
 from moml.checkpoint import Checkpoint
+from moml.evaluation import Evaluation
 from moml.oracle import Accumulated, Direct, Representation
-from moml.weighting import EW, MGDA, GradDrop, MoCo
+from moml.weighting import DBMTL, EW, MGDA, ExcessMTL, GradDrop, MoCo
 from tests.helpers import TASKS, batch, flat_gradients, problem
 
 WEIGHTS = torch.tensor([0.2, 0.5, 1.7], dtype=torch.float64)
@@ -139,6 +140,41 @@ def test_an_encoder_frozen_and_unfrozen_by_turns(rows):
         for name, parameter in model.encoder.named_parameters():
             parameter.requires_grad_(name.split(".")[0] not in frozen)
         agree(compute, task_problem, batch())
+
+
+@pytest.mark.supported
+@pytest.mark.parametrize("method", [MoCo, DBMTL, ExcessMTL])
+def test_methods_that_remember_gradients_where_parameters_are_frozen_for_a_while(method):
+    """What is remembered of a parameter stays its own: no other's, even of the same size."""
+
+    def weighting(columns):
+        made = method()
+        made.setup(TASKS)
+        for step, on in enumerate(columns):
+            rows = torch.randn(3, 8, generator=torch.Generator().manual_seed(step)).double()
+            pieces = [rows[:, 4 * k : 4 * k + 4] for k in (0, 1)]
+            held = [nn.Parameter(torch.zeros(4, dtype=torch.float64)) for _ in on]
+            evaluation = Evaluation.from_jacobian(
+                torch.cat([pieces[k] for k in on], 1), torch.ones(3), names=TASKS, parameters=held
+            )
+            type(evaluation).places = property(lambda _, on=tuple(on): on)
+            try:
+                made.update(evaluation)
+            finally:
+                del type(evaluation).places
+        memory = next(m for m in made.modules() if hasattr(m, "arrange"))
+        return dict(zip(memory.places.tolist(), memory.values.split(4, 1), strict=True))
+
+    whole, first, turns = (
+        weighting([(0, 1)]),
+        weighting([(0,), (0,)]),
+        weighting([(0,), (1,), (0,)]),
+    )
+    torch.testing.assert_close(weighting([(1, 0)])[0], whole[0])
+    assert set(turns) == {0, 1}
+    assert not torch.equal(turns[0], first[0])
+    skipped = weighting([(0,), (1,)])
+    torch.testing.assert_close(skipped[0], weighting([(0,)])[0])  # kept while it is frozen
 
 
 @pytest.mark.supported

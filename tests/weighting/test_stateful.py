@@ -128,7 +128,9 @@ def test_an_absent_task_keeps_its_memory(method):
 def test_memory_refuses_rows_of_another_length():
     method = MoCo()
     applied(method, rows_of(0))
-    with pytest.raises(ValueError, match="should have 6 columns as in the first step, found 5"):
+    with pytest.raises(
+        ValueError, match="should have 6 columns for a parameter as in the first step, found 5"
+    ):
         applied(method, rows_of(0, n=5))
 
 
