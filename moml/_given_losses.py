@@ -94,6 +94,10 @@ class TorchLoss(LossFunction):
         self.each = copy.deepcopy(module)
         self.each.reduction = "none"  # type: ignore[assignment]
         self.classes = type(module) in _BY_CLASS
+        if self.classes:
+            self.logits = "classes"
+        elif type(module) is nn.BCEWithLogitsLoss:
+            self.logits = "yes_no"
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         """The module's value; entries are never broadcast."""
@@ -106,10 +110,16 @@ class TorchLoss(LossFunction):
         counts = self.counts(target)
         return loss[:, None].flatten(1).sum(1) / torch.where(counts > 0, counts, 1)
 
+    def defined(self, target: Tensor) -> Tensor:
+        """Labels that are not ignored, or everything."""
+        if self.classes and not target.is_floating_point():
+            return target.ne(self.function.ignore_index)  # type: ignore[arg-type]
+        return super().defined(target)
+
     def counts(self, target: Tensor) -> Tensor:
         """Labels that are not ignored times their class weights, or entries."""
         if self.classes and not target.is_floating_point():
-            defined: Tensor = target.ne(self.function.ignore_index)  # type: ignore[arg-type]
+            defined = self.defined(target)
             weights = self.function.weight
             if isinstance(weights, Tensor):
                 table = weights.to(target.device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -28,6 +29,10 @@ class Loss(ABC):
     such a task out, as one without labels.
     """
 
+    logits: Literal["classes", "yes_no"] | None = None
+    """How predictions decide: by the largest logit along dimension 1, by the sign of each logit, or
+    not at all. Attacks and scores go by it."""
+
     @abstractmethod
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Mean over all defined target entries of the batch, a scalar."""
@@ -48,6 +53,10 @@ class Loss(ABC):
     def count(self, target: Tensor) -> Tensor | float:
         """Total of `counts`; zero if nothing is defined."""
         return float(len(target)) if type(self).counts is Loss.counts else self.counts(target).sum()
+
+    def defined(self, target: Tensor) -> Tensor:
+        """Entries of a target that are defined, bools shaped like it; all unless overridden."""
+        return torch.ones_like(target, dtype=torch.bool)
 
     def check(self, target: Tensor) -> str | None:
         """What is wrong with this target, as ``expected, found``; ``None`` if nothing is."""
@@ -100,6 +109,8 @@ class CrossEntropy(EntrywiseLoss):
         ValueError: If the number of weights is not that of classes, or the smoothing out of range.
     """
 
+    logits: Literal["classes", "yes_no"] | None = "classes"
+
     def __init__(
         self,
         num_classes: int,
@@ -121,9 +132,13 @@ class CrossEntropy(EntrywiseLoss):
         """Negative log-likelihood of every label."""
         return self._loss(prediction, target, "none")
 
+    def defined(self, target: Tensor) -> Tensor:
+        """Labels other than ``ignore_index``."""
+        return target != self.ignore_index
+
     def weights(self, target: Tensor) -> Tensor:
         """Weight of every label's class."""
-        defined = target != self.ignore_index
+        defined = self.defined(target)
         if self.class_weights is None:
             return defined
         table = self.class_weights.to(target.device)
@@ -173,6 +188,8 @@ class BinaryCrossEntropy(EntrywiseLoss):
         label_smoothing: Share of a label that is spread evenly over yes and no.
     """
 
+    logits: Literal["classes", "yes_no"] | None = "yes_no"
+
     def __init__(
         self,
         *,
@@ -198,6 +215,10 @@ class BinaryCrossEntropy(EntrywiseLoss):
             pos_weight=None if factor is None else factor.to(prediction),
         )
         return torch.where(defined, loss, 0)
+
+    def defined(self, target: Tensor) -> Tensor:
+        """Labels other than the mark."""
+        return _defined(target, self.undefined)
 
     def weights(self, target: Tensor) -> Tensor:
         """Which labels are defined."""
@@ -230,6 +251,12 @@ class MeanSquaredError(EntrywiseLoss):
         defined = self.weights(target)
         known = torch.where(defined, target, 0).to(prediction.dtype)
         return torch.where(defined, (prediction - known).square(), 0)
+
+    def defined(self, target: Tensor) -> Tensor:
+        """Numbers other than the mark."""
+        if self.undefined is None:
+            return super().defined(target)
+        return _defined(target, self.undefined)
 
     def weights(self, target: Tensor) -> Tensor:
         """Which numbers are defined."""
@@ -272,6 +299,10 @@ class MaskedL1(EntrywiseLoss):
         prediction, defined = aligned(prediction, target), self.weights(target)
         known = torch.where(defined, target, 0).to(prediction.dtype)
         return torch.where(defined, (prediction - known).abs(), 0)
+
+    def defined(self, target: Tensor) -> Tensor:
+        """Numbers other than the mark."""
+        return _defined(target, self.undefined)
 
     def weights(self, target: Tensor) -> Tensor:
         """Which numbers are defined."""

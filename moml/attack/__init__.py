@@ -21,12 +21,14 @@ from moml.attack._objective import Measured, Objective
 from moml.attack.apgd import APGD
 from moml.attack.ball import L1, L2, Ball, Linf
 from moml.attack.card import Card, MaskedGradients, robustness_card
+from moml.attack.fab import FAB
 from moml.attack.fgsm import FGSM
 from moml.attack.generator import MTA
 from moml.attack.objectives import (
     classified_as,
     cross_entropy,
     dlr,
+    ignoring,
     loss_above,
     margin,
     misclassified,
@@ -34,15 +36,19 @@ from moml.attack.objectives import (
     standardized,
     targeted,
     targeted_dlr,
+    targeted_margin,
+    yes_no,
 )
 from moml.attack.one_delta import OneDelta
 from moml.attack.pgd import PGD
+from moml.attack.square import Square
 from moml.attack.uap import UAP
 from moml.attack.victim import Victim
 from moml.attack.worst_case import each_target, worst_case
 
 __all__ = [
     "APGD",
+    "FAB",
     "FGSM",
     "L1",
     "L2",
@@ -59,12 +65,14 @@ __all__ = [
     "ModelObjective",
     "Objective",
     "OneDelta",
+    "Square",
     "TotalLoss",
     "Victim",
     "classified_as",
     "cross_entropy",
     "dlr",
     "each_target",
+    "ignoring",
     "input_gradient",
     "loss_above",
     "margin",
@@ -74,5 +82,7 @@ __all__ = [
     "standardized",
     "targeted",
     "targeted_dlr",
+    "targeted_margin",
     "worst_case",
+    "yes_no",
 ]

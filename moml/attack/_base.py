@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-import sys
+import copy
 from abc import ABC, abstractmethod
-from typing import final
+from typing import Self, final
 
 import torch
 from torch import Tensor
 
 from moml.attack._ascent import Ascent, TotalLoss
+from moml.attack._expected import Expected
 from moml.attack._objective import Loss, Objective, Success, as_objective
+from moml.attack._region import (
+    Region,
+    check_bounds,
+    check_interval,
+    check_tensor,
+    inside,
+    same_bounds,
+    shown_bounds,
+)
+from moml.attack._rounded import HALF, Rounded, towards
 from moml.attack.ball import Ball
+from moml.data import Bounds
 
-Bounds = tuple[float, float]
-_LARGEST = sys.float_info.max
+__all__ = ["Attack", "Bounds", "check_bounds", "inside"]
 
 
 class Attack(ABC):
@@ -26,8 +37,13 @@ class Attack(ABC):
 
     Args:
         ball: Where perturbations may lie, in the units of the data.
-        bounds: Smallest and largest value of the data; ``None`` for unbounded data.
+        bounds: Smallest and largest value of the data: numbers, or tensors that broadcast with the
+            inputs ``(B, ...)``, as ``(C, 1, 1)`` for bounds per channel; ``None`` for unbounded
+            data.
         ascent: Which gradient to follow for losses of several tasks; that of their sum by default.
+        eot: Forward passes whose losses and gradients are averaged at every look, for models that
+            are random (expectation over transformation); a goal is then reached where most passes
+            reach it.
         seed: Seed of the attack's own generator. A second call continues its stream; a fresh attack
             starts over.
     """
@@ -38,11 +54,13 @@ class Attack(ABC):
         *,
         bounds: Bounds | None = (0.0, 1.0),
         ascent: Ascent | None = None,
+        eot: int = 1,
         seed: int = 0,
     ) -> None:
-        if bounds is not None and not bounds[0] < bounds[1]:
-            raise ValueError(f"`bounds` should be (low, high) with low < high, found {bounds}.")
-        self.ball, self.bounds, self.seed = ball, bounds, seed
+        check_interval(bounds)
+        if eot < 1:
+            raise ValueError(f"`eot` should be at least 1, found {eot}.")
+        self.ball, self.bounds, self.eot, self.seed = ball, bounds, eot, seed
         self.ascent = TotalLoss() if ascent is None else ascent
         self.generator = torch.Generator().manual_seed(seed)
 
@@ -57,43 +75,44 @@ class Attack(ABC):
         Args:
             loss: Losses of the inputs to raise, ``x -> (B,)`` or ``(B, T)`` (their sum is raised
                 unless an ascent says otherwise), or an `Objective`, which may know its own goal.
-            x: Clean inputs ``(B, ...)`` in the units of the data.
+            x: Clean inputs ``(B, ...)`` in the units of the data. Those of half precision are
+                perturbed in single precision and rounded towards the clean ones, so they stay in
+                the ball.
             success: Where the goal is reached, ``x -> (B,)`` or ``(B, T)`` bool; several tasks must
                 all be reached. Costs a forward pass a step; an objective's own goal does not.
 
         Raises:
-            ValueError: If ``x`` is not of floating point, leaves the bounds, or the objective has
-                others; if losses are not one a sample, not finite, or do not depend on ``x``.
+            ValueError: If ``x`` is no tensor of floating point, leaves the bounds, or the objective
+                has others; if radii or bounds do not fit it; if losses are not one a sample, not
+                finite, or do not depend on ``x``.
         """
+        check_tensor(x)
         with torch.inference_mode(False), torch.enable_grad():
             x = x.detach().clone()
             goal = as_objective(loss, success, x)
             self._check(goal, x)
             if x.numel() == 0 or self.ball.eps == 0:
                 return x
+            goal = goal if self.eot == 1 else Expected(goal, self.eot)
+            if x.dtype not in HALF:
+                with goal.held():
+                    return self._perturb(goal, Region.around(x, self.ball, self.bounds))
+            region = Region.around(x.float(), self.ball, self.bounds)
             with goal.held():
-                return self._perturb(goal, x)
+                return towards(self._perturb(Rounded(goal, x), region), x).detach()
+
+    def among(self, x: Tensor, kept: Tensor) -> Self:
+        """The same attack for the samples of ``x`` at ``kept``: their radii and bounds."""
+        region = Region.around(x, self.ball, self.bounds).select(kept)
+        if region.ball is self.ball and self.bounds is None:
+            return self
+        other = copy.copy(self)
+        other.ball, other.bounds = region.ball, region.bounds
+        return other
 
     @abstractmethod
-    def _perturb(self, goal: Objective, x: Tensor) -> Tensor:
-        """Perturbed inputs; ``x`` is detached, valid and not empty, gradients are enabled."""
-
-    def _inside(self, x_adv: Tensor, x: Tensor) -> Tensor:
-        """Into the ball around ``x`` and the bounds."""
-        return inside(x_adv, x, ball=self.ball, bounds=self.bounds)
-
-    def _start(self, x: Tensor) -> Tensor:
-        """A random point of the ball around ``x``, within the bounds."""
-        start = x + self.ball.sample(x, self.generator)
-        return start if self.bounds is None else start.clamp(*self.bounds)
-
-    def _direction(self, gradient: Tensor, x_adv: Tensor) -> Tensor:
-        """Steepest ascent from ``x_adv``, ``(B, ...)``."""
-        if self.bounds is None or not self.ball.sparse:
-            return self.ball.steepest(gradient)
-        low, high = self.bounds
-        movable = ((gradient > 0) & (x_adv < high)) | ((gradient < 0) & (x_adv > low))
-        return self.ball.steepest(gradient, movable=movable)
+    def _perturb(self, goal: Objective, region: Region) -> Tensor:
+        """Perturbed inputs; samples are detached, valid, not empty, gradients are enabled."""
 
     def _check(self, goal: Objective, x: Tensor) -> None:
         if not x.is_floating_point():
@@ -101,37 +120,10 @@ class Attack(ABC):
                 f"`x` should be of floating point, found {x.dtype}. "
                 "Scale images to [0, 1] first, and give the radius in the same units."
             )
-        if goal.bounds is not None and goal.bounds != self.bounds:
+        if goal.bounds is not None and not same_bounds(goal.bounds, self.bounds):
             raise ValueError(
-                f"`bounds` should be the victim's {goal.bounds}, found {self.bounds}. "
-                "Both speak of the data before normalisation."
+                f"`bounds` should be the victim's {shown_bounds(goal.bounds)}, found "
+                f"{shown_bounds(self.bounds)}. Both speak of the data before normalisation."
             )
+        self.ball.check(x)
         check_bounds(x, self.bounds)
-
-
-def inside(x_adv: Tensor, x: Tensor, *, ball: Ball, bounds: Bounds | None) -> Tensor:
-    """Into the ball around ``x``, then into the bounds, which lie no further away."""
-    if bounds is None:
-        return x + ball.project(x_adv - x)
-    low, high = bounds
-    box = (low - x, high - x) if ball.sparse else None
-    return (x + ball.project(x_adv - x, box=box)).clamp_(low, high)
-
-
-def check_bounds(x: Tensor, bounds: Bounds | None) -> None:
-    """Whether all values are finite and, up to rounding, within the bounds.
-
-    Raises:
-        ValueError: If not.
-    """
-    if x.numel() == 0:
-        return
-    smallest, largest = (float(v) for v in torch.aminmax(x))
-    low, high = (-_LARGEST, _LARGEST) if bounds is None else bounds
-    slack = 0.0 if bounds is None else 1e-6 * (high - low)
-    if not (low - slack <= smallest and largest <= high + slack):  # also where they are NaN
-        raise ValueError(
-            f"`x` should be finite and lie within its bounds {bounds}, "
-            f"found values from {smallest:g} to {largest:g}. Give the data before normalisation "
-            "(a `Victim` normalises inside), or pass the right `bounds`."
-        )

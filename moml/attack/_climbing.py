@@ -12,6 +12,7 @@ from moml.attack._answer import Answer
 from moml.attack._ascent import Ascent
 from moml.attack._base import Attack, Bounds
 from moml.attack._objective import Objective
+from moml.attack._region import Region
 from moml.attack.ball import Ball
 
 
@@ -25,6 +26,7 @@ class Climbing(Attack):
         early_stop: Leave samples alone once they reach the goal, if there is one.
         bounds: Smallest and largest value of the data; ``None`` for unbounded data.
         ascent: Which gradient to follow for losses of several tasks.
+        eot: Forward passes averaged at every look, for models that are random.
         seed: Seed of the random starts.
 
     Raises:
@@ -40,40 +42,46 @@ class Climbing(Attack):
         early_stop: bool,
         bounds: Bounds | None,
         ascent: Ascent | None,
+        eot: int,
         seed: int,
     ) -> None:
-        super().__init__(ball, bounds=bounds, ascent=ascent, seed=seed)
+        super().__init__(ball, bounds=bounds, ascent=ascent, eot=eot, seed=seed)
         if steps < 1 or restarts < 1:
             raise ValueError(
                 f"`steps` and `restarts` should be at least 1, found {steps} and {restarts}."
             )
         self.steps, self.restarts, self.early_stop = steps, restarts, early_stop
 
-    def _perturb(self, goal: Objective, x: Tensor) -> Tensor:
-        answer = Answer(x)
-        for kept, start in self._starts(x, answer):
-            self._climb(goal.select(kept), kept, x[kept], start, answer)
+    def _perturb(self, goal: Objective, region: Region) -> Tensor:
+        answer = Answer(region.x)
+        for kept, start in self._starts(region, answer):
+            self._climb(goal.select(kept), kept, region.select(kept), start, answer)
         return answer.x
 
     @abstractmethod
     def _climb(
-        self, goal: Objective, rows: Tensor, x: Tensor, start: Tensor, answer: Answer
+        self, goal: Objective, rows: Tensor, region: Region, start: Tensor, answer: Answer
     ) -> None:
         """One run.
 
         Args:
             goal: What to raise, for these samples.
             rows: Their indices in the batch.
-            x: The clean samples ``(B, ...)``.
+            region: The clean samples ``(B, ...)`` and where they may go.
             start: Where to start from.
             answer: To be offered what is found.
         """
 
-    def _starts(self, x: Tensor, answer: Answer) -> Iterator[tuple[Tensor, Tensor]]:
+    def _starts(self, region: Region, answer: Answer) -> Iterator[tuple[Tensor, Tensor]]:
         """For each run who takes part, by index, and from where."""
+        everyone = torch.arange(len(region.x), device=region.x.device)
         for _ in range(self.restarts):
-            start = self._start(x)  # for all samples: draws do not depend on who is done
-            kept = answer.open() if self.early_stop else torch.arange(len(x), device=x.device)
+            start = self._start(region)  # for all samples: draws do not depend on who is done
+            kept = answer.open() if self.early_stop else everyone
             if len(kept) == 0:
                 return
             yield kept, start[kept]
+
+    def _start(self, region: Region) -> Tensor:
+        """Where runs begin, a random point."""
+        return region.start(self.generator)

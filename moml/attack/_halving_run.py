@@ -8,9 +8,10 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from moml.attack._base import Bounds, inside
-from moml.attack._run import Run, over
+from moml.attack._region import Region
+from moml.attack._run import Run
 from moml.attack.ball import Ball
+from moml.attack.ball._base import over
 
 FIRST, SHRINK, LEAST = 22, 3, 6  # checkpoint intervals, in percent of all steps
 INCREASES, MOMENTUM = 0.75, 0.75
@@ -72,12 +73,12 @@ class HalvingRun(Run):
         self.back(self.halved)
         self.rises, self.checked_loss = torch.zeros_like(self.rises), self.best_loss
 
-    def move(self, ball: Ball, bounds: Bounds | None, *, first: bool) -> None:
+    def move(self, region: Region, *, first: bool) -> None:
         """A projected step, mixed with the one before."""
         share = 1.0 if first else MOMENTUM
-        step = over(self.size, self.x) * ball.steepest(self.gradient)
-        point = inside(self.x_adv + step, self.x, ball=ball, bounds=bounds)
+        step = over(self.size, self.x) * region.ball.steepest(self.gradient)
+        point = region.inside(self.x_adv + step)
         past = self.x_adv - self.previous
         point = self.x_adv + share * (point - self.x_adv) + (1 - share) * past
         self.previous = self.x_adv
-        self.x_adv = inside(point, self.x, ball=ball, bounds=bounds)
+        self.x_adv = region.inside(point)

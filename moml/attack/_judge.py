@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -11,40 +11,56 @@ from torch import Tensor, nn
 from moml.attack._base import Bounds
 from moml.attack._model_objective import ModelObjective
 from moml.attack._one_task import OneTask
-from moml.attack.objectives import Compare, cross_entropy, dlr, misclassified, standardized
+from moml.attack._reading import classes, reading
+from moml.attack._region import check_tensor
+from moml.attack.objectives import (
+    Compare,
+    cross_entropy,
+    dlr,
+    misclassified,
+    share_right,
+    standardized,
+)
 from moml.attack.victim import Victim
 from moml.data import Batch
-from moml.losses import CrossEntropy, Loss
+from moml.losses import Loss
 
 
 @dataclass(frozen=True)
 class Judge:
     """One task of a model under attack, with the samples it is judged on.
 
-    Scores are one number a sample: right or wrong for classes, share of right positions for dense
-    classes, the loss for everything else.
+    Scores are one number a sample: right or wrong for classes and yes/no answers, share of right
+    positions where there are several, the loss for everything else.
 
     Attributes:
         victim: From inputs to this task's output.
         x: Clean inputs ``(B, ...)``.
         target: Their targets.
         loss: The task's training loss.
+        passes: Forward passes that a score is the mean of; several for random models.
     """
 
     victim: Victim
     x: Tensor
     target: Tensor
     loss: Loss
+    passes: int = 1
 
     @property
     def classes(self) -> bool:
-        """Whether outputs are class logits."""
-        return isinstance(self.loss, CrossEntropy)
+        """Whether outputs are logits, of classes or of yes/no answers."""
+        return self.loss.logits is not None
+
+    @property
+    def count(self) -> int:
+        """Number of classes, 2 for yes/no answers."""
+        return 2 if self.loss.logits == "yes_no" else int(self.victim(self.x[:1]).shape[1])
 
     @property
     def dense(self) -> bool:
-        """Whether there is a label for every position."""
-        return self.classes and self.target.dim() > 1
+        """Whether there are several labels a sample."""
+        return self.classes and self.target[:1].numel() > 1
 
     @property
     def score_name(self) -> str:
@@ -53,30 +69,47 @@ class Judge:
 
     def plain(self) -> ModelObjective:
         """The loss that attacks usually raise: cross-entropy, or the task's own."""
-        return self._objective(cross_entropy if self.classes else self.loss.per_sample)
+        return self.objective(cross_entropy)
 
     def scale_free(self) -> ModelObjective:
         """The same without a logit scale; the same where there are no logits."""
-        return self._objective(standardized(cross_entropy)) if self.classes else self.plain()
+        return self.objective(standardized(cross_entropy))
 
     def ratio(self) -> ModelObjective:
         """The difference of logits ratio."""
-        return self._objective(dlr)
+        return self.objective(dlr)
 
-    def _objective(self, loss: Compare) -> ModelObjective:
-        goal = misclassified if self.classes and not self.dense else None
-        return self.victim.objective(self.target, loss=loss, success=goal)
+    def objective(self, loss: Compare) -> ModelObjective:
+        """A loss of logits, with wrong predictions as the goal; the task's own without logits."""
+        if not self.classes:
+            return self.victim.objective(self.target, loss=self.loss.per_sample)
+        goal = None if self.dense else self.read(misclassified)
+        return self.victim.objective(self.target, loss=self.read(loss), success=goal)
+
+    @property
+    def labels(self) -> Tensor:
+        """Right classes or answers, negative where undefined."""
+        return classes(self.target, self.loss)
+
+    def read(self, compare: Compare) -> Compare:
+        """A loss or goal of logits for the task's own kind of targets."""
+        return reading(compare, self.loss)
 
     @torch.no_grad()
     def scores(self, x: Tensor) -> Tensor:
         """Score of each sample, ``(B,)`` on the CPU."""
-        output = self.victim(x)
-        if not self.classes:
-            return self.loss.per_sample(output, self.target).double().cpu()
-        assert isinstance(self.loss, CrossEntropy)
-        known = (self.target != self.loss.ignore_index).reshape(len(x), -1)
-        right = (output.argmax(1) == self.target).reshape(len(x), -1) & known
-        return (right.sum(1) / known.sum(1).clamp(min=1)).double().cpu()
+        score = self.read(share_right) if self.classes else self.loss.per_sample
+        each = [score(self.victim(x), self.target) for _ in range(self.passes)]
+        return torch.stack(each).double().mean(0).cpu()
+
+    def repeated(self, passes: int, *, looks: int = 64) -> Judge:
+        """The same judge, with several passes to every score if the model is random.
+
+        Args:
+            passes: How many.
+            looks: Samples to find out with.
+        """
+        return replace(self, passes=passes) if self.victim.is_random(self.x[:looks]) else self
 
     def worse(self, first: Tensor, second: Tensor) -> Tensor:
         """The worse of two scores, sample by sample."""
@@ -102,7 +135,7 @@ def find_judges(
     """Every task with its first labelled samples, and whether tasks have inputs of their own.
 
     Raises:
-        ValueError: If a task has no labelled sample.
+        ValueError: If a task has no labelled sample, or inputs are no tensor.
     """
     inputs: dict[str, list[Tensor]] = {task: [] for task in losses}
     targets: dict[str, list[Tensor]] = {task: [] for task in losses}
@@ -112,6 +145,7 @@ def find_judges(
         for task in losses:
             if sum(map(len, targets[task])) < samples and batch.has_labels(task):
                 whole = batch.inputs_of(task)
+                check_tensor(whole)
                 x, y = batch.labelled(task, whole)
                 inputs[task].append(x)
                 targets[task].append(y)

@@ -90,8 +90,36 @@ class ModelObjective(Objective):
 
 def _compared(compare: Compare | Mapping[str, Compare], output: Any, target: Any) -> Tensor:
     if not isinstance(compare, Mapping):
-        return compare(output, target)
-    return torch.stack([one(output[name], target[name]) for name, one in compare.items()], dim=1)
+        return not_broadcast(compare(output, target), output, target)
+    missing = [n for n in compare if not isinstance(output, Mapping) or n not in output]
+    if missing:
+        found = list(output) if isinstance(output, Mapping) else type(output).__name__
+        raise ValueError(f"`loss` should name outputs of the model, found {missing}, not {found}.")
+    return torch.stack(
+        [
+            not_broadcast(one(output[name], target[name]), output[name], target[name])
+            for name, one in compare.items()
+        ],
+        dim=1,
+    )
+
+
+def not_broadcast(values: Tensor, output: Any, target: Any) -> Tensor:
+    """The values, unless outputs ``(B, 1)`` met targets ``(B,)`` and made ``(B, B)`` of them.
+
+    Raises:
+        ValueError: If so.
+    """
+    if values.dim() == 2 and isinstance(output, Tensor) and isinstance(target, Tensor):
+        count = len(output)
+        shapes = {tuple(output.shape), tuple(target.shape)}
+        if count > 1 and values.shape == (count, count) and shapes == {(count,), (count, 1)}:
+            raise ValueError(
+                f"`loss` and `success` should give one number a sample, found shape "
+                f"{tuple(values.shape)}: outputs {tuple(output.shape)} and targets "
+                f"{tuple(target.shape)} were broadcast. Reshape one of them."
+            )
+    return values
 
 
 def _names(compare: Compare | Mapping[str, Compare]) -> list[str] | None:

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from moml.data import Bounds
+
 
 class Measured(NamedTuple):
     """Losses, and where the goal is reached, of one forward pass."""
@@ -27,7 +29,7 @@ class Objective(ABC):
     goal from one forward pass, leave finished samples out, and hold its model in evaluation mode.
     """
 
-    bounds: tuple[float, float] | None = None
+    bounds: Bounds | None = None
     """Smallest and largest value of the data, where it is known."""
 
     @abstractmethod

@@ -9,8 +9,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from moml.attack._base import Bounds
-from moml.attack.ball import Ball
+from moml.attack._region import Region
+from moml.attack.ball._base import over
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Run(ABC):
         """Choose how to go on, ``interval`` steps after the last time."""
 
     @abstractmethod
-    def move(self, ball: Ball, bounds: Bounds | None, *, first: bool) -> None:
+    def move(self, region: Region, *, first: bool) -> None:
         """Take a step."""
 
     @staticmethod
@@ -67,8 +67,3 @@ class Run(ABC):
         where = over(chosen, self.x)
         self.x_adv = torch.where(where, self.best, self.x_adv)
         self.gradient = torch.where(where, self.best_gradient, self.gradient)
-
-
-def over(values: Tensor, x: Tensor) -> Tensor:
-    """One value a sample, ``(B,)``, shaped to broadcast over ``x``."""
-    return values.reshape(-1, *[1] * (x.dim() - 1))

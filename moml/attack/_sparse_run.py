@@ -12,9 +12,10 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from moml.attack._base import Bounds, inside
-from moml.attack._run import Run, over
+from moml.attack._region import Region
+from moml.attack._run import Run
 from moml.attack.ball import Ball
+from moml.attack.ball._base import over
 from moml.attack.ball.l1 import sparse_step
 
 FIRST_SHARE = 0.2  # of all entries that the first step moves
@@ -29,7 +30,8 @@ class SparseRun(Run):
     """Steps from ``eps`` on, shorter as long as the number of changed entries stays the same.
 
     Attributes:
-        counts: Entries that a step moves, ``(B,)``.
+        counts: Entries that a step moves, ``(B,)``; rounded up, or a point of few changed entries
+            could hardly change others.
         changed: Entries that the best point had changed at the last checkpoint, ``(B,)``.
         longest: The first step size, ``(B,)``.
     """
@@ -45,7 +47,7 @@ class SparseRun(Run):
         changed = _changed(start, x)
         return cls(
             rows, x, start, gradient=start, best=start, best_gradient=start, best_loss=-infinite,
-            size=size, counts=(changed / FEWER).clamp(max=FIRST_SHARE * x[0].numel()),
+            size=size, counts=(changed / FEWER).ceil().clamp(max=FIRST_SHARE * x[0].numel()),
             changed=changed, longest=size,
         )  # fmt: skip
 
@@ -62,12 +64,13 @@ class SparseRun(Run):
         shorter = torch.maximum(self.size / SHRINK, LEAST * self.longest)
         self.size = torch.where(sparser, self.longest, shorter)
         self.back(sparser)
-        self.counts, self.changed = changed / FEWER, changed
+        self.counts, self.changed = (changed / FEWER).ceil(), changed
 
-    def move(self, ball: Ball, bounds: Bounds | None, *, first: bool) -> None:
+    def move(self, region: Region, *, first: bool) -> None:
         """A projected step of the entries with the largest gradients."""
-        step = over(self.size, self.x) * sparse_step(self.gradient, self.counts)
-        self.x_adv = inside(self.x_adv + step, self.x, ball=ball, bounds=bounds)
+        ball = region.ball
+        step = ball.scaled(sparse_step(ball.scaled(self.gradient), self.counts))
+        self.x_adv = region.inside(self.x_adv + over(self.size, self.x) * step)
 
 
 def _changed(best: Tensor, x: Tensor) -> Tensor:

@@ -7,10 +7,11 @@ from torch import Tensor
 from moml.attack._answer import Answer
 from moml.attack._ascent import Ascent
 from moml.attack._assess import assess
-from moml.attack._base import Bounds, inside
+from moml.attack._base import Bounds
 from moml.attack._climbing import Climbing
 from moml.attack._halving_run import HalvingRun
 from moml.attack._objective import Objective
+from moml.attack._region import Region
 from moml.attack._run import Run
 from moml.attack._sparse_run import SparseRun
 from moml.attack.ball import Ball
@@ -41,6 +42,7 @@ class APGD(Climbing):
         bounds: Smallest and largest value of the data; ``None`` for unbounded data.
         ascent: Which gradient to follow for losses of several tasks. Best points are judged by the
             sum of the losses all the same.
+        eot: Forward passes averaged at every look, for models that are random.
         seed: Seed of the random starts.
 
     Raises:
@@ -56,43 +58,43 @@ class APGD(Climbing):
         early_stop: bool = True,
         bounds: Bounds | None = (0.0, 1.0),
         ascent: Ascent | None = None,
+        eot: int = 1,
         seed: int = 0,
     ) -> None:
         super().__init__(
             ball, steps=steps, restarts=restarts, early_stop=early_stop,
-            bounds=bounds, ascent=ascent, seed=seed,
+            bounds=bounds, ascent=ascent, eot=eot, seed=seed,
         )  # fmt: skip
 
     def _climb(
-        self, goal: Objective, rows: Tensor, x: Tensor, start: Tensor, answer: Answer
+        self, goal: Objective, rows: Tensor, region: Region, start: Tensor, answer: Answer
     ) -> None:
         left = self.steps
         for factor, share in WARM_UP if self.ball.sparse else ():
-            steps, found = int(share * self.steps), Answer(x)
-            self._run(goal.without_goal(), found.open(), x, start, factor, steps, found)
+            steps, found = int(share * self.steps), Answer(region.x)
+            larger = region.resized(factor)
+            self._run(goal.without_goal(), found.open(), larger, start, steps, found)
             start, left = found.x, left - steps
-        self._run(goal, rows, x, start, 1.0, left, answer)
+        self._run(goal, rows, region, start, left, answer)
 
     def _run(
-        self, goal: Objective, rows: Tensor, x: Tensor, start: Tensor, factor: float, steps: int,
+        self, goal: Objective, rows: Tensor, region: Region, start: Tensor, steps: int,
         answer: Answer,
     ) -> None:  # fmt: skip
-        """One run in a ball ``factor`` times as large; every point is offered to the answer."""
-        ball = self.ball.resized(factor * self.ball.eps)
-        kind = SparseRun if ball.sparse else HalvingRun
-        start = inside(start, x, ball=ball, bounds=self.bounds)
-        run: Run = kind.started(rows, x, start, ball)
+        """One run; every point is offered to the answer."""
+        kind = SparseRun if region.ball.sparse else HalvingRun
+        run: Run = kind.started(rows, region.x, region.inside(start), region.ball)
         checkpoints = run.checkpoints(steps)
         for step in range(steps + 1):
             now = assess(goal, run.x_adv)
             answer.offer(run.rows, run.x_adv, now.total, now.done)
             kept = now.unfinished() if self.early_stop else None
             if kept is not None:
-                run, goal = run.select(kept), goal.select(kept)
+                run, goal, region = run.select(kept), goal.select(kept), region.select(kept)
             if step == steps or len(run.rows) == 0:
                 return
             loss = now.total if kept is None else now.total[kept]
             run.observe(loss, now.gradient(self.ascent, kept))
             if step in checkpoints:
                 run.adapt(checkpoints[step])
-            run.move(ball, self.bounds, first=step == 0)
+            run.move(region, first=step == 0)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -14,13 +15,17 @@ from moml.attack._base import Attack, Bounds
 from moml.attack._judge import Judge, find_judges
 from moml.attack._objective import Objective
 from moml.attack.apgd import APGD
-from moml.attack.ball import Ball
+from moml.attack.ball import L2, Ball, Linf
+from moml.attack.fab import FAB
 from moml.attack.fgsm import FGSM
+from moml.attack.objectives import margin, targeted_margin
 from moml.attack.pgd import PGD
+from moml.attack.square import Square
 from moml.attack.worst_case import each_target, worst_case
 from moml.data import Batch
 from moml.losses import Loss
 
+QUERIES, MOST_DIMENSIONS = 10, 4  # of Square: per step of APGD; of batches that it knows
 # Beyond these, robustness that gradients show is not to be believed.
 MOST_ZERO_GRADIENTS, MOST_SCALE_GAIN, MOST_STEP_GAIN = 0.05, 0.02, 0.02
 
@@ -43,6 +48,7 @@ class TaskCard:
         scale_free: The same on a loss without a scale; equal for tasks without logits.
         curve: Radius and score under scale-free PGD.
         flags: Why gradients seem masked; empty if they do not.
+        passes: Forward passes behind every gradient and score: 1, or more for a random model.
     """
 
     score: str
@@ -54,6 +60,12 @@ class TaskCard:
     scale_free: float
     curve: list[tuple[float, float]]
     flags: list[str]
+    passes: int = 1
+
+    @property
+    def random(self) -> bool:
+        """Whether the same inputs gave other outputs a second time."""
+        return self.passes > 1
 
 
 @dataclass(frozen=True)
@@ -93,23 +105,32 @@ def robustness_card(
     samples: int = 256,
     steps: int = 100,
     curve: Sequence[float] = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0),
+    eot: int = 20,
     device: torch.device | str = "cpu",
     seed: int = 0,
 ) -> Card:
-    """Judge every task of a network: clean, FGSM, PGD-10/50, APGD, worst case, and sanity tests.
+    """Judge every task of a network: clean, under attack, the worst case, and sanity tests.
 
-    Works for any number of classes, dense outputs and regression. Robustness is that of the worst
-    of these attacks, an upper bound of the true one; it is no certificate.
+    Attacks are FGSM, PGD-10/50, APGD-CE, APGD-T, FAB-T and Square (``10 steps`` queries, on
+    the margin; in the Linf and L2 ball), the last four being AutoAttack's. Works for any number of
+    classes, yes/no answers, dense outputs and regression, with those attacks that they have.
+    Robustness is that of the worst of these attacks, an upper bound of the true one; it is no
+    certificate.
+
+    A network is random if the same inputs give other outputs a second time, in evaluation mode.
+    Gradients and goals are then means over ``eot`` passes (expectation over transformation), and
+    so are scores; APGD-DLR takes the place of the attacks that look at every class or none.
 
     Args:
         model: Network with ``model(inputs, tasks) -> {task: output}``, such as an `Architecture`.
         loader: Batches to take samples from.
-        losses: Training loss per task; `CrossEntropy` marks tasks with class logits.
+        losses: Training loss per task, which says how predictions decide (`Loss.logits`).
         ball: Threat model, in the units of the data.
         bounds: Smallest and largest value of the data; ``None`` for unbounded data.
         samples: Labelled samples per task, at most.
-        steps: Steps of APGD.
+        steps: Steps of APGD and FAB.
         curve: Radii of the curve, as multiples of the ball's.
+        eot: Forward passes per gradient and score where the network is random.
         device: Where the network lives.
         seed: Seed of random starts.
 
@@ -122,9 +143,11 @@ def robustness_card(
     judges, own_inputs = find_judges(model, loader, losses, bounds, samples, device)
     options: dict[str, Any] = {"bounds": bounds, "seed": seed}
     tasks, twins = {}, {}
-    for name, judge in judges.items():
-        tasks[name], twins[name] = _judged(judge, ball, steps, curve, options)
-    transfer = {} if own_inputs else _transfer(judges, twins)
+    with _seeded(device, seed):  # what a random network draws
+        judges = {name: judge.repeated(eot) for name, judge in judges.items()}
+        for name, judge in judges.items():
+            tasks[name], twins[name] = _judged(judge, ball, steps, curve, options)
+        transfer = {} if own_inputs else _transfer(judges, twins)
     card = Card(repr(ball), max(len(j.x) for j in judges.values()), tasks, transfer)
     for name, task in tasks.items():
         for flag in task.flags:
@@ -136,18 +159,8 @@ def _judged(
     judge: Judge, ball: Ball, steps: int, curve: Sequence[float], options: dict[str, Any]
 ) -> tuple[TaskCard, Tensor]:
     """A task's card, and the inputs of PGD-50 for the transfer matrix."""
-    plain = judge.plain()
-    runs: dict[str, list[tuple[Attack, Objective]]] = {
-        "FGSM": [(FGSM(ball, bounds=options["bounds"]), plain)],
-        "PGD-10": [(PGD(ball, steps=10, **options), plain)],
-        "PGD-50": [(PGD(ball, steps=50, **options), plain)],
-        "APGD-CE" if judge.classes else "APGD": [(APGD(ball, steps=steps, **options), plain)],
-    }
-    if judge.dense:
-        runs["APGD-DLR"] = [(APGD(ball, steps=steps, **options), judge.ratio())]
-    elif judge.classes:
-        targets = each_target(judge.victim, judge.target, judge.x)
-        runs["APGD-T"] = [(APGD(ball, steps=steps, **options), goal) for goal in targets]
+    options = {**options, "eot": judge.passes}
+    runs = _runs(judge, ball, steps, options)
     found = {name: _run(run, judge.x) for name, run in runs.items()}
     free = judge.scores(_run([(PGD(ball, steps=10, **options), judge.scale_free())], judge.x))
     scores = {name: judge.scores(x) for name, x in found.items()}
@@ -165,8 +178,42 @@ def _judged(
         scale_free=float(free.mean()),
         curve=[_point(judge, ball.resized(k * ball.eps), options) for k in curve],
         flags=[],
+        passes=judge.passes,
     )
     return replace(card, flags=_flags(card)), found["PGD-50"]
+
+
+def _runs(
+    judge: Judge, ball: Ball, steps: int, options: dict[str, Any]
+) -> dict[str, list[tuple[Attack, Objective]]]:
+    """Every attack with what it raises, from the cheapest to the dearest."""
+    plain, adaptive = judge.plain(), APGD(ball, steps=steps, **options)
+    runs: dict[str, list[tuple[Attack, Objective]]] = {
+        "FGSM": [(FGSM(ball, bounds=options["bounds"], eot=options["eot"]), plain)],
+        "PGD-10": [(PGD(ball, steps=10, **options), plain)],
+        "PGD-50": [(PGD(ball, steps=50, **options), plain)],
+        "APGD-CE" if judge.classes else "APGD": [(adaptive, plain)],
+    }
+    if judge.classes and (judge.dense or judge.passes > 1):
+        runs["APGD-DLR"] = [(adaptive, judge.ratio())]
+    elif judge.classes:
+        about = judge.victim, judge.labels, judge.x
+        runs["APGD-T"] = [(adaptive, goal) for goal in each_target(*about)]
+        nearest = FAB(ball, steps=steps, **options)
+        runs["FAB-T"] = [(nearest, goal) for goal in each_target(*about, loss=targeted_margin)]
+    if judge.passes == 1 and isinstance(ball, (Linf, L2)) and judge.x.dim() <= MOST_DIMENSIONS:
+        search = Square(ball, queries=QUERIES * steps, **options)
+        runs["Square"] = [(search, judge.objective(margin))]
+    return runs
+
+
+@contextmanager
+def _seeded(device: torch.device | str, seed: int) -> Iterator[None]:
+    """Draws of their own, that leave the global generators as they were."""
+    device = torch.device(device)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
 
 
 def _run(attacks: list[tuple[Attack, Objective]], x: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor
 from moml.attack._ascent import Ascent
 from moml.attack._base import Attack, Bounds
 from moml.attack._objective import Objective
+from moml.attack._region import Region
 from moml.attack.ball import Ball
 from moml.attack.pgd import PGD
 
@@ -22,6 +23,7 @@ class FGSM(Attack):
         ball: Where perturbations may lie.
         bounds: Smallest and largest value of the data; ``None`` for unbounded data.
         ascent: Which gradient to follow for losses of several tasks.
+        eot: Forward passes averaged, for models that are random.
     """
 
     def __init__(
@@ -30,11 +32,12 @@ class FGSM(Attack):
         *,
         bounds: Bounds | None = (0.0, 1.0),
         ascent: Ascent | None = None,
+        eot: int = 1,
     ) -> None:
-        super().__init__(ball, bounds=bounds, ascent=ascent)
+        super().__init__(ball, bounds=bounds, ascent=ascent, eot=eot)
         self._pgd = PGD(
             ball, steps=1, step_size=ball.eps, random_start=False, bounds=bounds, ascent=ascent
         )
 
-    def _perturb(self, goal: Objective, x: Tensor) -> Tensor:
-        return self._pgd._perturb(goal, x)
+    def _perturb(self, goal: Objective, region: Region) -> Tensor:
+        return self._pgd._perturb(goal, region)

@@ -70,11 +70,12 @@ class OneDelta(Ascent):
 
     def gradient(self, losses: Tensor, reached: Tensor | None, x: Tensor) -> Tensor:
         """The weighted sum of the tasks' gradients, sample by sample; a backward pass per task."""
-        rows = torch.stack(
-            [input_gradient(loss.sum(), x, retain_graph=True) for loss in losses.unbind(1)], dim=1
-        )  # (B, T, ...)
-        open_ = self._open(losses, reached)
-        return self._combined(rows.flatten(2), losses.detach(), open_).reshape(x.shape)
+        self.ball.check(x, samples=False)
+        gradients = [input_gradient(loss.sum(), x, retain_graph=True) for loss in losses.unbind(1)]
+        rows = torch.stack([self.ball.scaled(g) for g in gradients], dim=1).flatten(2)  # (B, T, D)
+        weights = self._weights(rows, losses.detach(), self._open(losses, reached))
+        combined = weights.to(rows)[:, None] @ torch.stack(gradients, dim=1).flatten(2)
+        return combined[:, 0].reshape(x.shape)
 
     def _open(self, losses: Tensor, reached: Tensor | None) -> Tensor:
         """Tasks that take part, bools ``(B, T)``; all of them where all are fooled."""
@@ -82,19 +83,21 @@ class OneDelta(Ascent):
             return torch.ones_like(losses, dtype=torch.bool)
         return ~reached | reached.all(1, keepdim=True)
 
-    def _combined(self, rows: Tensor, losses: Tensor, open_: Tensor) -> Tensor:
+    def _weights(self, rows: Tensor, losses: Tensor, open_: Tensor) -> Tensor:
+        """How much every task counts, ``(B, T)``."""
+        lengths = rows.new_ones(rows.shape[:2])
         if self.unit:
             flat = rows.flatten(0, 1)  # (B T, D)
-            sizes = (flat * self.ball.steepest(flat)).sum(1)  # dual norms
-            rows = rows / torch.where(sizes > 0, sizes, 1).reshape(*rows.shape[:2], 1)
+            sizes = (flat * self.ball.plain().steepest(flat)).sum(1)  # dual norms
+            lengths = torch.where(sizes > 0, sizes, 1).reshape(rows.shape[:2])
+            rows = rows / lengths[..., None]
         if self.weighting is None:
             weights = max_min_weights(rows, self.ball, active=open_)
         else:
             wide = rows.double()  # inner products in double precision
             weights = self.weighting.sample_weights(wide @ wide.mT, losses, reached=~open_)
         mean = weights.sum(1, keepdim=True) / open_.sum(1, keepdim=True)  # (B, 1)
-        weights = torch.where(open_, weights, self.hold * mean)
-        return (weights.to(rows)[:, None] @ rows)[:, 0]
+        return torch.where(open_, weights, self.hold * mean) / lengths
 
 
 def max_min_weights(rows: Tensor, ball: Ball, *, active: Tensor | None = None) -> Tensor:

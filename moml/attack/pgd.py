@@ -11,6 +11,7 @@ from moml.attack._assess import assess
 from moml.attack._base import Bounds
 from moml.attack._climbing import Climbing
 from moml.attack._objective import Objective
+from moml.attack._region import Region
 from moml.attack.ball import Ball
 
 
@@ -34,6 +35,7 @@ class PGD(Climbing):
             the others only. Worth several times the speed on weak models.
         bounds: Smallest and largest value of the data; ``None`` for unbounded data.
         ascent: Which gradient to follow for losses of several tasks.
+        eot: Forward passes averaged at every look, for models that are random.
         seed: Seed of the random starts.
 
     Raises:
@@ -51,11 +53,12 @@ class PGD(Climbing):
         early_stop: bool = True,
         bounds: Bounds | None = (0.0, 1.0),
         ascent: Ascent | None = None,
+        eot: int = 1,
         seed: int = 0,
     ) -> None:
         super().__init__(
             ball, steps=steps, restarts=restarts, early_stop=early_stop,
-            bounds=bounds, ascent=ascent, seed=seed,
+            bounds=bounds, ascent=ascent, eot=eot, seed=seed,
         )  # fmt: skip
         if restarts > 1 and not random_start:
             raise ValueError(
@@ -67,22 +70,22 @@ class PGD(Climbing):
             raise ValueError(f"`step_size` should be positive, found {step_size}.")
         self.random_start = random_start
 
-    def _perturb(self, goal: Objective, x: Tensor) -> Tensor:
+    def _perturb(self, goal: Objective, region: Region) -> Tensor:
         if self.restarts > 1:
-            return super()._perturb(goal, x)
-        return self._last(goal, x, self._start(x) if self.random_start else x)
+            return super()._perturb(goal, region)
+        return self._last(goal, region, self._start(region) if self.random_start else region.x)
 
     def _climb(
-        self, goal: Objective, rows: Tensor, x: Tensor, start: Tensor, answer: Answer
+        self, goal: Objective, rows: Tensor, region: Region, start: Tensor, answer: Answer
     ) -> None:
-        x_adv = self._last(goal, x, start)
+        x_adv = self._last(goal, region, start)
         with torch.no_grad():
             last = assess(goal, x_adv)
         answer.offer(rows, x_adv, last.total, last.done)
 
-    def _last(self, goal: Objective, x: Tensor, start: Tensor) -> Tensor:
+    def _last(self, goal: Objective, region: Region, start: Tensor) -> Tensor:
         """The last iterate of every sample, or the first that reached the goal."""
-        result, rows = start.clone(), torch.arange(len(x), device=x.device)
+        result, rows = start.clone(), torch.arange(len(start), device=start.device)
         x_adv = start
         if not (self.early_stop or self.ascent.uses_goals):
             goal = goal.without_goal()
@@ -93,10 +96,11 @@ class PGD(Climbing):
                 result[rows] = x_adv  # of those that go on it is not the last one
                 if len(kept) == 0:
                     return result
-                rows, x, x_adv, goal = rows[kept], x[kept], x_adv[kept], goal.select(kept)
+                rows, x_adv = rows[kept], x_adv[kept]
+                region, goal = region.select(kept), goal.select(kept)
             gradient = now.gradient(self.ascent, kept)
-            direction = self._direction(gradient, x_adv)
-            x_adv = self._inside(torch.add(x_adv, direction, alpha=self.step_size), x)
+            direction = region.direction(gradient, x_adv)
+            x_adv = region.inside(torch.add(x_adv, direction, alpha=self.step_size))
         if len(rows) == len(result):
             return x_adv
         result[rows] = x_adv

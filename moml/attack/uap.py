@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +14,8 @@ from moml.attack._ascent import Ascent
 from moml.attack._assess import assess
 from moml.attack._base import Attack, Bounds
 from moml.attack._objective import Loss, Objective, as_objective
+from moml.attack._region import Region, check_bounds, check_tensor, like
+from moml.attack._rounded import HALF, towards
 from moml.attack.ball import Ball
 
 
@@ -25,7 +29,10 @@ class UAP(Attack):
     the samples that are fooled already: clamp it. `dlr` is flat for many of those, and weaker.
 
     `fit` learns the perturbation from a loader, `apply` adds it; `perturb` does both on one batch.
-    Goals are not looked at.
+    Goals are not looked at. Every gradient passes through the bounds, since an entry that meets one
+    in some samples moves on in others; in sparse balls, where a step and the budget go to few
+    entries, only the samples in which an entry still moves have a say, and no entry is larger than
+    it can be in any sample.
 
     Args:
         ball: Where the perturbation may lie.
@@ -72,43 +79,90 @@ class UAP(Attack):
             ValueError: If there is no batch, or as `perturb` does.
         """
         with torch.inference_mode(False), torch.enable_grad():
-            delta: Tensor | None = None
-            optimizer: Optimizer | None = None
+            shared: _Shared | None = None
             for epoch in range(self.epochs):
                 for loss, x in batches:
+                    check_tensor(x)
                     x = x.detach().clone()
                     goal = as_objective(loss, None, x)
                     self._check(goal, x)
-                    if delta is None:
-                        delta = self.ball.sample(x[:1], self.generator)
-                        optimizer = self.optimizer([delta]) if self.optimizer else None
+                    shared = shared or self._started(x)
                     with goal.held():
-                        gradient = self._mean_gradient(goal, x, delta)
-                    self._step(delta, gradient, optimizer, 1 - epoch / self.epochs)
-        if delta is None:
+                        self._step(goal, x, shared, 1 - epoch / self.epochs)
+        if shared is None:
             raise ValueError("`batches` should hold a batch, found none.")
-        return delta
+        return shared.delta
 
     def apply(self, delta: Tensor, x: Tensor) -> Tensor:
-        """Perturbed inputs within the bounds."""
-        return x + delta if self.bounds is None else (x + delta).clamp(*self.bounds)
+        """Perturbed inputs within the bounds.
 
-    def _perturb(self, goal: Objective, x: Tensor) -> Tensor:
-        return self.apply(self.fit([(goal, x)]), x)
-
-    def _mean_gradient(self, goal: Objective, x: Tensor, delta: Tensor) -> Tensor:
-        """Gradient of the mean loss over the batch with respect to ``delta``, ``(1, ...)``.
-
-        It passes through the bounds: an entry that meets one in some samples moves on in others.
+        Raises:
+            ValueError: If inputs leave the bounds.
         """
-        return assess(goal, self.apply(delta, x)).gradient(self.ascent).mean(0, keepdim=True)
+        check_bounds(x, self.bounds)
+        return self._applied(delta, x)
 
-    def _step(
-        self, delta: Tensor, gradient: Tensor, optimizer: Optimizer | None, share: float
-    ) -> None:
-        if optimizer is None:
-            delta.add_(share * self.step_size * self.ball.steepest(gradient))
+    def _perturb(self, goal: Objective, region: Region) -> Tensor:
+        return self._applied(self.fit([(goal, region.x)]), region.x)
+
+    def _check(self, goal: Objective, x: Tensor) -> None:
+        super()._check(goal, x)
+        self.ball.check(x, samples=False)
+
+    def _started(self, x: Tensor) -> _Shared:
+        delta = self.ball.sample(x[:1].float() if x.dtype in HALF else x[:1], self.generator)
+        return _Shared(delta, self.optimizer([delta]) if self.optimizer else None)
+
+    def _applied(self, delta: Tensor, x: Tensor) -> Tensor:
+        wide = x.to(delta.dtype)
+        x_adv = Region.around(wide, self.ball, self.bounds).clamped(wide + delta)
+        return towards(x_adv, x) if x.dtype in HALF else x_adv
+
+    def _step(self, goal: Objective, x: Tensor, shared: _Shared, share: float) -> None:
+        """Raise the mean loss over the batch a little."""
+        delta, x_adv = shared.delta, self._applied(shared.delta, x)
+        gradient = assess(goal, x_adv).gradient(self.ascent).to(delta)  # (B, ...)
+        box = shared.room(Region.around(x.to(delta), self.ball, self.bounds))
+        if box is not None and self.ball.sparse:
+            gradient = gradient * _movable(gradient, x_adv, like(x_adv, self.bounds))
+        mean = gradient.mean(0, keepdim=True)
+        if shared.optimizer is None:
+            step = self.ball.steepest(
+                mean, movable=None if box is None else _movable(mean, delta, box)
+            )
+            delta.add_(share * self.step_size * step)
         else:
-            delta.grad = -gradient
-            optimizer.step()
-        delta.copy_(self.ball.project(delta))
+            delta.grad = -mean
+            shared.optimizer.step()
+        delta.copy_(self.ball.project(delta, box=box))
+
+
+@dataclass
+class _Shared:
+    """The perturbation while it is learnt.
+
+    Attributes:
+        delta: ``(1, ...)``.
+        optimizer: What moves it, if it is not steepest steps.
+        box: Its useful values: outside, an entry of every sample so far is at a bound.
+    """
+
+    delta: Tensor
+    optimizer: Optimizer | None
+    box: tuple[Tensor, Tensor] | None = None
+
+    def room(self, region: Region) -> tuple[Tensor, Tensor] | None:
+        """The box, with this batch in it."""
+        box = region.box()
+        if box is not None:
+            low, high = box[0].amin(0, keepdim=True), box[1].amax(0, keepdim=True)
+            if self.box is not None:
+                low, high = torch.minimum(low, self.box[0]), torch.maximum(high, self.box[1])
+            self.box = low, high
+        return self.box
+
+
+def _movable(gradient: Tensor, point: Tensor, box: Any) -> Tensor:
+    """Entries that may still move along the gradient before they meet an end of the box."""
+    low, high = box
+    return ((gradient > 0) & (point < high)) | ((gradient < 0) & (point > low))

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from moml.attack._base import Bounds, check_bounds
 from moml.attack._model_objective import Compare, ModelObjective
+from moml.attack._region import check_bounds, check_interval
+from moml.data import Bounds
 
 Statistic = float | Sequence[float] | Tensor
 
@@ -28,7 +29,8 @@ class Victim:
 
     Args:
         model: The network.
-        bounds: Smallest and largest value of the data; ``None`` for unbounded data.
+        bounds: Smallest and largest value of the data: numbers, or tensors that broadcast with one
+            input, as ``(C, 1, 1)`` for bounds per channel; ``None`` for unbounded data.
         mean: Subtracted from the data: one number, or one a channel (dimension 1).
         std: Divided by afterwards, likewise.
 
@@ -44,8 +46,7 @@ class Victim:
         mean: Statistic | None = None,
         std: Statistic | None = None,
     ) -> None:
-        if bounds is not None and not bounds[0] < bounds[1]:
-            raise ValueError(f"`bounds` should be (low, high) with low < high, found {bounds}.")
+        check_interval(bounds)
         self.model, self.bounds = model, bounds
         self.mean = torch.as_tensor(0.0 if mean is None else mean)
         self.std = torch.as_tensor(1.0 if std is None else std)
@@ -59,7 +60,7 @@ class Victim:
         Raises:
             ValueError: If the data leave the bounds.
         """
-        check_bounds(x.detach(), self.bounds)
+        check_bounds(x, self.bounds)
         return self.forward(x)
 
     def forward(self, x: Tensor) -> Any:
@@ -84,6 +85,20 @@ class Victim:
             for module in training:
                 module.training = True
 
+    @torch.no_grad()
+    def is_random(self, x: Tensor, *, passes: int = 3) -> bool:
+        """Whether the same data give other outputs a second time, beyond rounding.
+
+        Random models (noise at the input, dropout that stays on, random resizing) need attacks with
+        ``eot=``: a single pass has a gradient that is mostly noise, and luck looks like success.
+
+        Args:
+            x: Data within the bounds.
+            passes: Forward passes to compare.
+        """
+        first, *others = (_tensors(self(x)) for _ in range(passes))
+        return any(_differ(a, b) for other in others for a, b in zip(first, other, strict=True))
+
     def objective(
         self,
         target: Tensor | Mapping[str, Tensor],
@@ -96,6 +111,27 @@ class Victim:
 
     def _normalized(self, x: Tensor) -> Tensor:
         return (x - _by_channel(self.mean, x)) / _by_channel(self.std, x)
+
+
+def _tensors(output: Any) -> list[Tensor]:
+    """All tensors of an output, whatever it is made of."""
+    if isinstance(output, Tensor):
+        return [output]
+    if isinstance(output, Mapping):
+        return [tensor for part in output.values() for tensor in _tensors(part)]
+    if isinstance(output, (tuple, list)):
+        return [tensor for part in output for tensor in _tensors(part)]
+    return []
+
+
+def _differ(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors differ by more than kernels that add up in another order."""
+    if one.shape != other.shape:
+        return True
+    if not one.is_floating_point():
+        return not torch.equal(one, other)
+    slack = torch.finfo(one.dtype).eps ** 0.5
+    return not torch.allclose(one, other, rtol=slack, atol=slack * float(one.abs().mean()))
 
 
 def _by_channel(statistic: Tensor, x: Tensor) -> Tensor:

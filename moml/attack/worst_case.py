@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor
 
 from moml.attack._assess import assess
 from moml.attack._base import Attack
+from moml.attack._labels import in_classes
 from moml.attack._objective import Objective
 from moml.attack.objectives import misclassified, targeted_dlr
 from moml.attack.victim import Victim
@@ -37,34 +38,38 @@ def worst_case(attacks: Iterable[tuple[Attack, Objective]], x: Tensor) -> Tensor
         if len(kept) == 0:
             break
         part = objective.select(kept)
-        found = attack.perturb(part, x[kept])
+        found = attack.among(x, kept).perturb(part, x[kept])
         result[kept] = found
         kept = kept[~_done(part, found)]
     return result
 
 
 def each_target(
-    victim: Victim, labels: Tensor, x: Tensor, *, num_targets: int = 9
+    victim: Victim,
+    labels: Tensor,
+    x: Tensor,
+    *,
+    num_targets: int = 9,
+    loss: Callable[[Tensor, Mapping[str, Tensor]], Tensor] = targeted_dlr,
 ) -> list[Objective]:
-    """Objectives for APGD-T: `targeted_dlr` towards the likeliest wrong classes, one after another.
+    """Objectives towards the likeliest wrong classes, one after another: for APGD-T and FAB-T.
 
     The goal is any wrong prediction. There are at most ``C - 1`` of them, so tasks of two and three
-    classes work too.
+    classes and a single yes/no logit work too.
 
     Args:
-        victim: The model under attack, with logits ``(B, C, ...)``.
-        labels: Right classes.
+        victim: The model under attack, with logits ``(B, C)``; ``(B,)`` or ``(B, 1)`` for yes/no.
+        labels: Right classes; negative where there is none.
         x: Clean inputs, which say what is likely.
         num_targets: Wrong classes to try.
+        loss: `targeted_dlr` for APGD-T, `targeted_margin` for FAB-T.
     """
     with torch.no_grad():
-        logits = victim(x)
-    others = logits.scatter(1, labels.clamp(min=0)[:, None], float("-inf"))
+        logits, classes = in_classes(victim(x), labels)
+    others = logits.scatter(1, classes.clamp(min=0)[:, None], float("-inf"))
     ranked = others.argsort(1, descending=True)[:, :-1]  # the last one is the label
     return [
-        victim.objective(
-            {"label": labels, "towards": towards}, loss=targeted_dlr, success=_wrong_label
-        )
+        victim.objective({"label": classes, "towards": towards}, loss=loss, success=_wrong_label)
         for towards in ranked.unbind(1)[:num_targets]
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,24 @@ import torch
 from jsonargparse import ArgumentParser
 from torch import Tensor
 
+from moml._data_bounds import BoundsOption, data_bounds, shown
 from moml._files import versions, write_json
 from moml.architecture import HPS, Architecture
-from moml.attack import APGD, FGSM, L1, L2, PGD, UAP, Ball, Linf
+from moml.attack import APGD, FAB, FGSM, L1, L2, PGD, UAP, Ball, Linf, Square
+from moml.attack._base import inside
 from moml.attack._judge import Judge, find_judges
 from moml.attack._model_objective import ModelObjective
 from moml.attack.generator import GAP, MTA, Aim, Generator, ImageDecoder, ImageEncoder
-from moml.attack.objectives import cross_entropy, dlr, margin, misclassified
+from moml.attack.objectives import (
+    classified_as,
+    cross_entropy,
+    dlr,
+    margin,
+    misclassified,
+    targeted,
+)
 from moml.checkpoint import Checkpoint, make_folder
-from moml.data import TaskInputs
+from moml.data import Bounds, TaskInputs
 from moml.data.stream import LoaderStream
 from moml.data.suite import Split
 from moml.logging import MetricsLog, Progress
@@ -30,8 +39,8 @@ from moml.weighting import EW, Weighting
 
 _NORMS: dict[str, type[Ball]] = {"Linf": Linf, "L2": L2, "L1": L1}
 _LOSSES = {"cross_entropy": cross_entropy, "margin": margin, "dlr": dlr}
-_METHODS = ("MTA", "GAP", "UAP", "FGSM", "PGD", "APGD")
-_ONLY_FOR = {"weighting": ("MTA",), "target": ("MTA", "GAP"), "universal": ("MTA", "GAP")}
+_METHODS = ("MTA", "GAP", "UAP", "FGSM", "PGD", "APGD", "Square", "FAB")
+_ONLY_FOR = {"weighting": ("MTA",), "universal": ("MTA", "GAP")}
 
 
 def run(argv: Sequence[str]) -> int:
@@ -47,16 +56,23 @@ def run(argv: Sequence[str]) -> int:
         raise ValueError(f"`output` should be a new folder, found '{folder}' in use.")
     make_folder(folder)
     ball = _NORMS[options.norm](options.eps)
-    judges = _judges(victim, options.split, options.samples)
-    perturbed = {"noise": _noise(judges, ball, options), "PGD-10": _pgd(judges, ball, options)}
-    attempt = _Attempt(victim, judges, ball, weighting, options, folder)
+    bounds = data_bounds(victim.suite, options.bounds)
+    judges = _judges(victim, options.split, options.samples, bounds)
+    judges, passes = _repeated(judges, options.eot)
+    _check_classes(judges, options.method)
+    _check_target(judges, options.target)
+    attempt = _Attempt(victim, judges, ball, bounds, passes, weighting, options, folder)
+    perturbed = {"noise": _noise(attempt), "PGD-10": _pgd(attempt)}
     perturbed[options.method] = _perturbed(attempt)
     scores = {
         task: {"score": judge.score_name, "clean": _mean(judge, judge.x)}
         | {name: _mean(judge, inputs[task]) for name, inputs in perturbed.items()}
         for task, judge in judges.items()
     }
+    for task, row in _hits(judges, perturbed, options.target).items():
+        scores[task]["hits"] = row
     settings = {key: str(value) for key, value in vars(options).items()}
+    settings |= {"bounds": str(shown(bounds)), "eot": str(passes)}
     content = {"scores": scores, "settings": settings, "versions": versions()}
     write_json(folder / "attack.json", content)
     _print(scores)
@@ -71,9 +87,16 @@ class _Attempt:
     victim: Run
     judges: Mapping[str, Judge]
     ball: Ball
+    bounds: Bounds | None
+    passes: int
     weighting: Weighting
     options: Any
     folder: Path
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """Options of every attack."""
+        return {"bounds": self.bounds, "seed": self.options.seed, "eot": self.passes}
 
 
 def _check_method(options: Any) -> None:
@@ -99,9 +122,11 @@ def _perturbed(attempt: _Attempt) -> dict[str, Tensor]:
     if options.method == "UAP":
         return _universal(attempt)
     attack = {
-        "FGSM": lambda: FGSM(ball),
-        "PGD": lambda: PGD(ball, steps=options.steps, seed=options.seed),
-        "APGD": lambda: APGD(ball, steps=options.steps, seed=options.seed),
+        "FGSM": lambda: FGSM(ball, bounds=attempt.bounds, eot=attempt.passes),
+        "PGD": lambda: PGD(ball, steps=options.steps, **attempt.common),
+        "APGD": lambda: APGD(ball, steps=options.steps, **attempt.common),
+        "Square": lambda: Square(ball, queries=options.steps, **attempt.common),
+        "FAB": lambda: FAB(ball, steps=options.steps, **attempt.common),
     }[options.method]
     return {task: attack().perturb(_goal(j, options), j.x) for task, j in attempt.judges.items()}
 
@@ -119,7 +144,13 @@ def _generated(attempt: _Attempt) -> dict[str, Tensor]:
         )
     network = _network(options, list(judges), shape[0])
     universal = tuple(shape) if options.universal else None
-    generator = Generator(network, ball=attempt.ball, universal=universal, seed=options.seed)
+    generator = Generator(
+        network,
+        ball=attempt.ball,
+        bounds=attempt.bounds,
+        universal=universal,
+        seed=options.seed,
+    )
     generator.to(victim.trainer.device)
     aims = {task: _aim(judge, options) for task, judge in judges.items()}
     problem = MTA(generator, aims)
@@ -156,46 +187,125 @@ def _decoder(channels: int) -> Any:
 def _universal(attempt: _Attempt) -> dict[str, Tensor]:
     """One perturbation per task, learnt on training data."""
     options = attempt.options
-    training = _judges(attempt.victim, "train", options.train_samples)
+    training = _judges(attempt.victim, "train", options.train_samples, attempt.bounds)
     found = {}
     for task, judge in training.items():
         parts = torch.arange(len(judge.x), device=judge.x.device).split(options.batch_size)
         goal = _goal(judge, options)
-        learner = UAP(attempt.ball, seed=options.seed)
+        learner = UAP(attempt.ball, bounds=attempt.bounds, seed=options.seed)
         delta = learner.fit([(goal.select(part), judge.x[part]) for part in parts])
         found[task] = learner.apply(delta, attempt.judges[task].x)
     return found
 
 
-def _noise(judges: Mapping[str, Judge], ball: Ball, options: Any) -> dict[str, Tensor]:
+def _noise(attempt: _Attempt) -> dict[str, Tensor]:
     """Random perturbations of the ball, within the bounds."""
-    generator = torch.Generator().manual_seed(options.seed)
-    return {t: (j.x + ball.sample(j.x, generator)).clamp(0, 1) for t, j in judges.items()}
+    generator = torch.Generator().manual_seed(attempt.options.seed)
+    return {
+        task: inside(
+            judge.x + attempt.ball.sample(judge.x, generator),
+            judge.x,
+            ball=attempt.ball,
+            bounds=attempt.bounds,
+        )
+        for task, judge in attempt.judges.items()
+    }
 
 
-def _pgd(judges: Mapping[str, Judge], ball: Ball, options: Any) -> dict[str, Tensor]:
-    attack = PGD(ball, steps=10, seed=options.seed)
-    return {task: attack.perturb(judge.plain(), judge.x) for task, judge in judges.items()}
+def _pgd(attempt: _Attempt) -> dict[str, Tensor]:
+    attack = PGD(attempt.ball, steps=10, **attempt.common)
+    return {task: attack.perturb(judge.plain(), judge.x) for task, judge in attempt.judges.items()}
+
+
+def _repeated(judges: Mapping[str, Judge], eot: int) -> tuple[dict[str, Judge], int]:
+    """Judges that look several times if the network is random, and how often attacks do."""
+    repeated = {task: judge.repeated(eot) for task, judge in judges.items()}
+    passes = max(judge.passes for judge in repeated.values())
+    if passes > 1:
+        print(f"The network is random: gradients and scores are means of {passes} passes.")
+    return repeated, passes
 
 
 def _goal(judge: Judge, options: Any) -> ModelObjective:
-    if not judge.classes:
-        return judge.plain()
-    success = None if judge.dense else misclassified
-    return judge.victim.objective(judge.target, loss=_LOSSES[options.loss], success=success)
+    loss = margin if options.method == "FAB" else _LOSSES[options.loss]
+    if options.target is None or not judge.classes:
+        return judge.objective(loss)
+    return judge.victim.objective(
+        torch.full_like(judge.labels, options.target),
+        loss=judge.read(targeted(loss)),
+        success=judge.read(classified_as),
+    )
 
 
 def _aim(judge: Judge, options: Any) -> Aim:
     if not judge.classes:
         return Aim(judge.victim, loss=judge.loss.per_sample, success=None)
-    aim = Aim(judge.victim, loss=_LOSSES[options.loss])
-    return aim if options.target is None else aim.towards(options.target)
+    loss = _LOSSES[options.loss]
+    if options.target is None:
+        return Aim(judge.victim, loss=judge.read(loss), success=judge.read(misclassified))
+    return Aim(
+        judge.victim,
+        loss=judge.read(targeted(loss)),
+        success=judge.read(classified_as),
+        relabel=lambda labels: torch.full_like(labels, options.target),
+    )
 
 
-def _judges(victim: Run, split: Split, samples: int) -> dict[str, Judge]:
+def _check_classes(judges: Mapping[str, Judge], method: str) -> None:
+    """Whether there is a decision to cross for the method that looks for one.
+
+    Raises:
+        ValueError: If not.
+    """
+    without = [task for task, judge in judges.items() if not judge.classes]
+    if method == "FAB" and without:
+        raise ValueError(
+            f"`method` should be another than FAB for tasks without classes, found {without}. "
+            "Use PGD, or `moml.attack.FAB` with a tolerance."
+        )
+
+
+def _check_target(judges: Mapping[str, Judge], target: int | None) -> None:
+    """Whether there is such a class; tasks without classes are named.
+
+    Raises:
+        ValueError: If some task has other classes, or none has classes.
+    """
+    if target is None:
+        return
+    for task, judge in judges.items():
+        if judge.classes and not 0 <= target < judge.count:
+            raise ValueError(
+                f"`target` should be a class of '{task}', 0 to {judge.count - 1}, found {target}."
+            )
+    without = [task for task, judge in judges.items() if not judge.classes]
+    if len(without) == len(judges):
+        raise ValueError(f"`target` should be left out for tasks without classes, found {without}.")
+    if without:
+        print(f"The target does not apply to tasks without classes: {', '.join(without)}.")
+
+
+@torch.no_grad()
+def _hits(
+    judges: Mapping[str, Judge], perturbed: Mapping[str, Mapping[str, Tensor]], target: int | None
+) -> dict[str, dict[str, float]]:
+    """Share of the labelled predictions that are the target, per task and attack."""
+    if target is None:
+        return {}
+    return {
+        task: {
+            name: _mean(replace(judge, target=torch.full_like(judge.target, target)), inputs[task])
+            for name, inputs in ({"clean": {task: judge.x}} | dict(perturbed)).items()
+        }
+        for task, judge in judges.items()
+        if judge.classes
+    }
+
+
+def _judges(victim: Run, split: Split, samples: int, bounds: Bounds | None) -> dict[str, Judge]:
     losses = {task: spec.loss for task, spec in victim.suite.tasks.items()}
     loader, device = victim.trainer.loader(split), victim.trainer.device
-    return find_judges(victim.model, loader, losses, (0.0, 1.0), samples, device)[0]
+    return find_judges(victim.model, loader, losses, bounds, samples, device)[0]
 
 
 def _mean(judge: Judge, x: Tensor) -> float:
@@ -204,8 +314,13 @@ def _mean(judge: Judge, x: Tensor) -> float:
 
 def _print(scores: Mapping[str, Mapping[str, Any]]) -> None:
     for task, row in scores.items():
-        values = "  ".join(f"{name} {v:.4g}" for name, v in row.items() if name != "score")
-        print(f"  {task} {row['score']}: {values}")
+        print(f"  {task} {row['score']}: {_line(row)}")
+        if "hits" in row:
+            print(f"  {task} predicted as the target: {_line(row['hits'])}")
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    return "  ".join(f"{name} {v:.4g}" for name, v in row.items() if isinstance(v, float))
 
 
 def _parser() -> ArgumentParser:
@@ -215,6 +330,15 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--eps", type=float, required=True, help="Radius, in units of the data.")
     parser.add_argument("--norm", choices=list(_NORMS), default="Linf")
     parser.add_subclass_arguments(Weighting, "weighting", help="How MTA trades tasks off; EW.")
+    parser.add_argument(
+        "--bounds",
+        type=BoundsOption,
+        default="suite",
+        help="Smallest and largest value of the data; the suite's unless given, null for none.",
+    )
+    parser.add_argument(
+        "--eot", type=int, default=20, help="Passes per gradient where the network is random."
+    )
     parser.add_argument("--loss", choices=list(_LOSSES), default="cross_entropy")
     parser.add_argument("--target", type=int | None, default=None, help="Class to be predicted.")
     parser.add_argument("--universal", type=bool, default=False, help="One perturbation for all.")

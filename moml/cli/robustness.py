@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
+from moml._data_bounds import BoundsOption, data_bounds
 from moml._files import write_json
 from moml.attack import L1, L2, Linf
 from moml.attack.card import MaskedGradients, robustness_card
@@ -23,7 +24,7 @@ def run(argv: Sequence[str]) -> int:
 
     options = _parser().parse_args(list(argv))
     trained = load_multi_task_run(options.run)
-    bounds = None if options.bounds is None else tuple(options.bounds)
+    bounds = data_bounds(trained.suite, options.bounds)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MaskedGradients)  # printed below
         card = robustness_card(
@@ -34,6 +35,7 @@ def run(argv: Sequence[str]) -> int:
             bounds=bounds,
             samples=options.samples,
             steps=options.steps,
+            eot=options.eot,
             device=trained.trainer.device,
             seed=options.seed,
         )
@@ -41,6 +43,10 @@ def run(argv: Sequence[str]) -> int:
     write_json(folder / "robustness.json", card.to_dict())
     for name, task in card.tasks.items():
         print(f"  {name}: {task.score} {task.clean:.4g} clean, {task.worst:.4g} under attack")
+        if task.random:
+            print(
+                f"  {name}: random network; gradients and scores are means of {task.passes} passes"
+            )
     print(f"Page: {write_robustness(card.to_dict(), folder)}")
     for name, task in card.tasks.items():
         for flag in task.flags:
@@ -55,12 +61,15 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--norm", choices=list(_NORMS), default="Linf")
     parser.add_argument(
         "--bounds",
-        type=list[float] | None,
-        default=[0.0, 1.0],
-        help="Smallest and largest value of the data; null for unbounded.",
+        type=BoundsOption,
+        default="suite",
+        help="Smallest and largest value of the data; the suite's unless given, null for none.",
     )
     parser.add_argument("--split", choices=["train", "val", "test"], default="test")
     parser.add_argument("--samples", type=int, default=256, help="Samples per task.")
     parser.add_argument("--steps", type=int, default=100, help="Steps of APGD.")
+    parser.add_argument(
+        "--eot", type=int, default=20, help="Passes per gradient where the network is random."
+    )
     parser.add_argument("--seed", type=int, default=0)
     return parser

@@ -55,6 +55,13 @@ def _scores(card: Card) -> str:
         "Worst case: for every sample the attack that hurts most, so an upper bound of the true "
         "robustness. Scale-free: PGD on a loss that no logit scale can flatten."
     )
+    random = [name for name, task in card["tasks"].items() if task.get("passes", 1) > 1]
+    if random:
+        passes = max(task.get("passes", 1) for task in card["tasks"].values())
+        note += (
+            f" The network is random for {', '.join(random)}: gradients, goals and scores are "
+            f"means over {passes} passes."
+        )
     return section("Scores under attack", table(_head(titles), rows), note=note)
 
 

@@ -63,8 +63,10 @@ def test_every_kind_of_task(trained):
             assert task.curve[-1][1] < task.curve[2][1] < task.clean
         else:
             assert task.worst >= max(task.attacks.values()) > task.clean
-    assert set(card.tasks["digit"].attacks) == {"FGSM", "PGD-10", "PGD-50", "APGD-CE", "APGD-T"}
-    assert set(card.tasks["ink"].attacks) == {"FGSM", "PGD-10", "PGD-50", "APGD"}
+    assert set(card.tasks["digit"].attacks) == {
+        "FGSM", "PGD-10", "PGD-50", "APGD-CE", "APGD-T", "FAB-T", "Square"
+    }  # fmt: skip
+    assert set(card.tasks["ink"].attacks) == {"FGSM", "PGD-10", "PGD-50", "APGD", "Square"}
     assert json.loads(json.dumps(card.to_dict()))["masked"] is False
 
 
@@ -147,8 +149,9 @@ def test_attack_command(method, tmp_path, capsys):
     main(["train", "--suite", "TwoDigits", "--steps", "60", "--batch_size", "32", "--learning_rate",
           "3e-3", "--run_dir", str(folder)])  # fmt: skip
     weighting = ["--weighting", "MGDA"] if method == "MTA" else []
-    assert main(["attack", str(folder), "--method", method, "--eps", "0.2", "--steps", "20",
-                 "--samples", "60", "--train_samples", "128", *weighting]) == 0  # fmt: skip
+    common = ["attack", str(folder), "--method", method, "--eps", "0.2", "--steps", "20",
+              "--samples", "60", "--train_samples", "128"]  # fmt: skip
+    assert main([*common, *weighting]) == 0
     stored = json.loads((folder / f"attack-{method}" / "attack.json").read_text())
     for scores in stored["scores"].values():
         assert scores["PGD-10"] < scores["noise"] <= scores["clean"] + 0.05
@@ -159,3 +162,11 @@ def test_attack_command(method, tmp_path, capsys):
     capsys.readouterr()
     assert main(["attack", str(folder), "--method", method, "--eps", "0.2"]) == 2
     assert "should be a new folder" in capsys.readouterr().err
+    other = ["--output", str(tmp_path / "other")]
+    assert main([*common, *other, "--target", "99"]) == 2
+    assert "`target` should be a class of 'left', 0 to 9, found 99." in capsys.readouterr().err
+    assert main([*common, *other, "--target", "3", "--eps", "0.9"]) == 0
+    assert "left predicted as the target: clean " in capsys.readouterr().out
+    for row in json.loads((tmp_path / "other" / "attack.json").read_text())["scores"].values():
+        assert row["hits"][method] >= row["hits"]["clean"]
+        assert method != "APGD" or row["hits"][method] > 0.1

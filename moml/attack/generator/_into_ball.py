@@ -20,7 +20,8 @@ def into_ball(raw: Tensor, ball: Ball) -> Tensor:
         ball: Where they should lie.
     """
     if isinstance(ball, Linf):
-        return ball.eps * raw.tanh()
-    scale = ball.norm(torch.ones_like(raw[:1]))  # (1,): what entries of size one would have
-    shrink = ball.eps / (scale + ball.norm(raw))  # (B,)
-    return raw * shrink.reshape(-1, *[1] * (raw.dim() - 1))
+        return ball.scaled(ball.eps * raw.tanh())
+    plain = ball.plain()
+    scale = plain.norm(torch.ones_like(raw[:1]))  # (1,): what entries of size one would have
+    shrink = ball.eps / (scale + plain.norm(raw))  # (B,)
+    return ball.scaled(raw * shrink.reshape(-1, *[1] * (raw.dim() - 1)))

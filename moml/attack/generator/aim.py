@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from moml.attack._model_objective import not_broadcast
 from moml.attack.objectives import classified_as, cross_entropy, misclassified, targeted
 from moml.attack.victim import Victim
 
@@ -52,11 +53,11 @@ class Aim:
         if self.output is not None:
             output = output[self.output]
         target = target if self.relabel is None else self.relabel(target)
+        loss = not_broadcast(self.loss(output, target), output, target)
         if self.success is None:
-            return self.loss(output, target), None
+            return loss, None
         with torch.no_grad():
-            reached = self.success(output, target)
-        return self.loss(output, target), reached
+            return loss, not_broadcast(self.success(output, target), output, target)
 
 
 def _frozen_forward(victim: Victim, x: Tensor) -> Any:

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from moml.architecture import Architecture
 from moml.attack._base import Bounds
+from moml.attack._region import Region, check_bounds, check_interval, check_tensor
+from moml.attack._rounded import HALF, towards
 from moml.attack.ball import Ball
 from moml.attack.generator._into_ball import into_ball
 from moml.data.inputs import Inputs, TaskInputs
@@ -47,8 +49,7 @@ class Generator(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if bounds is not None and not bounds[0] < bounds[1]:
-            raise ValueError(f"`bounds` should be (low, high) with low < high, found {bounds}.")
+        check_interval(bounds)
         self.architecture, self.ball, self.bounds = architecture, ball, bounds
         noise = None
         if universal is not None:
@@ -71,7 +72,7 @@ class Generator(nn.Module):
         """Perturbed inputs per task.
 
         Raises:
-            ValueError: If a raw perturbation is smaller than its input.
+            ValueError: If a raw perturbation is smaller than its input, or inputs leave the bounds.
         """
         raw = self.architecture.decode(features, tasks)
         return {
@@ -94,8 +95,12 @@ def add_inside(raw: Tensor, x: Tensor, ball: Ball, bounds: Bounds | None) -> Ten
     """Inputs plus a raw perturbation, brought into the ball and the bounds.
 
     Raises:
-        ValueError: If the perturbation is smaller than the input in some dimension.
+        ValueError: If the perturbation is smaller than the input in some dimension, or the input
+            leaves the bounds: to clamp it would move it by more than the ball allows.
     """
+    check_tensor(x)
+    ball.check(x)
+    check_bounds(x, bounds)
     for dim in range(2, x.dim()):
         if raw.shape[dim] < x.shape[dim]:
             raise ValueError(
@@ -104,5 +109,6 @@ def add_inside(raw: Tensor, x: Tensor, ball: Ball, bounds: Bounds | None) -> Ten
                 "Is the decoder's `doublings` the encoder's `halvings`?"
             )
         raw = raw.narrow(dim, 0, x.shape[dim])
-    x_adv = x + into_ball(raw, ball)
-    return x_adv if bounds is None else x_adv.clamp(*bounds)
+    wide = x.float() if x.dtype in HALF else x
+    x_adv = Region.around(wide, ball, bounds).clamped(wide + into_ball(raw.to(wide.dtype), ball))
+    return towards(x_adv, x) if x.dtype in HALF else x_adv

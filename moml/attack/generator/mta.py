@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from moml.attack._region import same_bounds, shown_bounds
 from moml.attack.generator.aim import Aim
 from moml.attack.generator.generator import Generator
 from moml.data.batch import Batch
@@ -44,10 +45,10 @@ class MTA(FactoredProblem):
                 f"found {sorted(aims)}."
             )
         for task, aim in aims.items():
-            if aim.victim.bounds != generator.bounds:
+            if not same_bounds(aim.victim.bounds, generator.bounds):
                 raise ValueError(
                     f"`bounds` of the victim of '{task}' should be the generator's "
-                    f"{generator.bounds}, found {aim.victim.bounds}."
+                    f"{shown_bounds(generator.bounds)}, found {shown_bounds(aim.victim.bounds)}."
                 )
         self.generator, self.aims = generator, dict(aims)
 

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from moml.architecture import Architecture
 from moml.attack import Attack
+from moml.attack._labels import two_classes
 from moml.attack.objectives import Compare
 from moml.attack.training._perturbing import (
     CLEAN,
@@ -20,7 +21,7 @@ from moml.attack.training._perturbing import (
     unprefixed,
 )
 from moml.data import Batch
-from moml.losses import CrossEntropy, Loss
+from moml.losses import Loss
 from moml.problem import Losses
 
 
@@ -29,13 +30,13 @@ class TRADES(Perturbing):
 
     Zhang et al., `Theoretically Principled Trade-off between Robustness and Accuracy
     <https://arxiv.org/abs/1901.08573>`_, ICML 2019. For class logits the distance is
-    :math:`\mathrm{KL}(p(x) \| p(x'))`, for any other output the mean squared difference. The attack
-    raises that distance, not the loss, and needs a random start: at the clean input the distance
-    has no gradient.
+    :math:`\mathrm{KL}(p(x) \| p(x'))`, for yes/no logits the same of every answer, for any other
+    output the mean squared difference. The attack raises that distance, not the loss, and needs a
+    random start: at the clean input the distance has no gradient.
 
     Args:
         architecture: The network.
-        losses: Loss per task; `CrossEntropy` marks tasks with class logits.
+        losses: Loss per task, which says how predictions decide (`Loss.logits`).
         attack: For example ``PGD(Linf(0.1), steps=10)``.
         beta: Weight of the distance.
     """
@@ -82,8 +83,7 @@ class TRADES(Perturbing):
         return [task for task in self.tasks if batch.has_labels(task)]
 
     def _distance(self, task: str) -> Compare:
-        loss = self.clean.task_losses[task]
-        return class_distance if isinstance(loss, CrossEntropy) else squared_distance
+        return _DISTANCES[self.clean.task_losses[task].logits]
 
 
 def class_distance(logits: Tensor, reference: Tensor) -> Tensor:
@@ -93,6 +93,18 @@ def class_distance(logits: Tensor, reference: Tensor) -> Tensor:
     return divergence.reshape(len(logits), -1).mean(1)
 
 
+def answer_distance(logits: Tensor, reference: Tensor) -> Tensor:
+    """Divergence of every yes/no answer from the reference's, mean over the answers, ``(B,)``."""
+    return class_distance(two_classes(logits), two_classes(reference))
+
+
 def squared_distance(prediction: Tensor, reference: Tensor) -> Tensor:
     """Mean squared difference, ``(B,)``."""
     return (prediction - reference).square().reshape(len(prediction), -1).mean(1)
+
+
+_DISTANCES: dict[str | None, Compare] = {
+    "classes": class_distance,
+    "yes_no": answer_distance,
+    None: squared_distance,
+}
