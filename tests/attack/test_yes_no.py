@@ -1,6 +1,7 @@
 """Single logits, several yes/no outputs, labels in a column, and every mark of undefined labels."""
 
 import math
+from argparse import Namespace
 
 import pytest
 import torch
@@ -28,6 +29,7 @@ from moml.attack import (
     yes_no,
 )
 from moml.attack._judge import Judge
+from moml.attack._one_task import OneTask
 from moml.attack.generator import Aim
 from moml.attack.training import TRADES
 from moml.data import Batch
@@ -253,6 +255,34 @@ def test_a_robustness_card_of_yes_no_tasks(several):
         .mean()
     )
     assert card.tasks["high"].clean == pytest.approx(float(by_hand))
+
+
+@pytest.mark.supported
+@pytest.mark.parametrize(("task", "target"), [("high", 1), ("bits", 0), ("digit", 3)])
+def test_the_command_leads_every_kind_of_logits_to_a_target(several, task, target):
+    from moml.cli.attack import _aim, _goal, _hits
+
+    model, batch, losses = several
+    victim = Victim(OneTask(model, task))
+    judge = Judge(victim, batch.inputs, batch.targets[task], losses[task])
+    options = Namespace(method="PGD", loss="cross_entropy", target=target)
+    x_adv = PGD(Linf(0.3), steps=20).perturb(_goal(judge, options), judge.x)
+    hits = _hits({task: judge}, {"PGD": {task: x_adv}}, target)[task]
+
+    def share(x):
+        outputs = victim(x)
+        return float(
+            (outputs.argmax(1) == target if task == "digit" else (outputs > 0) == (target == 1))
+            .double()
+            .mean()
+        )
+
+    assert hits == pytest.approx({"clean": share(judge.x), "PGD": share(x_adv)})
+    assert hits["PGD"] > hits["clean"] + 0.2
+    loss, reached = _aim(judge, options).measure(x_adv, judge.target)
+    assert loss.shape == reached.shape == (80,)
+    if not judge.dense:
+        assert float(reached.double().mean()) == pytest.approx(hits["PGD"])
 
 
 def test_the_worst_case_of_a_single_logit(several):
