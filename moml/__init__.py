@@ -5,10 +5,10 @@ decides the trade-off; `fit` runs them. ``import moml`` is light: everything bel
 first used.
 
 >>> import torch, moml
->>> x = torch.zeros(2, requires_grad=True)
+>>> x = torch.ones(2, requires_grad=True)
 >>> losses = {"a": (x - torch.tensor([1.0, 0.0])).square().sum(), "b": x.square().sum()}
 >>> moml.backward(losses, moml.weighting.MGDA())
-tensor([0., 1.], dtype=torch.float64)
+tensor([1., 0.], dtype=torch.float64)
 """
 
 from __future__ import annotations

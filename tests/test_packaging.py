@@ -70,6 +70,7 @@ def test_weightings_say_what_they_need_and_where_they_come_from():
         assert entry.paper, entry.name
 
 
+@pytest.mark.slow  # `make lint`, which CI runs beside the suite
 @pytest.mark.parametrize("tool", [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"]])
 def test_linters_and_types(tool):
     done = subprocess.run(

@@ -42,10 +42,20 @@ class Parser(ArgumentParser):
             ValueError: If an argument is wrong.
         """
         self.given = [recipe_path(argument, argv, i) for i, argument in enumerate(argv)]
+        self.given += self._other_lengths()
         self._check_names()
         config = completed(self.parse_args(list(self.given)))
         config.command = self.command
         return config
+
+    def _other_lengths(self) -> list[str]:
+        """A length given on the command line replaces one that a recipe says in the other way."""
+        typed = {key for key, _ in options_in(self.given)}
+        for key, other in (("steps", "epochs"), ("epochs", "steps")):
+            recipe = {name for name, value in _configured(self.given) if value is not None}
+            if key in typed and other not in typed and other in recipe:
+                return [f"--{other}", "null"]
+        return []
 
     def belongs_to(self, command: str, *, takes: Sequence[str]) -> None:
         """Name another command, and those whose configurations it takes as well as its own."""

@@ -81,7 +81,12 @@ def test_the_seed_reaches_random_weightings(tmp_path):
     assert drawn[0] != drawn[1]
 
 
-@pytest.mark.parametrize("weighting", ["RLW", "UW", "UPGrad"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "weighting", ["UW", pytest.param("RLW", marks=SLOW), pytest.param("UPGrad", marks=SLOW)]
+)
 def test_killed_and_resumed_is_the_unbroken_run(weighting, tmp_path):
     """SIGKILL at whatever step it happens to be; the folder ends up the same to the byte."""
     options = ["--weighting", weighting, "--seed", "5", "--steps", "40", "--checkpoint_every", "3"]

@@ -157,3 +157,15 @@ def test_a_file_of_ones_own_is_named_tasks_py(tmp_path):
     command = [sys.executable, "-m", "moml", "data", "--suite", "Digits"]
     found = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert found.stdout.startswith("Digits: made here"), found.stderr
+
+
+@pytest.mark.supported
+def test_steps_on_the_command_line_replace_epochs_of_a_recipe(tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("suite: tests.small_suite.Small\narchitecture: HPS\nepochs: 3\n")
+    from moml.cli.train import COMMAND
+
+    config = COMMAND.parser().parse(["--config", str(recipe), "--steps", "7"])
+    assert (config.steps, config.epochs) == (7, None)
+    config = COMMAND.parser().parse(["--config", str(recipe)])
+    assert config.epochs == 3

@@ -93,6 +93,7 @@ def best_of_the_front(front, number, reference):
     return best.max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", (VLMOP1, VLMOP2))
 @pytest.mark.parametrize(
     "method", [lambda p: STCH(preference=p, mu=0.01), lambda p: EPO(preference=p)],
@@ -140,7 +141,7 @@ def test_weighted_losses_become_equal(method, weights, make):
     assert nearest < 0.02 * max(make().nadir)
 
 
-@pytest.mark.parametrize("make", (VLMOP1, VLMOP2))
+@pytest.mark.parametrize("make", (VLMOP1, pytest.param(VLMOP2, marks=pytest.mark.slow)))
 @pytest.mark.parametrize("ray", ([0.3, 0.7], [0.6, 0.4]))
 def test_losses_lie_along_the_ray(ray, make):
     for kind in (PBI, PMGDA):

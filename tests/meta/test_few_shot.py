@@ -165,6 +165,7 @@ def linear_with(make):
     return net
 
 
+SLOW = pytest.mark.slow
 PLAIN_NORMS = {
     "batch": lambda: BatchNorm(2),
     "instance": lambda: InstanceNorm(2),
@@ -174,7 +175,10 @@ PLAIN_NORMS = {
 }
 
 
-@pytest.mark.parametrize("norm", PLAIN_NORMS)
+@pytest.mark.parametrize(
+    "norm",
+    [n if n in ("layer", "dropout") else pytest.param(n, marks=SLOW) for n in PLAIN_NORMS],
+)
 def test_traced_and_stacked_steps_equal_the_loop_with_every_norm(norm):
     batch = episodes(count=2)
     network = linear_with(PLAIN_NORMS[norm])

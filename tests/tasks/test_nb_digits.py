@@ -104,6 +104,7 @@ def again(rows):
     return new / total, table.right[rows, 0].sum(1) / total
 
 
+@pytest.mark.slow
 def test_cells_trained_again_reach_the_numbers_of_the_table():
     """Other processors round otherwise, and training amplifies it to what two seeds differ by.
 
