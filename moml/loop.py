@@ -207,12 +207,19 @@ def _record(training: Training, evaluation: Evaluation) -> StepRecord:
     return StepRecord(training.step, evaluation.epoch, losses, weights, curves)
 
 
+def _kind(weighting: Weighting) -> str:
+    """Class names of a weighting and of those inside it."""
+    found = [type(m).__name__ for m in weighting.modules() if isinstance(m, Weighting)]
+    return " around ".join(found)
+
+
 def _state(training: Training, callbacks: Sequence[Callback]) -> dict[str, Any]:
     """Everything a resumed run needs."""
     return {
         "step": training.step,
         "skipped": training.history.skipped,
         "tasks": list(training.problem.tasks),
+        "weighting_kind": _kind(training.weighting),
         "module": training.problem.module.state_dict(),
         "weighting": training.weighting.state_dict(),
         "updater": training.updater.state_dict(),
@@ -230,6 +237,9 @@ def _restore(
     try:
         if state["tasks"] != list(training.problem.tasks):
             raise ValueError(f"its tasks are {state['tasks']}")
+        kind = _kind(training.weighting)
+        if state["weighting_kind"] != kind:
+            raise ValueError(f"its weighting is {state['weighting_kind']}, and this one {kind}")
         training.problem.module.load_state_dict(state["module"])
         training.weighting.load_state_dict(state["weighting"])
         training.updater.load_state_dict(state["updater"])
@@ -241,7 +251,7 @@ def _restore(
     except (KeyError, RuntimeError, ValueError) as error:
         raise CheckpointError(
             "The checkpoint should come from the same problem, weighting, optimizer and callbacks, "
-            f"found that {str(error).splitlines()[0]}."
+            f"found that {' '.join(line.strip() for line in str(error).splitlines()[:2])}."
         ) from error
     training.step, training.history.skipped = state["step"], state.get("skipped", 0)
     restore_random_state(state["random"])

@@ -390,3 +390,17 @@ def test_a_layer_unfrozen_in_a_run_and_given_to_the_optimizer():
         callbacks=[_At(2, unfreeze)],
     )
     assert not torch.equal(model.encoder[0].weight, before)
+
+
+@pytest.mark.refused("the checkpoint is another weighting's: both are named")
+def test_a_checkpoint_resumed_with_another_weighting(tmp_path):
+    def run(weighting, *, resume):
+        model = network()
+        moml.fit(
+            problem(model), Direct(), weighting, torch.optim.SGD(model.parameters(), lr=0.1),
+            [batch()], steps=3, checkpoint=Checkpoint(tmp_path, every=1, resume=resume),
+        )  # fmt: skip
+
+    run(EW(), resume=False)
+    with pytest.raises(CheckpointError, match="its weighting is EW, and this one MGDA"):
+        run(MGDA(), resume=True)

@@ -30,6 +30,7 @@ from moml.weighting import (
 )
 from tests.helpers import flat_grad, flat_gradients
 from tests.own_loop_memory import LiveBytes
+from tests.weightings import all_weightings
 
 TASKS = ("a", "b", "c")
 RandomGradients = partial(RLW, level="gradient")  # heads by their own losses
@@ -467,3 +468,48 @@ def test_checkpointed_encoder_with_reentrance_and_a_method_on_losses():
     model, weighting = Trunk(), UW().setup(TASKS)
     moml.backward(model.heads_losses(recomputed(model, inputs(), reentrant=True)), weighting)
     assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.refused("a generator is empty once it was read: pass a list")
+@pytest.mark.parametrize("argument", ["shared", "inputs"])
+def test_generator_of_parameters_that_was_read_before(argument):
+    body, heads = nn.Linear(4, 3), [nn.Linear(3, 1) for _ in range(2)]
+    generator, weighting = body.parameters(), moml.weighting.MGDA()
+
+    def step():
+        z = body(torch.ones(2, 4)).tanh()
+        losses = {k: head(z).square().mean() for k, head in zip("ab", heads, strict=True)}
+        return moml.backward(losses, weighting, **{argument: generator})
+
+    step()
+    with pytest.raises(ValueError, match="hold at least one parameter"):
+        step()
+
+
+@pytest.mark.supported
+def test_further_batches_through_other_layers():
+    torch.manual_seed(0)
+    layers = nn.ModuleList(nn.Linear(6, 6) for _ in range(3))
+    heads, method = nn.ModuleList(nn.Linear(6, 1) for _ in range(2)), moml.weighting.MoDo()
+
+    def losses(on):
+        z = torch.randn(8, 6)
+        for i in on:
+            z = z + layers[i](z).tanh()
+        return {k: head(z).square().mean() for k, head in zip("ab", heads, strict=True)}
+
+    for on, other in (((0,), (0, 1)), ((0, 2), (0,)), ((0, 1, 2), (1,))):
+        weights = moml.backward(losses(on), method, further=lambda i, o=other: losses(o))
+        assert torch.isfinite(weights).all()
+
+
+@pytest.mark.supported
+def test_weighting_inside_a_module_that_is_cast():
+    """Decisions stay in double precision whatever the network around computes in."""
+    for name, make in all_weightings().items():
+        method = make().setup(["a", "b"])
+        before = {k: b.dtype for k, b in method.named_buffers()}
+        nn.ModuleList([method]).float().bfloat16()
+        doubles = [k for k, dtype in before.items() if dtype == torch.float64]
+        after = dict(method.named_buffers())
+        assert all(after[k].dtype == torch.float64 for k in doubles), name

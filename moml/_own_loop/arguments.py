@@ -57,7 +57,7 @@ def by_name(losses: Any, weighting: Weighting, *, argument: str = "losses") -> d
             f"was set up for, found {unknown}. Name every task before the first step: "
             "`weighting.setup([...])`."
         )
-    if weighting.names and not named:
+    if not named:
         raise ValueError(f"`{argument}` should hold the loss of at least one task, found none.")
     return named
 
@@ -152,6 +152,16 @@ def leaves(tensors: Any, argument: str) -> list[Tensor] | None:
                 "`module.parameters()`."
             )
         check_whole(tensor)
+    if not found_list:
+        raise ValueError(
+            f"`{argument}` should hold at least one parameter, found none. A generator such as "
+            "`module.parameters()` is empty once it was read: pass a list, made before the loop."
+        )
+    if argument == "inputs" and not any(tensor.requires_grad for tensor in found_list):
+        raise ValueError(
+            "`inputs` should hold a tensor that requires gradients, found none that does. Leave "
+            "`inputs` out, or unfreeze what is to be trained."
+        )
     return list(dict.fromkeys(found_list))
 
 

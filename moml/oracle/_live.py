@@ -354,7 +354,17 @@ class ParameterRows(Live):
             found = self.former.cross(other.former)
             if found is not None:
                 return found
+            return self._cross(other)
         return super().cross(other)
+
+    def _cross(self, other: ParameterRows) -> Tensor:
+        """Products over the parameters that both have: the networks may have changed between."""
+        theirs = {p: i for i, p in enumerate(other.layout.shared)}
+        both = [(i, theirs[p]) for i, p in enumerate(self.layout.shared) if p in theirs]
+        return products_of_rows(
+            [[row[i] for i, _ in both] for row in self.rows],
+            [[row[k] for _, k in both] for row in other.rows],
+        )
 
     @property
     def places(self) -> Sequence[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -56,6 +56,10 @@ class Weighting(nn.Module, ABC):
             >>> weighting = UW().setup(["depth", "normal"])
             >>> optimizer = torch.optim.Adam(weighting.parameters(), lr=1e-3)
         """
+        if isinstance(names, str) or not isinstance(names, Iterable):
+            raise ValueError(
+                f"`names` should be a list of task names, found {names!r}. Pass `['a', 'b']`."
+            )
         names = tuple(names)
         if names and names == self.names:
             return self
@@ -81,6 +85,16 @@ class Weighting(nn.Module, ABC):
                 f"`names` should be known before {type(self).__name__} is used, found none. "
                 "Call `setup(names)` first: its state is kept per task."
             )
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move to a device; what is kept in float64 stays so when a module around is cast."""
+
+        def kept(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            cast = tensor.dtype == torch.float64 != moved.dtype
+            return tensor.to(moved.device) if cast else moved
+
+        return super()._apply(kept, recurse)
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)

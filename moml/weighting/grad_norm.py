@@ -37,6 +37,7 @@ class GradNorm(GramianWeighting):
     paper = "Chen et al., GradNorm, ICML 2018"
     shares: Tensor
     first: Tensor
+    unit: Tensor
 
     def __init__(self, *, alpha: float = 1.5, lr: float = 0.025) -> None:
         super().__init__()
@@ -49,6 +50,7 @@ class GradNorm(GramianWeighting):
     def _allocate(self, num_tasks: int) -> None:
         self.register_buffer("shares", torch.ones(num_tasks, dtype=torch.float64))
         self.register_buffer("first", torch.full((num_tasks,), torch.nan, dtype=torch.float64))
+        self.register_buffer("unit", torch.full((), torch.nan, dtype=torch.float64))
         self.adam = TaskwiseAdam(num_tasks, lr=self.lr)
 
     def weights(
@@ -73,7 +75,9 @@ class GradNorm(GramianWeighting):
         progress = losses / torch.where(self.first[tasks] > 0.0, self.first[tasks], 1.0)
         rates = (progress / progress.mean().clamp_min(1e-300)).clamp_min(0.0)  # (m,) r_i
         norms = evaluation.gramian.diagonal().clamp_min(0.0).sqrt()
-        norms = norms / norms.max().clamp_min(1e-300)  # Adam is blind to the scale
+        if self.unit.isnan() and bool((norms > 0.0).any()):
+            self.unit.fill_(norms.max())
+        norms = norms / self.unit.nan_to_num(nan=1.0)  # Adam is blind to a factor that stays
         sizes = weights * norms  # (m,) G_i
         gradient = (sizes - sizes.mean() * rates**self.alpha).sign() * norms
         total = self.shares[tasks].sum()

@@ -189,7 +189,7 @@ def step(weighting, losses):
     evaluation = Evaluation.from_jacobian(
         torch.eye(3, dtype=torch.float64), torch.tensor(losses), names="abc", parameters=[parameter]
     )
-    weighting.setup("abc")
+    weighting.setup([*"abc"])
     return weighting.update(evaluation), parameter.grad
 
 
@@ -209,4 +209,4 @@ def test_without_goals_the_mask_changes_nothing():
 
 def test_goals_of_unknown_tasks():
     with pytest.raises(ValueError, match="`goals` should name tasks among"):
-        GoalMask(goals={"z": 1.0}).setup("ab")
+        GoalMask(goals={"z": 1.0}).setup([*"ab"])

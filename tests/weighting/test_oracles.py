@@ -217,7 +217,7 @@ def test_gls_against_torchjd():
 def test_uw_against_torchjd():
     losses = torch.tensor([0.3, 2.0, 7.0])
     weighting, peer = UW(init=0.4), torchjd_losses.UW(3)
-    weighting.setup("abc")
+    weighting.setup([*"abc"])
     with torch.no_grad():
         for parameter in peer.parameters():
             parameter.fill_(0.4)
@@ -229,7 +229,7 @@ def test_uw_against_torchjd():
 
 def test_dwa_against_torchjd():
     weighting, peer = DWA(), torchjd_losses.DWA()
-    weighting.setup("abc")
+    weighting.setup([*"abc"])
     draw = torch.Generator().manual_seed(0)
     for epoch in range(5):
         for _ in range(3):

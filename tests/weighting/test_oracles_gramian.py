@@ -268,7 +268,7 @@ def test_fair_grad_residual(m, alpha):
 
 def test_one_gramian_only_for_methods_with_state():
     method = GradVac()
-    method.setup("ab")
+    method.setup([*"ab"])
     with pytest.raises(ValueError, match=r"`gramian` should be one matrix \(m, m\) for GradVac"):
         method.weights(torch.eye(2).expand(3, 2, 2))
 

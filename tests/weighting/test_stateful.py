@@ -212,7 +212,7 @@ def test_famo_gives_weight_to_the_loss_that_does_not_fall():
     method = FAMO()
     losses = torch.tensor([1.0, 1.0, 1.0], dtype=torch.float64)
     for _ in range(60):
-        method.setup("abc")
+        method.setup([*"abc"])
         weights = method.update(evaluation_of(np.eye(3), losses))
         losses = losses * torch.tensor([0.95, 1.0, 0.9])
     shares = method.logits.softmax(0)
@@ -269,7 +269,7 @@ def test_the_restraint_caps_the_weights_of_solved_tasks():
 
 def test_druw_adds_dwa_and_trains_its_uncertainties():
     method = DRUW(window=1)
-    method.setup("ab")
+    method.setup([*"ab"])
     for losses in ([4.0, 1.0], [2.0, 1.0], [9.0, 9.0]):
         weights = method.update(evaluation_of(np.eye(2), losses))
     a, b = math.exp(0.5 / 10), math.exp(1.0 / 10)
@@ -328,7 +328,7 @@ def test_clusters_by_brute_force():
 
 def test_stch_with_warm_up_weighs_by_the_scales_it_saw():
     method = STCH(warmup=1, mu=0.5)
-    method.setup("ab")
+    method.setup([*"ab"])
     for losses in ([2.0, 10.0], [4.0, 30.0]):
         weights = method.update(evaluation_of(np.eye(2), losses))
         assert weights.tolist() == pytest.approx([1 / losses[0], 1 / losses[1]])
@@ -343,7 +343,7 @@ def test_stch_with_warm_up_weighs_by_the_scales_it_saw():
 
 def test_crmogm_smooths_and_keeps_how_heads_are_scaled():
     method, plain, mean = CRMOGM(RLW(seed=3), alpha=0.7), RLW(seed=3), None
-    method.setup("abc")
+    method.setup([*"abc"])
     for step in range(5):
         fresh = plain.weights(torch.ones(3))
         mean = fresh if mean is None else 0.7 * mean + 0.3 * fresh

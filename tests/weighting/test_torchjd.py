@@ -194,14 +194,14 @@ RAY = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
 )
 def test_scalarizations(ours, theirs):
     method = ours(RAY.tolist())
-    method.setup("abc")
+    method.setup([*"abc"])
     expected = derivatives(theirs(RAY), LOSSES)
     torch.testing.assert_close(method.weights(LOSSES), expected, rtol=1e-5, atol=0)
 
 
 def test_imtl_on_losses():
     method, peer = IMTL(mode="loss"), peer_losses.IMTLL(3).double()
-    method.setup("abc")
+    method.setup([*"abc"])
     values = torch.tensor([0.1, -0.4, 0.2])
     with torch.no_grad():
         method.log_scales.copy_(values)
@@ -215,7 +215,7 @@ def test_imtl_on_losses():
 def test_famo_learns_as_theirs_when_the_next_batch_is_the_same_one():
     # theirs evaluates one batch before and after the step: the losses of our step t and t + 1
     method, peer = FAMO(), peer_losses.FAMO(3).double()
-    method.setup("abc")
+    method.setup([*"abc"])
     draw = torch.Generator().manual_seed(0)
     losses = LOSSES
     for _ in range(20):

@@ -346,7 +346,7 @@ def test_rlw_random_normal_keeps_its_means():
     weighting = RLW(distribution="random_normal", seed=5)
     with pytest.raises(ValueError, match="setup"):
         weighting.weights(torch.ones(3))
-    weighting.setup("abc")
+    weighting.setup([*"abc"])
     draws = torch.stack([weighting.weights(torch.ones(3)).log() for _ in range(20_000)])
     differences = draws.mean(0) - draws.mean(0)[0]  # of log-softmax: those of the means
     expected = weighting.means - weighting.means[0]
@@ -373,7 +373,7 @@ def test_rgw_leaves_heads_alone():
 
 def test_uw_weights_and_penalty_are_its_objective():
     weighting = UW()
-    weighting.setup("abc")
+    weighting.setup([*"abc"])
     losses = torch.tensor([0.5, 2.0], dtype=torch.float64, requires_grad=True)
     tasks = torch.tensor([0, 2])
     with torch.no_grad():
