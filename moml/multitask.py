@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from moml._given_losses import as_loss
+from moml._loss_value import loss_value
 from moml._substitution import substituted
 from moml._task_names import by_task
 from moml.architecture import Architecture, WholeModel
@@ -202,26 +203,7 @@ class MultiTask(FactoredProblem):
     def _loss(self, task: str, prediction: Any, batch: Batch) -> Tensor:
         prediction, target = batch.labelled(task, self._full(prediction))
         loss, weights = self.task_losses[task], batch.labelled_weights(task)
-        try:
-            if weights is None:
-                value = loss(prediction, target)
-            else:
-                shares = loss.counts(target) * weights
-                value = (loss.per_sample(prediction, target) * shares).sum() / shares.sum()
-        except (IndexError, RuntimeError, TypeError, ValueError) as error:
-            raise ValueError(_misfit(task, loss, prediction, target, error)) from error
-        if not isinstance(value, Tensor) or value.dim() != 0:
-            found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise ValueError(
-                f"The loss of task '{task}' should be one number, found {found}. Average over "
-                "samples (`reduction='mean'`)."
-            )
-        if not value.requires_grad and _has_graph(prediction):
-            raise ValueError(
-                f"The loss of task '{task}' should depend on its prediction, found one without a "
-                "graph, which would not train. Leave out `detach`, `item`, `argmax` and `no_grad`."
-            )
-        return value
+        return loss_value(loss, prediction, target, weights, task=task)
 
     def _full(self, prediction: Any) -> Any:
         if self.precision == "float32":
@@ -245,31 +227,6 @@ def _architecture(given: Any, losses: Mapping[str, Loss]) -> Architecture:
             f"{type(given).__name__}."
         )
     return WholeModel(given, losses)
-
-
-def _misfit(task: str, loss: Loss, prediction: Any, target: Tensor, error: Exception) -> str:
-    """Say what a loss could not take."""
-    try:
-        wrong = loss.check(target)
-    except (IndexError, RuntimeError, TypeError, ValueError):
-        wrong = None
-    if wrong is not None:
-        return f"Targets of task '{task}' should be {wrong}."
-    kind = getattr(loss, "function", loss)
-    name = getattr(kind, "__name__", type(kind).__name__)
-    shape = (
-        f"prediction {tuple(prediction.shape)} of {prediction.dtype}"
-        if isinstance(prediction, Tensor)
-        else f"a prediction that is a {type(prediction).__name__}"
-    )
-    return (
-        f"Prediction and target of task '{task}' should fit {name}, found {shape} and "
-        f"target {tuple(target.shape)} of {target.dtype} ({str(error).splitlines()[0]})."
-    )
-
-
-def _has_graph(prediction: Any) -> bool:
-    return any(x.requires_grad for x in tensors_in(prediction))
 
 
 def _predictions(

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from moml.bilevel._arguments import check_bilevel, check_problem
 from moml.bilevel._lower import LowerLevel
 from moml.bilevel._one_by_one import OneByOne
 from moml.bilevel._problem import BilevelProblem
@@ -61,6 +62,7 @@ class Bilevel(Oracle):
         upper_bound: bool = False,
         direct_rows: bool = False,
     ) -> None:
+        check_bilevel(inner, hypergradient)
         if warm_start and alternate is not None:
             raise ValueError(
                 "`warm_start` should be off where `alternate` is given, found both. "
@@ -95,8 +97,9 @@ class Bilevel(Oracle):
 
         Raises:
             NonFiniteError: If the lower solution is not finite.
-            ValueError: If no upper parameter is reached.
+            ValueError: If no upper parameter is reached, or the problem has no lower level.
         """
+        check_problem(problem)
         omega, episodes = problem.upper_parameters(), problem.episodes(batch)
         alone = len(problem.tasks) == 1 and len(episodes) > 1
         if alone and not (self.upper_bound or self.carry.keeps or self.hypergradient.moves_lower):

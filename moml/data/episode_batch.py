@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -51,11 +51,32 @@ class EpisodeBatch:
 
 
 def _row(batch: Batch, index: int) -> Batch:
+    return _each(batch, lambda x: x[index])
+
+
+def _each(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
+    """A batch with every tensor changed."""
     assert isinstance(batch.inputs, Tensor)
-    return Batch(batch.inputs[index], {task: y[index] for task, y in batch.targets.items()})
+    fields = (
+        values and {task: change(value) for task, value in values.items()}
+        for values in (batch.targets, batch.present, batch.weights)
+    )
+    return Batch(change(batch.inputs), *fields)  # type: ignore[arg-type]
 
 
 def _stack(batches: Sequence[Batch]) -> Batch:
     inputs = torch.stack([torch.as_tensor(one.inputs) for one in batches])
     tasks = batches[0].targets
-    return Batch(inputs, {t: torch.stack([one.targets[t] for one in batches]) for t in tasks})
+    targets = {t: torch.stack([one.targets[t] for one in batches]) for t in tasks}
+    return Batch(inputs, targets, _marks(batches, "present"), _marks(batches, "weights"))
+
+
+def _marks(batches: Sequence[Batch], field: str) -> dict[str, Tensor] | None:
+    """Masks or weights of the tasks that have them in any episode; ones in the others."""
+    found = [getattr(one, field) or {} for one in batches]
+    some = {task: value for values in found for task, value in values.items()}
+    made = {
+        task: torch.stack([values.get(task, torch.ones_like(like)) for values in found])
+        for task, like in some.items()
+    }
+    return made or None

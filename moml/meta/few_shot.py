@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
+from moml._given_losses import as_loss
+from moml._loss_value import loss_value
 from moml.backbone import renew_masks
 from moml.bilevel import BilevelProblem, InnerSolver, Params
 from moml.bilevel.functional import Functional, Statistics
@@ -21,14 +23,22 @@ from moml.data.batch import Batch
 from moml.data.bilevel_batch import BilevelBatch
 from moml.data.episode_batch import EpisodeBatch
 from moml.losses import Loss
+from moml.meta._episodes import (
+    Pair,
+    check_episodes,
+    check_network,
+    check_objectives,
+    labelled,
+    uniform,
+)
 from moml.meta._prediction import prediction_of
+from moml.meta._weighted_loss import WeightedLoss
 from moml.meta.learner import Learner, Rates
 from moml.meta.objectives import Clean, QueryObjective
 from moml.meta.query import Query
 from moml.problem import Losses
 
 Adapt = Literal["all", "head", "body"]
-Pair = tuple[Batch, Batch]
 StepwiseStatistics = Statistics | Literal["per_step"]
 
 
@@ -52,7 +62,8 @@ class FewShot(BilevelProblem):
 
     Args:
         network: Any module; its parameters are the start.
-        loss: Loss of ``(prediction, target)``, on support and clean queries.
+        loss: Loss of ``(prediction, target)``, on support and clean queries: of `moml.losses`, a
+            loss module of `torch.nn`, or a function that averages over samples.
         objectives: Upper objectives by name; the clean loss alone unless given.
         target: Name of the target in the batches.
         adapt: Which parameters the lower level moves: all, those of the child ``head``, all others,
@@ -83,7 +94,7 @@ class FewShot(BilevelProblem):
     def __init__(
         self,
         network: nn.Module,
-        loss: Loss,
+        loss: Loss | Callable[[Any, Tensor], Tensor],
         *,
         objectives: Mapping[str, QueryObjective] | None = None,
         target: str = "class",
@@ -98,10 +109,13 @@ class FewShot(BilevelProblem):
         stacked: bool | None = None,
         output: str | int | None = None,
     ) -> None:
+        check_network(network)
+        if objectives is not None:
+            check_objectives(objectives)
         if proximal < 0:
             raise ValueError(f"`proximal` should not be negative, found {proximal}.")
         self.objectives = {"query": Clean()} if objectives is None else dict(objectives)
-        self.loss, self.target, self.proximal = loss, target, proximal
+        self.loss, self.target, self.proximal = as_loss(loss), target, proximal
         self.multi_step, self.inner_steps = multi_step, 1 if inner_steps is None else inner_steps
         self._given = inner_lr, inner_steps
         own: Statistics = "batch" if statistics == "per_step" else statistics
@@ -142,19 +156,31 @@ class FewShot(BilevelProblem):
 
         Args:
             batch: Episodes of one shape, or ``(support, query)`` pairs of any shapes, which are
-                taken one after the other.
+                taken one after the other, as are episodes with samples without a label, which are
+                left out, or with weights.
+
+        Raises:
+            ValueError: If there are no such episodes, or the target is not in them.
         """
+        check_episodes(batch, self.target)
         if not isinstance(batch, EpisodeBatch):
-            return [BilevelBatch((support,), (query, support)) for support, query in batch]
+            return [self._one(support, query) for support, query in batch]
         if self._stacks(batch):
             support, query = (Together(b.inputs, b.targets) for b in (batch.support, batch.query))
             return [BilevelBatch((support,), (query, support))]
         found = [batch.episode(i) for i in range(len(batch))]
-        return [BilevelBatch(one.lower, (one.upper, one.lower[0])) for one in found]
+        return [self._one(one.lower[0], one.upper) for one in found]
+
+    def _one(self, support: Batch, query: Batch) -> BilevelBatch:
+        """One episode, of the samples that carry a label."""
+        support, query = labelled(support, self.target), labelled(query, self.target)
+        return BilevelBatch((support,), (query, support))
 
     def _stacks(self, batch: EpisodeBatch) -> bool:
         """Whether the network as it is now can, and should, take all episodes at once."""
         if self.stacked is False or self.statistics != "batch":
+            return False
+        if not uniform(batch, self.target):
             return False
         if self.stacked is None and not worth_stacking(self.function.network):
             return False
@@ -196,7 +222,8 @@ class FewShot(BilevelProblem):
         """The support loss, and the pull to the start; the sum over stacked episodes."""
         predict = self._predict(theta, omega, step, batch)
         inputs, targets = self._flat(batch)
-        loss = self.loss(predict(inputs), targets)
+        weights = batch.labelled_weights(self.target)
+        loss = loss_value(self.loss, predict(inputs), targets, weights, task=self.target)
         if isinstance(batch, Together):
             loss = loss * len(batch.inputs)
         if self.proximal:
@@ -243,12 +270,17 @@ class FewShot(BilevelProblem):
     ) -> Losses:
         """The objectives after a lower step."""
         query = self.query(theta, omega, batch, step)
-        return {name: objective(query) for name, objective in self.objectives.items()}
+        try:
+            return {name: objective(query) for name, objective in self.objectives.items()}
+        except (IndexError, RuntimeError, TypeError, ValueError):
+            loss_value(query.loss, query.prediction, query.targets, None, task=self.target)
+            raise
 
     def query(self, theta: Params, omega: Mapping[str, Tensor], batch: Any, step: int) -> Query:
         """The adapted network in front of ``(query, support)``."""
         queries, support = batch
         inputs, targets = self._flat(queries)
+        weights = queries.labelled_weights(self.target)
         fixed = {name: t.detach() for name, t in theta.items()}
         around = {name: t.detach() for name, t in omega.items()}
         frozen = self._predict(fixed, around, step, queries, support)
@@ -262,7 +294,8 @@ class FewShot(BilevelProblem):
             frozen=unseen,
             inputs=inputs,
             targets=targets,
-            loss=self.loss,
+            loss=self.loss if weights is None else WeightedLoss(self.loss, weights),
+            weights=weights,
             start=self.learner.start(omega),
             theta=theta,
             omega=omega,

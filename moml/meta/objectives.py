@@ -90,7 +90,10 @@ class Calibration(QueryObjective):
                 f"shape {tuple(logits.shape)} and targets of {query.targets.dtype}."
             )
         labels = functional.one_hot(query.targets, logits.shape[1])
-        return (logits.softmax(1) - labels).square().sum(1).mean()
+        scores = (logits.softmax(1) - labels).square().sum(1)
+        if query.weights is None:
+            return scores.mean()
+        return (scores * query.weights).sum() / query.weights.sum()
 
 
 class Distance(QueryObjective):

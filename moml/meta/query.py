@@ -20,10 +20,11 @@ class Query:
         frozen: The same without that graph, for attacks.
         inputs: The query inputs of all episodes, ``(B, ...)``.
         targets: Their targets, ``(B, ...)``.
-        loss: The suite's loss.
+        loss: The suite's loss; the weighted mean where queries have weights.
         start: Parameters before adaptation, by name.
         theta: Adapted parameters, by name, with a leading dimension where episodes are stacked.
         omega: All upper parameters.
+        weights: Weights of the queries, ``(B,)``; ``None`` where each counts once.
     """
 
     predict: Callable[[Tensor], Tensor]
@@ -34,6 +35,7 @@ class Query:
     start: Mapping[str, Tensor]
     theta: Mapping[str, Tensor]
     omega: Mapping[str, Tensor]
+    weights: Tensor | None = None
 
     @cached_property
     def prediction(self) -> Tensor:

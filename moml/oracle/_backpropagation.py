@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from moml.evaluation import Heads
-from moml.oracle._base import Oracle, positions
+from moml.oracle._base import Oracle, check_has_losses, positions
 from moml.oracle._features import Features
 from moml.oracle._layouts import Found, Layouts
 from moml.oracle._live import Live
@@ -50,6 +50,7 @@ class Backpropagation(Oracle):
         """Compute the losses of the batch."""
         self._follow(problem.module)
         if not isinstance(problem, FactoredProblem):
+            check_has_losses(problem)
             return self._evaluated(problem, problem.losses(batch), Features())
         outputs = problem.features(batch)
         by_task = None if self._cut else problem.fan_out(outputs, batch)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from moml.errors import NoLabelsError
 from moml.evaluation import Evaluation
-from moml.problem import Objectives
+from moml.problem import Objectives, Problem
 
 
 class Oracle(ABC):
@@ -59,3 +59,16 @@ def positions(names: tuple[str, ...], present: Mapping[str, Tensor]) -> list[int
     if unknown:
         raise ValueError(f"`losses` should name tasks among {list(names)}, found {unknown}.")
     return [names.index(name) for name in present]
+
+
+def check_has_losses(problem: Any) -> None:
+    """Look for losses that can be differentiated as they are.
+
+    Raises:
+        ValueError: If the problem is a bi-level one.
+    """
+    if isinstance(problem, Objectives) and not isinstance(problem, Problem):
+        raise ValueError(
+            f"`oracle` should be `moml.bilevel.Bilevel(inner, hypergradient)` for the bi-level "
+            f"problem {type(problem).__name__}, found one for losses without a lower level."
+        )

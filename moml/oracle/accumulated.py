@@ -14,7 +14,7 @@ from moml._replay import buffers_kept, draws_of, restore_draws
 from moml.data.batch import Batch
 from moml.errors import NoLabelsError
 from moml.evaluation import Heads
-from moml.oracle._base import Oracle, positions
+from moml.oracle._base import Oracle, check_has_losses, positions
 from moml.oracle._features import Features
 from moml.oracle._layout import Layout, places, trainable
 from moml.oracle._live import Live, ParameterRows
@@ -52,6 +52,7 @@ class Accumulated(Oracle):
 
     def __call__(self, problem: Problem, batch: Batch) -> Live:
         """The losses of the whole batch."""
+        check_has_losses(problem)
         parts = [_Part(self.oracle, problem, one) for one in batch.split(self.parts)]
         with torch.no_grad(), buffers_kept(problem.module):
             for part in parts:

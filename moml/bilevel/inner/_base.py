@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,8 @@ class InnerSolver(ABC):
     """
 
     def __init__(self, *, steps: int, project: Projection | None = None) -> None:
+        if isinstance(steps, bool) or not isinstance(steps, int):
+            raise ValueError(f"`steps` should be an integer, found {steps!r}.")
         if steps < 0:
             raise ValueError(f"`steps` should be at least 0, found {steps}.")
         self.steps, self.project = steps, project
@@ -111,8 +114,10 @@ class UpdateRule(InnerSolver):
         super().__init__(steps=steps, project=project)
         if clip_norm is not None and not clip_norm > 0:
             raise ValueError(f"`clip_norm` should be positive, found {clip_norm}.")
-        if lr < 0:
-            raise ValueError(f"`lr` should not be negative, found {lr}.")
+        if isinstance(lr, bool) or not isinstance(lr, float | int):
+            raise ValueError(f"`lr` should be a number, found {lr!r}.")
+        if not 0 <= lr < math.inf:
+            raise ValueError(f"`lr` should be finite and not negative, found {lr}.")
         if weight_decay < 0:
             raise ValueError(f"`weight_decay` should not be negative, found {weight_decay}.")
         self.lr, self.weight_decay, self.clip_norm = lr, weight_decay, clip_norm
