@@ -16,7 +16,7 @@ def steppable(optimizer: Optimizer) -> Optimizer:
     Raises:
         ValueError: If its step needs more than gradients.
     """
-    needed = _needed(optimizer.step)
+    needed = _needed(type(optimizer).step)[1:]  # a scheduler wraps the step of the instance
     if needed:
         raise ValueError(
             f"`optimizer` should take steps without a {needed[0]}, found "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -23,10 +23,14 @@ class Batch:
             by `moml.data.TaskInputs` (multi-input).
         targets: Target per task, ``(B, ...)``. A task without a target is absent from the step.
             Integers stand for their decimal strings.
-        present: For partly labelled tasks, which samples carry a label, ``(B,)`` bool. A task that
-            is not listed is fully labelled.
+        present: For partly labelled tasks, which samples carry a label, ``(B,)`` bool, or numbers
+            0 and 1. A task that is not listed is fully labelled.
         weights: For tasks with weighted samples, the samples' weights ``(B,)``. The loss is the
             weighted mean; a task that is not listed counts every sample once.
+
+    Raises:
+        ValueError: If a mask or weights do not have one entry per sample, a mask holds more than
+            yes and no, or a weight is negative, NaN or infinite.
     """
 
     inputs: Inputs
@@ -42,6 +46,20 @@ class Batch:
                 for task, value in values.items()
             ):
                 object.__setattr__(self, field, _tidied(field, values))
+        if self.present:
+            self._replace("present", _mask)
+        if self.weights:
+            self._replace("weights", _sample_weights)
+
+    def _replace(self, field: str, checked: Callable[[str, Tensor, Tensor | None], Tensor]) -> None:
+        """Store the checked values of a field, each beside its task's target."""
+        values = getattr(self, field)
+        made = {
+            task: checked(f"`{field}['{task}']`", value, self.targets.get(task))
+            for task, value in values.items()
+        }
+        if any(made[task] is not values[task] for task in values):
+            object.__setattr__(self, field, made)
 
     @property
     def multi_input(self) -> bool:
@@ -169,3 +187,47 @@ def _tidied(field: str, values: Mapping[Any, Any]) -> dict[str, Tensor]:
     if len(named) < len(values):
         raise ValueError(f"`{field}` should have one entry per task, found {list(values)}.")
     return named
+
+
+def _mask(name: str, mask: Tensor, target: Tensor | None) -> Tensor:
+    """The mask as bools; numbers would select rows by their index.
+
+    Raises:
+        ValueError: If it does not say yes or no of every sample.
+    """
+    _check_length(name, mask, target)
+    if mask.dtype == torch.bool:
+        return mask
+    if not ((mask == 0) | (mask == 1)).all():
+        raise ValueError(
+            f"{name} should be a mask of bools or of 0 and 1, found other values of {mask.dtype}. "
+            "Make a mask of indices by `mask[indices] = True`."
+        )
+    return mask.bool()
+
+
+def _sample_weights(name: str, weights: Tensor, target: Tensor | None) -> Tensor:
+    """The weights themselves.
+
+    Raises:
+        ValueError: If a sample has none, or one that cannot weigh a mean.
+    """
+    _check_length(name, weights, target)
+    if not ((weights >= 0) & weights.isfinite()).all():
+        raise ValueError(
+            f"{name} should be finite and at least 0, found {weights.min().item():g}.."
+            f"{weights.max().item():g}. A weight of 0 leaves a sample out."
+        )
+    return weights
+
+
+def _check_length(name: str, values: Tensor, target: Tensor | None) -> None:
+    """One entry per sample; samples of episodes have two dimensions, as their targets do."""
+    if target is None:
+        return
+    expected = target.shape[: max(values.dim(), 1)]
+    if values.dim() < 1 or values.shape != expected:
+        raise ValueError(
+            f"{name} should have one entry per sample, shape {tuple(target.shape[:1])}, found "
+            f"{tuple(values.shape)}."
+        )

@@ -116,8 +116,18 @@ class IterableStream(Stream):
         return {"epoch": self.epoch, "position": self.position}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue after the stored position."""
+        """Continue after the stored position.
+
+        Raises:
+            ValueError: If the iterable ends before it.
+        """
         self.epoch, self.position, self._iterator = state["epoch"], 0, iter(self.batches)
-        for _ in range(state["position"]):
-            next(self._iterator)
+        for drawn in range(state["position"]):
+            try:
+                next(self._iterator)
+            except StopIteration:
+                raise ValueError(
+                    f"`batches` end after {drawn} in an epoch in which it had drawn "
+                    f"{state['position']}"
+                ) from None
         self.position = state["position"]

@@ -38,7 +38,7 @@ class GradientStep(Updater):
     ) -> None:
         if clip_norm is not None and clip_norm <= 0:
             raise ValueError(f"`clip_norm` should be positive, found {clip_norm}.")
-        if _needs_argument(optimizer.step):
+        if _needs_argument(type(optimizer).step, optimizer):
             raise ValueError(
                 "`optimizer` should take a step without evaluating losses again, found "
                 f"{type(optimizer).__name__}, which asks for a closure."
@@ -116,10 +116,13 @@ class GradientStep(Updater):
             scheduler.load_state_dict(state["scheduler"])
 
 
-def _needs_argument(step: Callable[..., Any]) -> bool:
-    """Whether a step cannot be called without arguments, as of LBFGS and ReduceLROnPlateau."""
+def _needs_argument(step: Callable[..., Any], *given: Any) -> bool:
+    """Whether a step needs more than what is given, as of LBFGS and ReduceLROnPlateau.
+
+    An optimizer's step is looked at in its class: a scheduler wraps that of the instance.
+    """
     try:
-        inspect.signature(step).bind()
+        inspect.signature(step).bind(*given)
     except TypeError:
         return True
     except ValueError:  # no signature to be had

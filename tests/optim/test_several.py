@@ -128,3 +128,15 @@ def test_a_scheduler_that_asks_for_a_metric():
     )
     with pytest.raises(ValueError, match="found ReduceLROnPlateau, which asks for a metric"):
         train(updater, model)
+
+
+@pytest.mark.supported
+@pytest.mark.parametrize("schedule", ["StepLR", "OneCycleLR"])
+def test_an_optimizer_with_a_scheduler_attached(schedule):
+    from torch.optim import lr_scheduler
+
+    model = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.Adam(model.parameters())
+    options = {"step_size": 2} if schedule == "StepLR" else {"max_lr": 0.1, "total_steps": 9}
+    getattr(lr_scheduler, schedule)(optimizer, **options)
+    assert GradientStep(optimizer).parameters()
