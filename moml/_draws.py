@@ -5,7 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from torch import Tensor
+
 from moml._replay import buffers_kept
+from moml.data.batch import Batch
+from moml.data.inputs import tensors_in
 from moml.data.stream import Stream
 from moml.errors import NonFiniteError
 from moml.evaluation import Evaluation
@@ -43,12 +47,36 @@ class Draws:
     def _evaluate(self, batch: Any) -> Evaluation:
         with buffers_kept(self.problem.module):
             evaluation = self.oracle(self.problem, batch)
-        finite_losses(evaluation)
+        finite_losses(evaluation, batch)
         return evaluation
 
 
-def finite_losses(evaluation: Evaluation) -> None:
-    """Raise a `NonFiniteError` that names the tasks whose loss is NaN or infinite."""
+def finite_losses(evaluation: Evaluation, batch: Any = None) -> None:
+    """Raise a `NonFiniteError` that names the tasks whose loss is NaN or infinite.
+
+    With the batch, the error also says where it holds such numbers.
+    """
     pairs = zip(evaluation.names, evaluation.losses.tolist(), strict=True)
     if bad := [name for name, loss in pairs if not math.isfinite(loss)]:
-        raise NonFiniteError("loss", bad)
+        error = NonFiniteError("loss", bad)
+        raise error.with_message(f"{error}{_held_by(batch, bad)}")
+
+
+def _held_by(batch: Any, tasks: list[str]) -> str:
+    """Sentences on NaN and infinity in a batch; nothing of batches of other types."""
+    if not isinstance(batch, Batch):
+        return ""
+    found = ""
+    if not all(map(_is_finite, tensors_in(batch.inputs))):
+        found += " The inputs of this batch hold NaN or infinity."
+    spoilt = [t for t in tasks if t in batch.targets and not _is_finite(batch.targets[t])]
+    if spoilt:
+        found += (
+            f" The targets of {', '.join(map(repr, spoilt))} hold NaN or infinity: a loss with "
+            "`undefined=float('nan')`, as `moml.losses.MeanSquaredError`, leaves NaN out."
+        )
+    return found
+
+
+def _is_finite(values: Tensor) -> bool:
+    return bool(values.isfinite().all())

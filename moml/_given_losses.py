@@ -21,6 +21,7 @@ _BY_ENTRY = (
     nn.SmoothL1Loss,
     nn.SoftMarginLoss,
 )
+_LIKE_TARGET = (nn.HingeEmbeddingLoss, nn.KLDivLoss, nn.PoissonNLLLoss)
 
 
 def as_loss(loss: Any, name: str = "loss") -> Loss:
@@ -65,12 +66,40 @@ class LossFunction(Loss):
 
     def __init__(self, function: Callable[[Any, Tensor], Tensor]) -> None:
         self.function = function
+        self._tried = False
 
     def __call__(self, prediction: Any, target: Tensor) -> Tensor:
-        """The function's value."""
+        """The function's value.
+
+        Raises:
+            ValueError: If the function broadcasts ``(B, 1)`` against ``(B,)`` to ``(B, B)``.
+        """
+        if type(self.function) in _LIKE_TARGET:
+            prediction = aligned(prediction, target)
+        elif not self._tried and _may_broadcast(prediction, target):
+            self._tried = True
+            self._check_broadcast(prediction, target)
         if isinstance(self.function, nn.Module):
             _follow(self.function, target)
         return self.function(prediction, target)
+
+    @torch.no_grad()
+    def _check_broadcast(self, prediction: Tensor, target: Tensor) -> None:
+        """Compare the function's value with the one in the target's shape, if it has one.
+
+        A function that wants the two shapes as they are fails in the other, or gives the same.
+        """
+        try:
+            value = self.function(prediction, target)
+            other = self.function(prediction.reshape(target.shape), target)
+            same = torch.allclose(value, other, rtol=1e-3, atol=1e-6, equal_nan=True)
+        except (IndexError, RuntimeError, TypeError, ValueError):
+            return
+        if not same:
+            raise ValueError(
+                f"`prediction` should have the target's shape {tuple(target.shape)}, found "
+                f"{tuple(prediction.shape)}, which the loss broadcasts to all pairs of samples"
+            )
 
     def per_sample(self, prediction: Tensor, target: Tensor) -> Tensor:
         """The function of each sample alone."""
@@ -138,6 +167,14 @@ class TorchLoss(LossFunction):
 
     def _fitting(self, prediction: Tensor, target: Tensor) -> Tensor:
         return prediction if self.classes else aligned(prediction, target)
+
+
+def _may_broadcast(prediction: Any, target: Tensor) -> bool:
+    """Whether two shapes differ by a dimension of size 1 at the end alone."""
+    if not isinstance(prediction, Tensor) or abs(prediction.dim() - target.dim()) != 1:
+        return False
+    short, long = sorted((tuple(prediction.shape), tuple(target.shape)), key=len)
+    return long == (*short, 1) and len(long) > 1 and short[0] > 1
 
 
 def _follow(module: nn.Module, target: Tensor) -> None:

@@ -32,7 +32,7 @@ def loss_value(
             shares = loss.counts(target) * weights
             value = (loss.per_sample(prediction, target) * shares).sum() / shares.sum()
     except (IndexError, RuntimeError, TypeError, ValueError) as error:
-        raise ValueError(_misfit(task, loss, prediction, target, error)) from error
+        raise ValueError(misfit(task, loss, prediction, target, error)) from error
     if not isinstance(value, Tensor) or value.dim() != 0:
         found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise ValueError(
@@ -47,8 +47,8 @@ def loss_value(
     return value
 
 
-def _misfit(task: str, loss: Loss, prediction: Any, target: Tensor, error: Exception) -> str:
-    """Say what a loss could not take."""
+def misfit(task: str, loss: Loss, prediction: Any, target: Tensor, error: Exception) -> str:
+    """Say what a loss could not take; without a prediction it is the target alone."""
     try:
         wrong = loss.check(target)
     except (IndexError, RuntimeError, TypeError, ValueError):
@@ -57,6 +57,11 @@ def _misfit(task: str, loss: Loss, prediction: Any, target: Tensor, error: Excep
         return f"Targets of task '{task}' should be {wrong}."
     kind = getattr(loss, "function", loss)
     name = getattr(kind, "__name__", type(kind).__name__)
+    if prediction is None:
+        return (
+            f"Targets of task '{task}' should fit {name}, found shape {tuple(target.shape)} of "
+            f"{target.dtype} ({str(error).splitlines()[0]})."
+        )
     shape = (
         f"prediction {tuple(prediction.shape)} of {prediction.dtype}"
         if isinstance(prediction, Tensor)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 V = TypeVar("V")
@@ -36,3 +36,8 @@ def task_names(names: Iterable[Any], argument: str = "heads") -> tuple[str, ...]
 def by_task(values: Mapping[Any, V], argument: str = "heads") -> dict[str, V]:
     """The values by names that are strings."""
     return dict(zip(task_names(values, argument), values.values(), strict=True))
+
+
+def in_words(tasks: Sequence[str]) -> str:
+    """One or several tasks, as an error calls them."""
+    return f"{'task' if len(tasks) == 1 else 'tasks'} {', '.join(map(repr, tasks))}"

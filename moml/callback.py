@@ -44,15 +44,23 @@ class History:
         records: The steps done by this call.
         stopped: Why training ended early; empty if it did not.
         skipped: Batches left out because no task had a defined label, since step 0.
+        tasks: Names of the problem's tasks.
     """
 
     records: list[StepRecord] = field(default_factory=list)
     stopped: str = ""
     skipped: int = 0
+    tasks: tuple[str, ...] = ()
 
     def losses(self, task: str | int) -> list[float]:
-        """The losses of a task, at the steps where it was present."""
+        """The losses of a task, at the steps where it was present.
+
+        Raises:
+            ValueError: If there is no such task.
+        """
         name = str(task)
+        if self.tasks and name not in self.tasks:
+            raise ValueError(f"`task` should be one of {list(self.tasks)}, found {task!r}.")
         return [record.losses[name] for record in self.records if name in record.losses]
 
 

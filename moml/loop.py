@@ -74,6 +74,7 @@ def fit(
     updater.adopt(weighting.parameters())
     held = HeldParameters(problem, updater)
     training = Training(problem, oracle, weighting, updater, Stream.of(batches), steps)
+    training.history.tasks = tuple(problem.tasks)
     state = oracle.from_first(None if checkpoint is None else checkpoint.load())
     if state is not None:
         own = checkpoint is not None and checkpoint.writes
@@ -109,7 +110,7 @@ def _step(training: Training, callbacks: Sequence[Callback], checkpoint: Checkpo
         batch, evaluation = _evaluated(training)
         evaluation.step, evaluation.epoch = training.step, training.stream.epoch
         evaluation.source = Draws(training.problem, training.oracle, batch, training.stream)
-        finite_losses(evaluation)
+        finite_losses(evaluation, batch)
         training.evaluation = evaluation
         for callback in callbacks:
             callback.before_update(training)

@@ -106,7 +106,8 @@ class CrossEntropy(EntrywiseLoss):
         label_smoothing: Share of a label that is spread evenly over all classes.
 
     Raises:
-        ValueError: If the number of weights is not that of classes, or the smoothing out of range.
+        ValueError: If the number of classes is no positive integer, the weights are not one
+            finite number of at least 0 per class, or the smoothing is out of range.
     """
 
     logits: Literal["classes", "yes_no"] | None = "classes"
@@ -119,6 +120,8 @@ class CrossEntropy(EntrywiseLoss):
         class_weights: Sequence[float] | Tensor | None = None,
         label_smoothing: float = 0.0,
     ) -> None:
+        if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
+            raise ValueError(f"`num_classes` should be a positive integer, found {num_classes!r}.")
         self.num_classes, self.ignore_index = num_classes, ignore_index
         self.class_weights = None if class_weights is None else torch.as_tensor(class_weights)
         if self.class_weights is not None and self.class_weights.shape != (num_classes,):
@@ -126,6 +129,8 @@ class CrossEntropy(EntrywiseLoss):
                 f"`class_weights` should have one entry per class ({num_classes}), found shape "
                 f"{tuple(self.class_weights.shape)}."
             )
+        if self.class_weights is not None:
+            _check_weights("class_weights", self.class_weights)
         self.label_smoothing = _share("label_smoothing", label_smoothing)
 
     def entries(self, prediction: Tensor, target: Tensor) -> Tensor:
@@ -161,12 +166,19 @@ class CrossEntropy(EntrywiseLoss):
             return (
                 f"labels in 0..{self.num_classes - 1}, "
                 f"found {int(defined.min())}..{int(defined.max())}"
+                + _ignore_hint(int(defined.min()))
             )
         return None
 
     def _loss(self, prediction: Tensor, target: Tensor, reduction: str) -> Tensor:
         if target.is_floating_point():  # taken for probabilities by PyTorch
             raise ValueError(f"`target` should hold {self.check(target)}.")
+        classes = prediction.shape[1] if prediction.dim() > 1 else self.num_classes
+        if classes > self.num_classes:
+            raise ValueError(
+                f"`prediction` should have one logit per class ({self.num_classes}), found "
+                f"{classes}. Check the width of the task's head and `CrossEntropy(num_classes)`."
+            )
         weights = self.class_weights
         return functional.cross_entropy(
             prediction,
@@ -349,6 +361,19 @@ def _over(total: Tensor, count: Tensor) -> Tensor:
 
 def _rows(entries: Tensor) -> Tensor:
     return entries[:, None].flatten(1)  # (B, entries)
+
+
+def _ignore_hint(smallest: int) -> str:
+    if smallest >= 0:
+        return ""
+    return f"; if {smallest} marks undefined labels, pass `ignore_index={smallest}`"
+
+
+def _check_weights(name: str, weights: Tensor) -> None:
+    if not ((weights >= 0) & weights.isfinite()).all() or not weights.any():
+        raise ValueError(
+            f"`{name}` should be finite and at least 0, and not all 0, found {weights.tolist()}."
+        )
 
 
 def _share(name: str, value: float) -> float:

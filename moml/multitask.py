@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
+from moml._brought_network import GraphCheck, check_fit
 from moml._given_losses import as_loss
-from moml._loss_value import loss_value
+from moml._loss_value import loss_value, misfit
 from moml._substitution import substituted
 from moml._task_names import by_task
 from moml.architecture import Architecture, WholeModel
@@ -77,6 +78,7 @@ class MultiTask(FactoredProblem):
                 f"found {sorted(self.task_losses)}."
             )
         self.precision = precision
+        self._graph = GraphCheck()
         self._counted: tuple[weakref.ref[Batch], dict[str, float]] | None = None
 
     @property
@@ -123,8 +125,12 @@ class MultiTask(FactoredProblem):
         present = self.present(batch)
         if not present:
             raise NoLabelsError(self.tasks)
-        with self._autocast(batch):
-            return self.architecture.features(batch.inputs, present)
+        try:
+            with self._autocast(batch):
+                return self.architecture.features(batch.inputs, present)
+        except RuntimeError as error:
+            check_fit("encoder", "`inputs`", batch.inputs, error)
+            raise
 
     def fan_out(self, features: dict[str, Tensor], batch: Batch) -> dict[str, Tensor] | None:
         """As the architecture says."""
@@ -133,9 +139,16 @@ class MultiTask(FactoredProblem):
     def losses_from(self, features: dict[str, Tensor], batch: Batch) -> Losses:
         """Loss per task that has at least one defined label in the batch."""
         present = self.present(batch)
-        with self._autocast(batch):
-            predictions = _predictions(self.architecture, features, present)
-        return self._losses(predictions, batch, present)
+        try:
+            with self._autocast(batch):
+                predictions = _predictions(self.architecture, features, present)
+        except RuntimeError as error:
+            check_fit("heads", "Features", features, error)
+            raise
+        losses = self._losses(predictions, batch, present)
+        if torch.is_grad_enabled():
+            self._graph.check(losses, self.architecture)
+        return losses
 
     def losses_at(self, state: Mapping[str, Tensor], batch: Batch, tasks: Sequence[str]) -> Losses:
         """Losses of some tasks with other parameters and buffers in the architecture's place."""
@@ -181,9 +194,7 @@ class MultiTask(FactoredProblem):
         try:
             return loss.count(target) if weights is None else (loss.counts(target) * weights).sum()
         except (IndexError, RuntimeError) as error:
-            raise ValueError(
-                f"Targets of task '{task}' should be {loss.check(target) or error}."
-            ) from error
+            raise ValueError(misfit(task, loss, None, target, error)) from error
 
     def _autocast(self, batch: Batch) -> AbstractContextManager[Any]:
         if self.precision == "float32":

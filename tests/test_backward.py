@@ -130,7 +130,7 @@ def test_history_counts_calls():
         ([torch.tensor(1.0)], "requires_grad=False"),
         ([torch.tensor(float("nan"), requires_grad=True)], "found nan for task '0'"),
         ({"depth": torch.tensor(float("inf"), requires_grad=True)}, "found inf for task 'depth'"),
-        ([], "one or more distinct task names"),
+        ([], "the loss of at least one task, found none"),
     ],
 )
 def test_bad_losses(losses, message):

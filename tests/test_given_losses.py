@@ -5,7 +5,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from moml import MultiTask
 from moml._given_losses import as_loss
+from moml.architecture import HPS
+from moml.data import Batch
 from moml.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError
 
 WEIGHTS = torch.tensor([0.2, 1.0, 3.0])
@@ -148,3 +151,59 @@ def test_numbers_of_which_some_are_undefined():
     assert prediction.grad.isfinite().all()
     assert loss.check(target) is None
     assert float(loss.count(target)) == 2
+
+
+@pytest.mark.refused("a class's weight in a mean is finite and at least 0")
+@pytest.mark.parametrize("weights", [[1, -2, 1], [1, float("nan"), 1], [0, 0, 0]])
+def test_class_weights_that_are_negative_nan_or_all_zero(weights):
+    with pytest.raises(ValueError, match="`class_weights` should be finite and at least 0"):
+        CrossEntropy(3, class_weights=weights)
+
+
+@pytest.mark.refused("the number of classes is known, and a positive integer")
+@pytest.mark.parametrize("classes", [0, -1, "3", 2.0, True])
+def test_a_number_of_classes_that_is_none(classes):
+    with pytest.raises(ValueError, match="`num_classes` should be a positive integer"):
+        CrossEntropy(classes)
+
+
+@pytest.mark.refused("the head has one output per class")
+def test_a_head_with_more_outputs_than_the_loss_has_classes():
+    with pytest.raises(ValueError, match=r"one logit per class \(3\), found 7"):
+        CrossEntropy(3)(logits(6, 7), labels(6, low=0))
+
+
+@pytest.mark.refused("the label that marks what is undefined is named: `ignore_index`")
+def test_labels_of_minus_100_that_the_loss_does_not_know():
+    problem = MultiTask(HPS(nn.Linear(2, 2), {"a": nn.Linear(2, 3)}), {"a": CrossEntropy(3)})
+    data = Batch(logits(4, 2), {"a": torch.tensor([0, 1, -100, 2])})
+    with pytest.raises(ValueError, match="pass `ignore_index=-100`"):
+        problem.losses(data)
+
+
+@pytest.mark.supported
+@pytest.mark.parametrize(
+    "loss", [nn.PoissonNLLLoss(), nn.KLDivLoss(reduction="batchmean"), nn.HingeEmbeddingLoss()]
+)
+def test_a_prediction_column_against_a_target_vector_in_other_losses_of_torch(loss):
+    prediction, target = logits(6), labels(6, low=0).float()
+    found = as_loss(loss)(prediction[:, None], target)
+    torch.testing.assert_close(found, loss(prediction, target))
+
+
+@pytest.mark.refused("all pairs of samples would be compared: the shapes are named")
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_function_that_broadcasts_a_prediction_column_against_a_target_vector(turned):
+    prediction, target = logits(6, 1), logits(6) + 1
+    if turned:
+        prediction, target = target, prediction
+    with pytest.raises(ValueError, match="which the loss broadcasts to all pairs of samples"):
+        as_loss(lambda p, y: (p - y).square().mean())(prediction, target)
+
+
+@pytest.mark.supported
+@pytest.mark.parametrize("flat", [lambda p: p[:, 0], lambda p: p.squeeze(), lambda p: p.view(-1)])
+def test_a_function_that_flattens_a_prediction_column_itself(flat):
+    prediction, target = logits(6, 1), logits(6) + 1
+    found = as_loss(lambda p, y: (flat(p) - y).square().mean())(prediction, target)
+    torch.testing.assert_close(found, torch.tensor(1.0))

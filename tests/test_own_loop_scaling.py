@@ -275,7 +275,7 @@ def wrong_losses():
         ([loss.detach() for loss in losses.values()], "requires_grad=False"),
         ([loss * torch.ones(2) for loss in losses.values()], r"shape \(2,\).*`.mean\(\)`"),
         ([loss * 1j for loss in losses.values()], "complex128"),
-        ({}, "one or more distinct task names"),
+        ({}, "the loss of at least one task, found none"),
     ]
 
 

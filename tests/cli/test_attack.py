@@ -60,7 +60,6 @@ def test_the_card_of_dense_tasks(run, capsys):
     [
         ("PGD", "--weighting=MGDA", "`weighting` should be left out with PGD"),
         ("GAP", "--weighting=MGDA", "`weighting` should be left out with GAP"),
-        ("APGD", "--target=0", "`target` should be left out with APGD"),
         ("UAP", "--universal=true", "`universal` should be left out with UAP"),
     ],
 )

@@ -141,7 +141,7 @@ def test_tied_parameter_between_encoder_and_head_is_shared():
     model = HPS(encoder, heads)
     assert any(p is encoder.weight for p in model.shared_parameters())
     assert all(p is not encoder.weight for p in model.private_parameters("a"))
-    task_problem, data = problem(model), batch()
+    task_problem, data = problem(model, classes=6), batch()
     expected, _ = rows_by_autograd(task_problem, data)
     torch.testing.assert_close(Direct()(task_problem, data).jacobian, expected)
 
