@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import Tensor, nn
 
+from moml import _checks
 from moml.evaluation import Evaluation
 from moml.weighting._answers import check_direction, check_weights, finite_rows
 from moml.weighting._memory import Memory
@@ -70,7 +71,7 @@ class Weighting(nn.Module, ABC):
             )
         if not names or len(set(names)) < len(names):
             raise ValueError(f"`names` should be one or more distinct task names, found {names}.")
-        if not all(isinstance(name, (str, int)) for name in names):
+        if not all(isinstance(name, (str, int)) and not isinstance(name, bool) for name in names):
             raise ValueError(f"`names` should be strings or integers, found {names}.")
         self.names = names
         self._allocate(len(names))
@@ -281,7 +282,7 @@ class Randomized(nn.Module):
     def __init__(self, seed: int | None = None) -> None:
         super().__init__()
         self.generator = torch.Generator().manual_seed(
-            torch.initial_seed() if seed is None else seed
+            torch.initial_seed() if seed is None else _checks.seed(seed)
         )
 
     def reseed(self, stream: int) -> None:

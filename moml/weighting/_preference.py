@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from moml import _checks
+
 Preference = Sequence[float] | Mapping[str, float] | None
 """One number per task, in order or by name; ``None`` for no preference."""
+
+
+def given_per_task(given: Any, *, argument: str) -> Preference:
+    """What a constructor was given, before the tasks are known.
+
+    Raises:
+        ValueError: If it is no collection of finite numbers.
+    """
+    if given is None:
+        return None
+    what = "numbers, in the order of the tasks or by task name"
+    if isinstance(given, Mapping):
+        values = _checks.numbers(argument, list(given.values()), what)
+        return dict(zip(given, values, strict=True))
+    return _checks.numbers(argument, given, what)
 
 
 def per_task(

@@ -7,9 +7,10 @@ from typing import Literal, get_args
 import numpy as np
 from torch import Tensor
 
+from moml import _checks
 from moml.weighting._base import GramianWeighting
 from moml.weighting._gramian import Array, checked, solve_each
-from moml.weighting._preference import Preference, preference_of, present_preference
+from moml.weighting._preference import Preference, given_per_task, preference_of, present_preference
 
 Scale = Literal["min", "median", "rmse"]
 
@@ -40,9 +41,8 @@ class AlignedMTL(GramianWeighting):
 
     def __init__(self, *, scale: Scale = "min", preference: Preference = None) -> None:
         super().__init__()
-        if scale not in get_args(Scale):
-            raise ValueError(f"`scale` should be 'min', 'median' or 'rmse', found {scale!r}.")
-        self.scale, self.given = scale, preference
+        self.scale = _checks.choice("scale", scale, get_args(Scale))
+        self.given = given_per_task(preference, argument="preference")
 
     def _allocate(self, num_tasks: int) -> None:
         preference = preference_of(self.given, self.names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from moml.weighting._base import LossWeighting
-from moml.weighting._preference import Preference, per_task, rows
+from moml.weighting._preference import Preference, given_per_task, per_task, rows
 
 
 class Constant(LossWeighting):
@@ -29,7 +29,7 @@ class Constant(LossWeighting):
 
     def __init__(self, *, preference: Preference = None) -> None:
         super().__init__()
-        self.given = preference
+        self.given = given_per_task(preference, argument="preference")
 
     def _allocate(self, num_tasks: int) -> None:
         values = per_task(self.given, self.names, argument="preference", default=1.0)

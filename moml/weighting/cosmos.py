@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from moml import _checks
 from moml.weighting._base import LossWeighting
-from moml.weighting._preference import Preference, preference_of, present_preference
+from moml.weighting._preference import Preference, given_per_task, preference_of, present_preference
 
 
 class COSMOS(LossWeighting):
@@ -31,9 +32,8 @@ class COSMOS(LossWeighting):
 
     def __init__(self, *, preference: Preference = None, pull: float = 1.0) -> None:
         super().__init__()
-        if pull < 0.0:
-            raise ValueError(f"`pull` should not be negative, found {pull}.")
-        self.given, self.pull = preference, pull
+        self.given = given_per_task(preference, argument="preference")
+        self.pull = _checks.number("pull", pull, least=0.0)
 
     def _allocate(self, num_tasks: int) -> None:
         preference = preference_of(self.given, self.names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from moml import _checks
 from moml.evaluation import Evaluation
 from moml.weighting._base import JacobianAggregator
 from moml.weighting._memory import Memory
@@ -36,11 +37,9 @@ class DBMTL(JacobianAggregator):
 
     def __init__(self, *, beta: float = 0.9, sigma: float = 0.0, log_heads: bool = False) -> None:
         super().__init__()
-        if not 0.0 <= beta < 1.0:
-            raise ValueError(f"`beta` should be at least 0 and below 1, found {beta}.")
-        if sigma < 0.0:
-            raise ValueError(f"`sigma` should not be negative, found {sigma}.")
-        self.beta, self.sigma, self.log_heads = beta, sigma, log_heads
+        self.beta = _checks.number("beta", beta, least=0.0, below=1.0)
+        self.sigma = _checks.number("sigma", sigma, least=0.0)
+        self.log_heads = _checks.flag("log_heads", log_heads)
 
     def _allocate(self, num_tasks: int) -> None:
         self.smoothed = Memory(num_tasks)

@@ -7,7 +7,7 @@ from torch import Tensor
 from moml.weighting._base import GramianWeighting
 from moml.weighting._cone import projected_average
 from moml.weighting._gramian import solve_each
-from moml.weighting._preference import Preference, preference_of, present_preference
+from moml.weighting._preference import Preference, given_per_task, preference_of, present_preference
 
 
 class DualProj(GramianWeighting):
@@ -30,7 +30,7 @@ class DualProj(GramianWeighting):
 
     def __init__(self, *, preference: Preference = None) -> None:
         super().__init__()
-        self.given = preference
+        self.given = given_per_task(preference, argument="preference")
 
     def _allocate(self, num_tasks: int) -> None:
         preference = preference_of(self.given, self.names)

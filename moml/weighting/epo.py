@@ -9,10 +9,11 @@ import torch
 from scipy.optimize import linprog
 from torch import Tensor
 
+from moml import _checks
 from moml.weighting._base import GramianWeighting
 from moml.weighting._gramian import Array, single
 from moml.weighting._positive import nonnegative_losses
-from moml.weighting._preference import Preference, preference_of, present_preference
+from moml.weighting._preference import Preference, given_per_task, preference_of, present_preference
 
 Descent = Literal["restricted", "relaxed"]
 
@@ -56,11 +57,9 @@ class EPO(GramianWeighting):
         descent: Descent = "restricted",
     ) -> None:
         super().__init__()
-        if tolerance <= 0.0:
-            raise ValueError(f"`tolerance` should be positive, found {tolerance}.")
-        if descent not in get_args(Descent):
-            raise ValueError(f"`descent` should be 'restricted' or 'relaxed', found {descent!r}.")
-        self.given, self.tolerance, self.descent = preference, tolerance, descent
+        self.given = given_per_task(preference, argument="preference")
+        self.tolerance = _checks.number("tolerance", tolerance, above=0.0)
+        self.descent = _checks.choice("descent", descent, get_args(Descent))
 
     def _allocate(self, num_tasks: int) -> None:
         preference = preference_of(self.given, self.names)

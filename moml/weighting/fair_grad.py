@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from moml import _checks
 from moml.weighting._base import GramianWeighting
 from moml.weighting._fair import fair_weights
 from moml.weighting._gramian import solve_each
@@ -33,9 +34,7 @@ class FairGrad(GramianWeighting):
 
     def __init__(self, *, alpha: float = 1.0) -> None:
         super().__init__()
-        if not 0.0 < alpha < float("inf"):
-            raise ValueError(f"`alpha` should be positive and finite, found {alpha}.")
-        self.alpha = alpha
+        self.alpha = _checks.number("alpha", alpha, above=0.0)
 
     def weights(
         self, gramian: Tensor, losses: Tensor | None = None, *, tasks: Tensor | None = None

@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from moml import _checks
 from moml.evaluation import Evaluation
 from moml.weighting._adam import TaskwiseAdam
 from moml.weighting._base import LossWeighting
 from moml.weighting._positive import nonnegative_losses
-from moml.weighting._preference import Preference, per_task, rows
+from moml.weighting._preference import Preference, given_per_task, per_task, rows
 
 
 class FAMO(LossWeighting):
@@ -48,11 +49,9 @@ class FAMO(LossWeighting):
         self, *, lr: float = 0.025, decay: float = 1e-3, min_losses: Preference = None
     ) -> None:
         super().__init__()
-        if lr <= 0.0:
-            raise ValueError(f"`lr` should be positive, found {lr}.")
-        if decay < 0.0:
-            raise ValueError(f"`decay` should not be negative, found {decay}.")
-        self.lr, self.decay, self.given = lr, decay, min_losses
+        self.lr = _checks.number("lr", lr, above=0.0)
+        self.decay = _checks.number("decay", decay, least=0.0)
+        self.given = given_per_task(min_losses, argument="min_losses")
 
     def _allocate(self, num_tasks: int) -> None:
         floor = per_task(self.given, self.names, argument="min_losses", default=0.0)

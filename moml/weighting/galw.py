@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from moml import _checks
 from moml.evaluation import Evaluation
 from moml.weighting._base import LossWeighting, Needs
 from moml.weighting._clusters import clusters
@@ -50,11 +51,13 @@ class GALW(LossWeighting):
         groups: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
-        if num_groups < 1:
-            raise ValueError(f"`num_groups` should be at least 1, found {num_groups}.")
-        if warmup < 2:
-            raise ValueError(f"`warmup` should be at least 2 steps for a slope, found {warmup}.")
-        self.num_groups, self.warmup, self.groups = num_groups, warmup, groups
+        self.num_groups = _checks.whole("num_groups", num_groups, least=1)
+        self.warmup = _checks.whole("warmup", warmup, least=2, unit="steps for a slope")
+        self.groups = groups
+        if groups is not None:
+            what = "a mapping from task to number of its group"
+            for number in _checks.instance("groups", groups, Mapping, what).values():
+                _checks.whole("groups", number, least=0)
 
     @property
     def needs(self) -> Needs:  # type: ignore[override]

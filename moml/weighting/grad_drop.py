@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 import torch
 from torch import Tensor
 
+from moml import _checks
 from moml.weighting._base import JacobianAggregator, Randomized
-from moml.weighting._preference import Preference, per_task, rows
+from moml.weighting._preference import Preference, given_per_task, per_task, rows
 
 
 class GradDrop(Randomized, JacobianAggregator):
@@ -33,9 +36,11 @@ class GradDrop(Randomized, JacobianAggregator):
 
     def __init__(self, *, leak: float | Preference = 0.0, seed: int | None = None) -> None:
         super().__init__(seed)
-        if isinstance(leak, (int, float)):
-            _check(leak, leak)
-        self.leak = leak
+        self.leak: float | Preference = (
+            _checks.number("leak", leak, least=0.0, most=1.0)
+            if isinstance(leak, (str, Real))
+            else given_per_task(leak, argument="leak")
+        )
 
     def _allocate(self, num_tasks: int) -> None:
         if isinstance(self.leak, (int, float)):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from moml import _checks
 from moml.evaluation import Evaluation
 from moml.weighting._base import GramianWeighting, Needs
 from moml.weighting._gramian import Array, checked, correlation, solve_each
@@ -49,13 +50,12 @@ class IMTL(GramianWeighting):
 
     def __init__(self, *, mode: Mode = "gradient", scaled_heads: bool = False) -> None:
         super().__init__()
-        if mode not in get_args(Mode):
-            raise ValueError(f"`mode` should be 'gradient', 'loss' or 'hybrid', found {mode!r}.")
+        self.mode = _checks.choice("mode", mode, get_args(Mode))
+        self.scaled_heads = _checks.flag("scaled_heads", scaled_heads)
         if scaled_heads and mode != "hybrid":
             raise ValueError(
                 f"`scaled_heads` should be set for mode 'hybrid' only, found mode {mode!r}."
             )
-        self.mode, self.scaled_heads = mode, scaled_heads
 
     @property
     def needs(self) -> Needs:  # type: ignore[override]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from moml import _checks
 from moml.weighting._base import GramianWeighting
 from moml.weighting._gramian import checked
 
@@ -31,11 +32,8 @@ class Krum(GramianWeighting):
 
     def __init__(self, *, byzantine: int = 1, selected: int = 1) -> None:
         super().__init__()
-        if byzantine < 0:
-            raise ValueError(f"`byzantine` should be zero or more, found {byzantine}.")
-        if selected < 1:
-            raise ValueError(f"`selected` should be at least 1, found {selected}.")
-        self.byzantine, self.selected = byzantine, selected
+        self.byzantine = _checks.whole("byzantine", byzantine, least=0)
+        self.selected = _checks.whole("selected", selected, least=1)
 
     def weights(
         self, gramian: Tensor, losses: Tensor | None = None, *, tasks: Tensor | None = None

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
+from moml import _checks
 from moml.weighting._base import GramianWeighting
 from moml.weighting._gramian import checked, solve_each
 from moml.weighting._min_norm import frank_wolfe_weights, min_norm_weights
@@ -45,14 +46,8 @@ class MGDA(GramianWeighting):
 
     def __init__(self, *, normalize: Normalization = "none", solver: Solver = "exact") -> None:
         super().__init__()
-        if normalize not in get_args(Normalization):
-            raise ValueError(
-                f"`normalize` should be one of {', '.join(get_args(Normalization))}, "
-                f"found {normalize!r}."
-            )
-        if solver not in get_args(Solver):
-            raise ValueError(f"`solver` should be 'exact' or 'frank_wolfe', found {solver!r}.")
-        self.normalize, self.solver = normalize, solver
+        self.normalize = _checks.choice("normalize", normalize, get_args(Normalization))
+        self.solver = _checks.choice("solver", solver, get_args(Solver))
 
     def weights(
         self, gramian: Tensor, losses: Tensor | None = None, *, tasks: Tensor | None = None

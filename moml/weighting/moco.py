@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from moml import _checks
 from moml.weighting._base import JacobianAggregator
 from moml.weighting._memory import Memory
 from moml.weighting._simplex import project_onto_simplex
@@ -48,14 +49,11 @@ class MoCo(JacobianAggregator):
         rho: float = 0.0,
     ) -> None:
         super().__init__()
-        if not 0.0 < beta <= 1.0:
-            raise ValueError(f"`beta` should be above 0 and at most 1, found {beta}.")
-        if gamma < 0.0:
-            raise ValueError(f"`gamma` should not be negative, found {gamma}.")
-        if rho < 0.0:
-            raise ValueError(f"`rho` should not be negative, found {rho}.")
-        self.beta, self.beta_sigma = beta, beta_sigma
-        self.gamma, self.gamma_sigma, self.rho = gamma, gamma_sigma, rho
+        self.beta = _checks.number("beta", beta, above=0.0, most=1.0)
+        self.beta_sigma = _checks.number("beta_sigma", beta_sigma)
+        self.gamma = _checks.number("gamma", gamma, least=0.0)
+        self.gamma_sigma = _checks.number("gamma_sigma", gamma_sigma)
+        self.rho = _checks.number("rho", rho, least=0.0)
 
     def _allocate(self, num_tasks: int) -> None:
         shares = torch.full((num_tasks,), 1.0 / num_tasks, dtype=torch.float64)

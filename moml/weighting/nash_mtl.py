@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from moml import _checks
 from moml.weighting._base import GramianWeighting
 from moml.weighting._fair import fair_weights
 from moml.weighting._gramian import checked, solve_each
@@ -37,9 +38,11 @@ class NashMTL(GramianWeighting):
 
     def __init__(self, *, max_norm: float | None = 1.0) -> None:
         super().__init__()
-        if max_norm is not None and not max_norm > 0.0:
-            raise ValueError(f"`max_norm` should be positive or None, found {max_norm}.")
-        self.max_norm = max_norm
+        self.max_norm = (
+            None
+            if max_norm is None
+            else _checks.number("max_norm", max_norm, above=0.0, infinite=True)
+        )
 
     def weights(
         self, gramian: Tensor, losses: Tensor | None = None, *, tasks: Tensor | None = None

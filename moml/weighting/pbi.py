@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from moml import _checks
 from moml.weighting._base import LossWeighting
-from moml.weighting._preference import Preference, per_task, preference_of, rows
+from moml.weighting._preference import Preference, given_per_task, per_task, preference_of, rows
 
 
 class PBI(LossWeighting):
@@ -35,9 +36,9 @@ class PBI(LossWeighting):
         self, *, preference: Preference = None, theta: float = 5.0, ideal: Preference = None
     ) -> None:
         super().__init__()
-        if theta < 0.0:
-            raise ValueError(f"`theta` should not be negative, found {theta}.")
-        self.given, self.theta, self.given_ideal = preference, theta, ideal
+        self.given = given_per_task(preference, argument="preference")
+        self.given_ideal = given_per_task(ideal, argument="ideal")
+        self.theta = _checks.number("theta", theta, least=0.0)
 
     def _allocate(self, num_tasks: int) -> None:
         ideal = per_task(self.given_ideal, self.names, argument="ideal", default=0.0)

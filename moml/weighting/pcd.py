@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from moml import _checks
 from moml.weighting._base import GramianWeighting
 from moml.weighting._cone import constrained_weights
 from moml.weighting._gramian import single, solve_each
@@ -38,11 +39,11 @@ class PCD(GramianWeighting):
         self, *, primary: str | None = None, tau: float = 0.02, beta: float = 0.999
     ) -> None:
         super().__init__()
-        if not 0.0 <= tau <= 1.0:
-            raise ValueError(f"`tau` should be between 0 and 1, found {tau}.")
-        if not 0.0 <= beta < 1.0:
-            raise ValueError(f"`beta` should be at least 0 and below 1, found {beta}.")
-        self.primary, self.tau, self.beta = primary, tau, beta
+        if primary is not None:
+            _checks.instance("primary", primary, (str, int), "the name of a task")
+        self.primary = primary
+        self.tau = _checks.number("tau", tau, least=0.0, most=1.0)
+        self.beta = _checks.number("beta", beta, least=0.0, below=1.0)
 
     def _allocate(self, num_tasks: int) -> None:
         if self.primary is not None and self.primary not in self.names:

@@ -7,10 +7,11 @@ import torch
 from scipy.optimize import linprog
 from torch import Tensor
 
+from moml import _checks
 from moml.weighting._base import GramianWeighting
 from moml.weighting._gramian import Array, even, single
 from moml.weighting._min_norm import min_norm_weights
-from moml.weighting._preference import Preference, preference_of, rows
+from moml.weighting._preference import Preference, given_per_task, preference_of, rows
 
 _ROUNDING = 1e-14  # of the largest squared norm: a constraint's gradient below is none
 
@@ -48,11 +49,9 @@ class PMGDA(GramianWeighting):
         self, *, preference: Preference = None, tolerance: float = 1e-4, sigma: float = 0.95
     ) -> None:
         super().__init__()
-        if tolerance <= 0.0:
-            raise ValueError(f"`tolerance` should be positive, found {tolerance}.")
-        if not 0.0 < sigma <= 1.0:
-            raise ValueError(f"`sigma` should lie in (0, 1], found {sigma}.")
-        self.given, self.tolerance, self.sigma = preference, tolerance, sigma
+        self.given = given_per_task(preference, argument="preference")
+        self.tolerance = _checks.number("tolerance", tolerance, above=0.0)
+        self.sigma = _checks.number("sigma", sigma, above=0.0, most=1.0)
 
     def _allocate(self, num_tasks: int) -> None:
         preference = preference_of(self.given, self.names)

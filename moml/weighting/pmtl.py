@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from moml import _checks
 from moml.weighting._base import GramianWeighting
 from moml.weighting._gramian import Array, even, single
 from moml.weighting._min_norm import min_norm_weights
-from moml.weighting._preference import Preference, preference_of, rows
+from moml.weighting._preference import Preference, given_per_task, preference_of, rows
 
 
 class PMTL(GramianWeighting):
@@ -41,7 +42,12 @@ class PMTL(GramianWeighting):
         self, *, preference: Preference = None, others: Sequence[Sequence[float]] | None = None
     ) -> None:
         super().__init__()
-        self.given, self.others = preference, others
+        self.given = given_per_task(preference, argument="preference")
+        self.others = others
+        if others is not None:
+            what = "several preferences, each a number per task"
+            _checks.instance("others", others, Sequence, what)
+            self.others = [_checks.numbers("others", other, what) for other in others]
 
     def _allocate(self, num_tasks: int) -> None:
         preference = preference_of(self.given, self.names)

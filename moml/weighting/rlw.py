@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from moml import _checks
 from moml.evaluation import Evaluation
 from moml.weighting._base import LossWeighting, Randomized
 
@@ -54,16 +55,9 @@ class RLW(Randomized, LossWeighting):
         seed: int | None = None,
     ) -> None:
         super().__init__(seed)
-        if distribution not in get_args(Distribution):
-            raise ValueError(
-                f"`distribution` should be one of {', '.join(get_args(Distribution))}, "
-                f"found {distribution!r}."
-            )
-        if level not in get_args(Level):
-            raise ValueError(f"`level` should be 'loss' or 'gradient', found {level!r}.")
-        if ones < 1:
-            raise ValueError(f"`ones` should be at least 1, found {ones}.")
-        self.distribution, self.level, self.ones = distribution, level, ones
+        self.distribution = _checks.choice("distribution", distribution, get_args(Distribution))
+        self.level = _checks.choice("level", level, get_args(Level))
+        self.ones = _checks.whole("ones", ones, least=1)
 
     def _allocate(self, num_tasks: int) -> None:
         if self.distribution == "random_normal":

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from moml import _checks
 from moml.evaluation import Evaluation
 from moml.weighting._base import Needs, Weighting, nothing_shared
 from moml.weighting._cross import finite_products
-from moml.weighting._preference import Preference, preference_of
+from moml.weighting._preference import Preference, given_per_task, preference_of
 from moml.weighting._simplex import project_onto_simplex
 
 
@@ -52,12 +53,11 @@ class SDMGrad(Weighting):
         preference: Preference = None,
     ) -> None:
         super().__init__()
-        if pull < 0.0:
-            raise ValueError(f"`pull` should not be negative, found {pull}.")
-        if iterations < 1:
-            raise ValueError(f"`iterations` should be at least 1, found {iterations}.")
-        self.pull, self.iterations, self.lr, self.momentum = pull, iterations, lr, momentum
-        self.given = preference
+        self.pull = _checks.number("pull", pull, least=0.0)
+        self.iterations = _checks.whole("iterations", iterations, least=1)
+        self.lr = _checks.number("lr", lr, above=0.0)
+        self.momentum = _checks.number("momentum", momentum, least=0.0, below=1.0)
+        self.given = given_per_task(preference, argument="preference")
 
     def _allocate(self, num_tasks: int) -> None:
         shares = torch.full((num_tasks,), 1.0 / num_tasks, dtype=torch.float64)

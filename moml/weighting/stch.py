@@ -5,10 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from moml import _checks
 from moml.evaluation import Evaluation
 from moml.weighting._base import LossWeighting
 from moml.weighting._positive import inverse, nonnegative_losses
-from moml.weighting._preference import Preference, per_task, preference_of, present_preference, rows
+from moml.weighting._preference import (
+    Preference,
+    given_per_task,
+    per_task,
+    preference_of,
+    present_preference,
+    rows,
+)
 
 
 class STCH(LossWeighting):
@@ -53,11 +61,10 @@ class STCH(LossWeighting):
         warmup: int = 0,
     ) -> None:
         super().__init__()
-        if mu <= 0.0:
-            raise ValueError(f"`mu` should be positive, found {mu}.")
-        if warmup < 0:
-            raise ValueError(f"`warmup` should be zero or more epochs, found {warmup}.")
-        self.mu, self.given, self.given_ideal, self.warmup = mu, preference, ideal, warmup
+        self.mu = _checks.number("mu", mu, above=0.0)
+        self.given = given_per_task(preference, argument="preference")
+        self.given_ideal = given_per_task(ideal, argument="ideal")
+        self.warmup = _checks.whole("warmup", warmup, least=0, unit="epochs")
 
     def _allocate(self, num_tasks: int) -> None:
         ideal = per_task(self.given_ideal, self.names, argument="ideal", default=0.0)

@@ -5,7 +5,14 @@ from __future__ import annotations
 from torch import Tensor
 
 from moml.weighting._base import LossWeighting
-from moml.weighting._preference import Preference, per_task, preference_of, present_preference, rows
+from moml.weighting._preference import (
+    Preference,
+    given_per_task,
+    per_task,
+    preference_of,
+    present_preference,
+    rows,
+)
 
 
 class Tchebycheff(LossWeighting):
@@ -32,7 +39,8 @@ class Tchebycheff(LossWeighting):
 
     def __init__(self, *, preference: Preference = None, ideal: Preference = None) -> None:
         super().__init__()
-        self.given, self.given_ideal = preference, ideal
+        self.given = given_per_task(preference, argument="preference")
+        self.given_ideal = given_per_task(ideal, argument="ideal")
 
     def _allocate(self, num_tasks: int) -> None:
         ideal = per_task(self.given_ideal, self.names, argument="ideal", default=0.0)

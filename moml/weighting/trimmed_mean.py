@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from moml import _checks
 from moml.weighting._base import JacobianAggregator
 
 
@@ -26,9 +27,7 @@ class TrimmedMean(JacobianAggregator):
 
     def __init__(self, *, trim: int = 1) -> None:
         super().__init__()
-        if trim < 0:
-            raise ValueError(f"`trim` should be zero or more, found {trim}.")
-        self.trim = trim
+        self.trim = _checks.whole("trim", trim, least=0)
 
     def direction(
         self, jacobian: Tensor, losses: Tensor | None = None, *, tasks: Tensor | None = None

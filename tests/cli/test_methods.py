@@ -125,7 +125,7 @@ def test_partly_labelled_multi_input_data(tmp_path):
         (["--method", "MOML", "--method.inner_steps", "3"], "should be one step of InnerSGD"),
         (["--method", "MOML", "--method.held_outt", "0.3"], "Did you mean 'held_out'?"),
         (["--method", "MOML", "--method.hypergradient", "Unroled"], "Unroled"),
-        (["--weighting", "CAGrad", "--weighting.c=-1"], "`c` should be zero or positive"),
+        (["--weighting", "CAGrad", "--weighting.c=-1"], "`c` should be zero or more"),
     ],
 )  # fmt: skip
 def test_bad_options_get_one_sentence(options, message, tmp_path, capsys):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from moml import _checks
 from moml.evaluation import Evaluation, Heads, Reweighted
 from moml.weighting._base import Needs, Weighting
 
@@ -23,7 +24,9 @@ class Wrapper(Weighting):
 
     def __init__(self, weighting: Weighting) -> None:
         super().__init__()
-        self.weighting = weighting
+        self.weighting = _checks.instance(
+            "weighting", weighting, Weighting, "a weighting such as `moml.weighting.MGDA()`"
+        )
 
     @property
     def needs(self) -> Needs:  # type: ignore[override]

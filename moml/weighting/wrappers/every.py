@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from moml import _checks
 from moml.evaluation import Evaluation, Heads
 from moml.weighting._base import Weighting
 from moml.weighting.wrappers._base import Recorder, Wrapper
@@ -32,9 +33,7 @@ class Every(Wrapper):
 
     def __init__(self, weighting: Weighting, *, n: int) -> None:
         super().__init__(weighting)
-        if n < 1:
-            raise ValueError(f"`n` should be at least 1 step, found {n}.")
-        self.n = n
+        self.n = _checks.whole("n", n, least=1)
 
     def _allocate(self, num_tasks: int) -> None:
         super()._allocate(num_tasks)

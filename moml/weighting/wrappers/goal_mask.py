@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from moml import _checks
 from moml.evaluation import Evaluation, Reweighted
 from moml.weighting._base import GramianWeighting, LossWeighting, Weighting
 from moml.weighting.ew import EW
@@ -36,6 +37,10 @@ class GoalMask(Wrapper):
         goals: float | Mapping[str, float] | None = None,
     ) -> None:
         super().__init__(EW() if weighting is None else weighting)
+        if isinstance(goals, Mapping):
+            _checks.numbers("goals", list(goals.values()), "a loss by task")
+        elif goals is not None:
+            _checks.number("goals", goals)
         self.goals = goals
 
     def _allocate(self, num_tasks: int) -> None:

@@ -6,6 +6,7 @@ from typing import get_args
 
 from torch import Tensor
 
+from moml import _checks
 from moml.evaluation import Evaluation
 from moml.weighting._base import Needs, Weighting
 from moml.weighting._normalization import Normalization, gradient_factors
@@ -30,12 +31,8 @@ class GradientNormalization(Wrapper):
         self, weighting: Weighting, *, by: Normalization = "l2", apply: bool = True
     ) -> None:
         super().__init__(weighting)
-        if by not in get_args(Normalization):
-            raise ValueError(
-                f"`by` should be one of {', '.join(get_args(Normalization))}, found {by!r}."
-            )
-        self.by = by
-        self.apply_factors = apply
+        self.by = _checks.choice("by", by, get_args(Normalization))
+        self.apply_factors = _checks.flag("apply", apply)
 
     @property
     def own_needs(self) -> Needs:  # type: ignore[override]

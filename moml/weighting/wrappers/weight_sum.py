@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
+from moml import _checks
 from moml.evaluation import Evaluation
 from moml.weighting._base import Weighting
 from moml.weighting.wrappers._base import Recorder, Wrapper
@@ -27,9 +28,7 @@ class WeightSum(Wrapper):
 
     def __init__(self, weighting: Weighting, *, total: Total = "tasks") -> None:
         super().__init__(weighting)
-        if total not in get_args(Total):
-            raise ValueError(f"`total` should be 'one' or 'tasks', found {total!r}.")
-        self.total = total
+        self.total = _checks.choice("total", total, get_args(Total))
 
     def update(self, evaluation: Evaluation) -> Tensor:
         """Apply the rescaled weights."""
