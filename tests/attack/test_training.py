@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 import moml
 from moml.architecture import LTB, DSelectK
@@ -118,6 +119,26 @@ def test_awp_evaluates_at_worse_weights_and_leaves_them():
     still = AWP(plain, gamma=0.0).losses(data)
     for task in TASKS:
         torch.testing.assert_close(still[task], plain.losses(data)[task])
+
+
+@pytest.mark.supported
+@pytest.mark.parametrize("reentrant", [False, True, None])
+def test_awp_on_a_network_with_checkpointed_or_doubly_named_layers(reentrant):
+    def gradients(wrapped):
+        model, data = network(), batch()
+        inner = model.encoder
+        if wrapped and reentrant is None:
+            model.again = inner
+        elif wrapped:
+            plain = inner.forward
+            inner.forward = lambda x: checkpoint(plain, x, use_reentrant=reentrant)
+        inputs = data.inputs.requires_grad_()
+        losses = AWP(moml.MultiTask(model, LOSSES), gamma=0.05).losses(Batch(inputs, data.targets))
+        sum(losses.values()).backward()
+        return [p.grad for p in model.parameters()]
+
+    for found, expected in zip(gradients(True), gradients(False), strict=True):
+        torch.testing.assert_close(found, expected)
 
 
 def test_awp_gradient_is_that_at_the_perturbed_weights():

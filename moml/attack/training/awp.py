@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
-from torch.func import functional_call
 
+from moml._substitution import substituted
 from moml.problem import AroundProblem, Losses, Problem
 
 
@@ -33,27 +32,15 @@ class AWP(AroundProblem):
 
     def losses(self, batch: Any) -> Losses:
         """Losses at the perturbed weights, differentiable with respect to the weights."""
-        holder = _Losses(self.problem)
-        weights = {n: p for n, p in holder.named_parameters() if p.requires_grad and p.dim() > 1}
-        # Copies of the buffers, so that running statistics move in the second pass only.
-        buffers = {name: buffer.clone() for name, buffer in holder.named_buffers()}
-        total = torch.stack(list(functional_call(holder, buffers, (batch,)).values())).sum()
-        gradients = torch.autograd.grad(total, list(weights.values()), allow_unused=True)
+        module = self.problem.module
+        weights = {n: p for n, p in module.named_parameters() if p.requires_grad and p.dim() > 1}
+        with substituted(module, {}):  # running statistics move in the second pass only
+            total = torch.stack(list(self.problem.losses(batch).values())).sum()
+            gradients = torch.autograd.grad(total, list(weights.values()), allow_unused=True)
         moved = {
             name: weight + self.gamma * weight.detach().norm() * g / g.norm().clamp(min=1e-12)
             for (name, weight), g in zip(weights.items(), gradients, strict=True)
             if g is not None
         }
-        losses: Losses = functional_call(holder, moved, (batch,))
-        return losses
-
-
-class _Losses(nn.Module):
-    """The losses as the output of a module, whose parameters can be replaced during a call."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__()
-        self.inner, self.problem = problem.module, problem
-
-    def forward(self, batch: Any) -> Losses:
-        return self.problem.losses(batch)
+        with substituted(module, moved, isolated=False):
+            return self.problem.losses(batch)
