@@ -64,8 +64,8 @@ def test_a_learned_weight_decay_ends_where_held_out_data_want_it():
     oracle = Bilevel(
         InnerSGD(0.2, steps=5), BlockConjugateGradient(on_invalid="ignore"), warm_start=True
     )
-    optimizer = torch.optim.Adam([problem.log_decay], lr=0.1)
-    moml.fit(problem, oracle, EW(), optimizer, [None], steps=80)
+    optimizer = torch.optim.Adam([problem.log_decay], lr=0.2)
+    moml.fit(problem, oracle, EW(), optimizer, [None], steps=100)
     grid = torch.linspace(-4, 4, 801, dtype=torch.float64)
     best = grid[int(torch.stack([problem.held_out_at(g) for g in grid]).argmin())]
     assert problem.log_decay.item() == pytest.approx(best.item(), abs=0.02)
