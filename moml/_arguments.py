@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 
+from moml import _checks
+from moml.callback import Callback
+from moml.checkpoint import Checkpoint
 from moml.oracle import Oracle
 from moml.problem import Objectives
 from moml.weighting import Weighting
 
 
-def check_arguments(problem: Any, oracle: Any, weighting: Any, steps: Any) -> None:
+def check_arguments(
+    problem: Any, oracle: Any, weighting: Any, steps: Any, callbacks: Any, checkpoint: Any
+) -> None:
     """Raise a `ValueError` for what is not the loop's.
 
     Raises:
@@ -19,21 +25,17 @@ def check_arguments(problem: Any, oracle: Any, weighting: Any, steps: Any) -> No
     """
     hint = ""
     if isinstance(problem, nn.Module):
-        hint = " Say its losses: `moml.MultiTask(network, {task: loss})`."
-    _checked("problem", problem, Objectives, "a problem such as `moml.MultiTask`", hint)
-    _checked("oracle", oracle, Oracle, "an oracle such as `moml.oracle.Direct()`")
-    _checked("weighting", weighting, Weighting, "a weighting such as `moml.weighting.MGDA()`")
-    if isinstance(steps, bool) or not isinstance(steps, int):
-        raise ValueError(f"`steps` should be an integer, found {steps!r}.")
-    if steps < 1:
-        raise ValueError(f"`steps` should be at least 1, found {steps}.")
-
-
-def _checked(name: str, value: Any, kind: type, what: str, hint: str = "") -> None:
-    if isinstance(value, type):
-        raise ValueError(
-            f"`{name}` should be {what}, found the class {value.__name__}. Make an instance: "
-            f"`{value.__name__}(...)`."
-        )
-    if not isinstance(value, kind):
-        raise ValueError(f"`{name}` should be {what}, found {type(value).__name__}.{hint}")
+        hint = "Say its losses: `moml.MultiTask(network, {task: loss})`."
+    check = _checks.instance
+    check("problem", problem, Objectives, "a problem such as `moml.MultiTask`", hint)
+    check("oracle", oracle, Oracle, "an oracle such as `moml.oracle.Direct()`")
+    check("weighting", weighting, Weighting, "a weighting such as `moml.weighting.MGDA()`")
+    _checks.whole("steps", steps, least=1)
+    what = "a list of callbacks"
+    hint = "Put it into a list." if isinstance(callbacks, Callback) else ""
+    hint = hint or "Derive from `moml.callback.Callback` for what looks on."
+    for callback in check("callbacks", callbacks, Sequence, what, hint):
+        check("callbacks", callback, Callback, what, hint)
+    if checkpoint is not None:
+        what = "a checkpoint such as `moml.checkpoint.Checkpoint('folder')`"
+        check("checkpoint", checkpoint, Checkpoint, what)

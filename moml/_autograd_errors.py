@@ -42,3 +42,29 @@ def explained() -> Iterator[None]:
             if part in text and ("derivative for" in text or part != "is not implemented"):
                 raise ValueError(f"{sentence} ({text.splitlines()[0]})") from error
         raise
+
+
+@contextmanager
+def fresh_graph() -> Iterator[None]:
+    """Say what is wrong with losses whose graph was used up or changed before.
+
+    Raises:
+        ValueError: In place of the error; any other goes on as it is.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        used = ("backward through the graph a second time", "that `moml.backward` has freed")
+        if any(text in str(error) for text in used):
+            raise ValueError(
+                "`losses` should have a graph that nobody went through, found one that was freed "
+                "by another backward pass. Call `moml.backward` in place of `loss.backward()`, or "
+                "keep the graph there by `retain_graph=True`."
+            ) from error
+        if "modified by an inplace operation" in str(error):
+            raise ValueError(
+                "`losses` should be computed after the last change of what they depend on, found "
+                "a tensor of their graph that was changed in place since. Compute them anew after "
+                "every optimizer step."
+            ) from error
+        raise

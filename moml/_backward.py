@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from moml._autograd_errors import fresh_graph
 from moml._own_loop.arguments import (
     by_name,
     check_finite,
@@ -97,7 +98,17 @@ def backward(
         >>> x.grad
         tensor([3., 3.])
     """
-    check_options(weighting, heads=heads, rows=rows, scale=scale)
+    check_options(
+        weighting,
+        heads=heads,
+        rows=rows,
+        scale=scale,
+        representation=representation,
+        retain_graph=retain_graph,
+        step=step,
+        epoch=epoch,
+        further=further,
+    )
     named = by_name(losses, weighting)
     chosen = leaves(inputs, "inputs")
     processes = processes_of(group, chosen)
@@ -114,18 +125,19 @@ def backward(
         further=further,
         processes=processes,
     )
-    evaluation = current.evaluate(named, representation_of(features, representation))
-    evaluation.step, evaluation.epoch = step, epoch
-    scaling = scaler is not None and scaler.is_enabled()
-    if not scaling:
-        check_finite(evaluation.names, evaluation.losses)
-    try:
-        weights = current.take(evaluation)
-    except NonFiniteError:
+    with fresh_graph():
+        evaluation = current.evaluate(named, representation_of(features, representation))
+        evaluation.step, evaluation.epoch = step, epoch
+        scaling = scaler is not None and scaler.is_enabled()
         if not scaling:
-            raise
-        current.overflow(evaluation)
-        weights = None
+            check_finite(evaluation.names, evaluation.losses)
+        try:
+            weights = current.take(evaluation)
+        except NonFiniteError:
+            if not scaling:
+                raise
+            current.overflow(evaluation)
+            weights = None
     if weights is None or processes is not None:
         return weights
     return weights[[evaluation.names.index(name) for name in named]]

@@ -20,6 +20,7 @@ def number(
     below: float | None = None,
     most: float | None = None,
     infinite: bool = False,
+    nan: bool = False,
 ) -> float:
     """A finite number within bounds; numbers of NumPy are fine, booleans and strings are not.
 
@@ -31,13 +32,14 @@ def number(
         below: A bound that is not reached itself.
         most: Largest value.
         infinite: Infinity is a value, too.
+        nan: NaN is one.
 
     Raises:
         ValueError: If it is no such number.
     """
     if isinstance(value, bool) or not isinstance(value, Real):
         raise ValueError(f"`{name}` should be a number, found {found(value)}.")
-    if math.isnan(value) or (math.isinf(value) and not infinite):
+    if (math.isnan(value) and not nan) or (math.isinf(value) and not infinite):
         raise ValueError(f"`{name}` should be a finite number, found {value}.")
     _within(name, value, above=above, least=least, below=below, most=most)
     return value.item() if hasattr(value, "item") else value  # type: ignore[return-value]
@@ -132,8 +134,8 @@ def choice(name: str, value: T, known: Sequence[Any]) -> T:
 
 
 def instance(
-    name: str, value: Any, kind: type[T] | tuple[type[T], ...], what: str, hint: str = ""
-) -> T:
+    name: str, value: Any, kind: type | tuple[type, ...], what: str, hint: str = ""
+) -> Any:
     """An instance of a class, not the class itself.
 
     Args:
@@ -157,6 +159,19 @@ def instance(
     return value
 
 
+def function(name: str, value: T, example: str) -> T:
+    """Something that can be called.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if not callable(value):
+        raise ValueError(
+            f"`{name}` should be a function such as `{example}`, found {found(value)}."
+        )
+    return value
+
+
 def numbers(name: str, value: Any, what: str) -> list[float]:
     """Several finite numbers: a list, a tuple, an array or a tensor of one dimension.
 
@@ -173,6 +188,11 @@ def numbers(name: str, value: Any, what: str) -> list[float]:
     return given
 
 
+def said(error: BaseException) -> str:
+    """The first line of another error's text, for the end of a message; its class without any."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def found(value: Any) -> str:
     """A value as a message shows it: small plain ones as they are, others by their class."""
     if isinstance(value, type):
@@ -183,4 +203,4 @@ def found(value: Any) -> str:
             return text
         if isinstance(value, str):
             return f"{text[:_LONGEST]}…"
-    return f"a value of type {type(value).__name__}"
+    return type(value).__name__

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from moml import _checks
 from moml.data.inputs import tensors_in
 from moml.losses import Loss
 
@@ -60,7 +61,7 @@ def misfit(task: str, loss: Loss, prediction: Any, target: Tensor, error: Except
     if prediction is None:
         return (
             f"Targets of task '{task}' should fit {name}, found shape {tuple(target.shape)} of "
-            f"{target.dtype} ({str(error).splitlines()[0]})."
+            f"{target.dtype} ({_checks.said(error)})."
         )
     shape = (
         f"prediction {tuple(prediction.shape)} of {prediction.dtype}"
@@ -69,7 +70,7 @@ def misfit(task: str, loss: Loss, prediction: Any, target: Tensor, error: Except
     )
     return (
         f"Prediction and target of task '{task}' should fit {name}, found {shape} and "
-        f"target {tuple(target.shape)} of {target.dtype} ({str(error).splitlines()[0]})."
+        f"target {tuple(target.shape)} of {target.dtype} ({_checks.said(error)})."
     )
 
 

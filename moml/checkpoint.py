@@ -14,6 +14,7 @@ from zipfile import BadZipFile
 
 import torch
 
+from moml import _checks
 from moml.errors import CheckpointError
 
 _FORMAT = "moml checkpoint 1"
@@ -38,10 +39,10 @@ class Checkpoint:
     def __init__(
         self, folder: str | Path, *, every: int = 100, resume: bool = False, writes: bool = True
     ) -> None:
-        if every < 1:
-            raise ValueError(f"`every` should be at least 1, found {every}.")
-        self.folder, self.every = Path(folder), every
-        self.writes = writes
+        self.folder = Path(_checks.instance("folder", folder, (str, Path), "a path"))
+        self.every = _checks.whole("every", every, least=1)
+        self.writes = _checks.flag("writes", writes)
+        _checks.flag("resume", resume)
         self._spent, self._since = 0.0, time.process_time()
         if not writes:
             return

@@ -68,7 +68,7 @@ def fit(
             state before that step has been saved.
         ValueError: If a trainable parameter of the problem is missing from the updater.
     """
-    check_arguments(problem, oracle, weighting, steps)
+    check_arguments(problem, oracle, weighting, steps, callbacks, checkpoint)
     weighting.setup(problem.tasks)
     updater = Updater.of(updater)
     updater.adopt(weighting.parameters())

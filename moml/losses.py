@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from moml import _checks
 
 __all__ = [
     "BinaryCrossEntropy",
@@ -120,10 +122,11 @@ class CrossEntropy(EntrywiseLoss):
         class_weights: Sequence[float] | Tensor | None = None,
         label_smoothing: float = 0.0,
     ) -> None:
-        if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
-            raise ValueError(f"`num_classes` should be a positive integer, found {num_classes!r}.")
-        self.num_classes, self.ignore_index = num_classes, ignore_index
-        self.class_weights = None if class_weights is None else torch.as_tensor(class_weights)
+        self.num_classes = _checks.whole("num_classes", num_classes, least=1)
+        self.ignore_index = _checks.whole("ignore_index", ignore_index)
+        self.class_weights = None
+        if class_weights is not None:
+            self.class_weights = _several("class_weights", class_weights, "one number per class")
         if self.class_weights is not None and self.class_weights.shape != (num_classes,):
             raise ValueError(
                 f"`class_weights` should have one entry per class ({num_classes}), found shape "
@@ -209,8 +212,14 @@ class BinaryCrossEntropy(EntrywiseLoss):
         positive_weight: float | Sequence[float] | Tensor | None = None,
         label_smoothing: float = 0.0,
     ) -> None:
-        self.undefined = undefined
-        self.positive_weight = None if positive_weight is None else torch.as_tensor(positive_weight)
+        self.undefined = _checks.number("undefined", undefined, infinite=True, nan=True)
+        self.positive_weight = None
+        if isinstance(positive_weight, (bool, int, float, str)):
+            weight = _checks.number("positive_weight", positive_weight, least=0.0)
+            self.positive_weight = torch.as_tensor(weight)
+        elif positive_weight is not None:
+            what = "a number, or one per label"
+            self.positive_weight = _several("positive_weight", positive_weight, what)
         self.label_smoothing = _share("label_smoothing", label_smoothing)
 
     def entries(self, prediction: Tensor, target: Tensor) -> Tensor:
@@ -254,6 +263,8 @@ class MeanSquaredError(EntrywiseLoss):
 
     def __init__(self, *, undefined: float | None = None) -> None:
         self.undefined = undefined
+        if undefined is not None:
+            _checks.number("undefined", undefined, infinite=True, nan=True)
 
     def entries(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Squared error of every number."""
@@ -304,7 +315,7 @@ class MaskedL1(EntrywiseLoss):
     """
 
     def __init__(self, *, undefined: float = 0.0) -> None:
-        self.undefined = undefined
+        self.undefined = _checks.number("undefined", undefined, infinite=True, nan=True)
 
     def entries(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Absolute error of every number."""
@@ -377,9 +388,14 @@ def _check_weights(name: str, weights: Tensor) -> None:
 
 
 def _share(name: str, value: float) -> float:
-    if not 0 <= value < 1:
-        raise ValueError(f"`{name}` should be at least 0 and below 1, found {value}.")
-    return value
+    return _checks.number(name, value, least=0.0, below=1.0)
+
+
+def _several(name: str, values: Any, what: str) -> Tensor:
+    """Numbers as a tensor; a tensor is returned as it is."""
+    if not isinstance(values, Tensor):
+        return torch.as_tensor(_checks.numbers(name, values, what))
+    return values
 
 
 def aligned(prediction: Tensor, target: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from torch import nn
 
+from moml import _checks
 from moml._files import read_json
 from moml._weights import load_weights
 from moml.architecture import Architecture
@@ -117,6 +118,7 @@ def load_run(path: str | Path, *, weights: Weights = "best") -> Run | MetaRun:
     """
     from moml.cli.parser import command_of
 
+    _checks.instance("path", path, (str, Path), "a run folder")
     config = Path(path) / "config.yaml"
     if not config.exists():
         raise ValueError(f"`path` should be a run folder, found no config.yaml in '{path}'.")
@@ -170,8 +172,7 @@ def _load_meta_run(folder: Path, weights: Weights) -> MetaRun:
 
 def _weights_file(folder: Path, weights: Weights, command: str) -> Path:
     files = {"best": "best.safetensors", "last": "weights.safetensors"}
-    if weights not in files:
-        raise ValueError(f"`weights` should be 'best' or 'last', found {weights!r}.")
+    _checks.choice("weights", weights, list(files))
     file = folder / files[weights]
     if not file.exists():
         raise ValueError(

@@ -156,14 +156,14 @@ def test_numbers_of_which_some_are_undefined():
 @pytest.mark.refused("a class's weight in a mean is finite and at least 0")
 @pytest.mark.parametrize("weights", [[1, -2, 1], [1, float("nan"), 1], [0, 0, 0]])
 def test_class_weights_that_are_negative_nan_or_all_zero(weights):
-    with pytest.raises(ValueError, match="`class_weights` should be finite and at least 0"):
+    with pytest.raises(ValueError, match=r"`class_weights` should .*finite"):
         CrossEntropy(3, class_weights=weights)
 
 
 @pytest.mark.refused("the number of classes is known, and a positive integer")
 @pytest.mark.parametrize("classes", [0, -1, "3", 2.0, True])
 def test_a_number_of_classes_that_is_none(classes):
-    with pytest.raises(ValueError, match="`num_classes` should be a positive integer"):
+    with pytest.raises(ValueError, match=r"`num_classes` should be (an integer|at least 1), found"):
         CrossEntropy(classes)
 
 

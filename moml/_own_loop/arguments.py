@@ -10,12 +10,24 @@ from typing import Any, get_args
 
 from torch import Tensor, nn
 
+from moml import _checks
 from moml.evaluation import Heads
 from moml.oracle._rows import Strategy
 from moml.weighting import Weighting
 
 
-def check_options(weighting: Any, *, heads: Any, rows: Any, scale: Any) -> None:
+def check_options(
+    weighting: Any,
+    *,
+    heads: Any,
+    rows: Any,
+    scale: Any,
+    representation: Any,
+    retain_graph: Any,
+    step: Any,
+    epoch: Any,
+    further: Any,
+) -> None:
     """Verify the arguments that do not depend on the losses.
 
     Raises:
@@ -27,13 +39,15 @@ def check_options(weighting: Any, *, heads: Any, rows: Any, scale: Any) -> None:
             found = f"the class {weighting.__name__}"
             hint = f"Make an instance: `{weighting.__name__}()`."
         raise ValueError(f"`weighting` should be a Weighting, found {found}. {hint}")
-    for name, value, known in (
-        ("heads", heads, get_args(Heads)),
-        ("rows", rows, get_args(Strategy)),
-    ):
-        if value not in known:
-            choice = ", ".join(map(repr, known))
-            raise ValueError(f"`{name}` should be one of {choice}, found {value!r}.")
+    _checks.choice("heads", heads, get_args(Heads))
+    _checks.choice("rows", rows, get_args(Strategy))
+    _checks.flag("representation", representation)
+    _checks.flag("retain_graph", retain_graph)
+    for name, count in (("step", step), ("epoch", epoch)):
+        if count is not None:
+            _checks.whole(name, count, least=0)
+    if further is not None:
+        _checks.function("further", further, "lambda i: losses_of(batches[i])")
     if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0.0 < scale < math.inf:
         raise ValueError(
             f"`scale` should be a positive number, found {scale!r}. For n micro-batches a step, "
@@ -49,6 +63,10 @@ def by_name(losses: Any, weighting: Weighting, *, argument: str = "losses") -> d
     """
     named = dict(losses) if isinstance(losses, Mapping) else _numbered(losses, weighting, argument)
     for name, loss in named.items():
+        if not isinstance(name, (str, int)) or isinstance(name, bool):
+            raise ValueError(
+                f"`{argument}` should name tasks by strings or integers, found {name!r}."
+            )
         _check_loss(loss, name, argument)
     unknown = [name for name in named if weighting.names and name not in weighting.names]
     if unknown:
@@ -222,9 +240,11 @@ def scale_of(scaler: Any, losses: Iterable[Tensor]) -> float:
     """
     if scaler is None:
         return 1.0
-    if not all(hasattr(scaler, name) for name in ("scale", "get_scale", "is_enabled")):
+    if isinstance(scaler, type) or not all(
+        hasattr(scaler, name) for name in ("scale", "get_scale", "is_enabled")
+    ):
         raise ValueError(
-            f"`scaler` should be a `torch.amp.GradScaler`, found {type(scaler).__name__}."
+            f"`scaler` should be a `torch.amp.GradScaler`, found {_checks.found(scaler)}."
         )
     if not scaler.is_enabled():
         return 1.0

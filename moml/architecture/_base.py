@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from torch.nn import Parameter
 
+from moml import _checks
 from moml._modules import TaskModules
 from moml._task_names import by_task
 from moml.data.inputs import Inputs, TaskInputs
@@ -201,7 +202,11 @@ def head_dict(heads: Mapping[Any, nn.Module]) -> nn.ModuleDict:
     Raises:
         ValueError: If there are none, or one is no module.
     """
-    for task, head in heads.items():
+    what = "a mapping from task to module"
+    hint = "Name them: `{'a': head, ...}`."
+    for task, head in _checks.instance(
+        "heads", heads, (Mapping, nn.ModuleDict), what, hint
+    ).items():
         if not isinstance(head, nn.Module):
             found = f"the class {head.__name__}" if isinstance(head, type) else type(head).__name__
             raise ValueError(f"`heads[{task!r}]` should be a module, found {found}.")

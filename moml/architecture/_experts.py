@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
+from moml import _checks
 from moml._modules import TaskModules, module_dict, module_list
 from moml.architecture._gate import Gate, mixture, pooled
 from moml.architecture._stages import Ambient, Encoder, Stages, towers
@@ -17,8 +18,8 @@ def stem_and_experts(encoder: Encoder, experts: int, *, stem: int, at_most: int)
     Raises:
         ValueError: If nothing is left for the experts, or there are none.
     """
-    if experts < 1:
-        raise ValueError(f"`experts` should be at least 1, found {experts}.")
+    _checks.whole("experts", experts, least=1)
+    _checks.whole("stem", stem)
     made = towers(encoder, experts, at_most=at_most)
     if not 1 <= stem < len(made[0]):
         raise ValueError(

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from moml import _checks
+
 
 def pooled(features: Tensor) -> Tensor:
     """One vector per sample ``(B, C)``.
@@ -53,8 +55,7 @@ def towards_own(number: int, own: float) -> Tensor:
     Raises:
         ValueError: If ``own`` is no share.
     """
-    if not 0 <= own <= 1:
-        raise ValueError(f"`own` should be between 0 and 1, found {own}.")
+    _checks.number("own", own, least=0, most=1)
     if number == 1:
         return torch.ones(1, 1)
     rest = (1 - own) / (number - 1)

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from moml import _checks
 from moml._nesting import Nesting, taken_apart
 from moml._task_names import task_names
 from moml.architecture._base import Architecture, own_prefix
@@ -56,16 +57,19 @@ class WholeModel(Architecture):
         heads: Mapping[Any, nn.Module | Iterable[nn.Module]] | None = None,
     ) -> None:
         super().__init__()
-        self.model, self.tasks = model, task_names(tasks, "tasks")
+        self.model = _checks.instance("model", model, nn.Module, "a module")
+        self.tasks = task_names(tasks, "tasks")
+        if heads is not None:
+            _checks.instance("heads", heads, Mapping, "a mapping from task to its submodules")
         self._heads = {
-            str(task): (own,) if isinstance(own, nn.Module) else tuple(own)
+            str(task): (own,) if isinstance(own, nn.Module) else _submodules(task, own)
             for task, own in (heads or {}).items()
         }
         inside = set(model.modules())
         for task, own in self._heads.items():
             self.select([task])
             for module in own:
-                if module not in inside:
+                if not isinstance(module, nn.Module) or module not in inside:
                     raise ValueError(
                         f"`heads['{task}']` should be submodules of the model, found a "
                         f"{type(module).__name__} that is not."
@@ -122,3 +126,11 @@ class WholeModel(Architecture):
                 f"`model` should return a prediction for task '{task}', found {list(made)}."
             )
         return made[task]
+
+
+def _submodules(task: Any, own: Any) -> tuple[nn.Module, ...]:
+    if isinstance(own, (str, type)) or not isinstance(own, Iterable):
+        raise ValueError(
+            f"`heads[{task!r}]` should be submodules of the model, found {_checks.found(own)}."
+        )
+    return tuple(own)

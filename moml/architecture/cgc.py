@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor, nn
 
+from moml import _checks
 from moml._task_names import task_names
 from moml.architecture._base import PerInput, head_dict
 from moml.architecture._experts import ExpertLevel, stem_and_experts
@@ -46,8 +47,8 @@ class CGC(PerInput):
     ) -> None:
         super().__init__()
         self.heads, self.tasks = head_dict(heads), task_names(heads)
-        if shared < 1 or own < 1:
-            raise ValueError(f"`shared` and `own` should be at least 1, found {shared} and {own}.")
+        _checks.whole("shared", shared, least=1)
+        _checks.whole("own", own, least=1)
         number = shared + own * len(heads)
         self.stem, *made = stem_and_experts(encoder, number, stem=stem, at_most=stages)
         mine = {t: made[shared + own * i :][:own] for i, t in enumerate(self.tasks)}

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from moml import _checks
 from moml._modules import TaskModules
 from moml._task_names import task_names
 from moml.architecture._base import PerInput, head_dict
@@ -55,10 +56,9 @@ class DenseExchange(PerInput):
         intermediate: float = 0.0,
     ) -> None:
         super().__init__()
-        if scale < 1:
-            raise ValueError(f"`scale` should be at least 1, found {scale}.")
-        if intermediate < 0:
-            raise ValueError(f"`intermediate` should not be negative, found {intermediate}.")
+        _checks.whole("scale", scale, least=1)
+        _checks.flag("attention", attention)
+        _checks.number("intermediate", intermediate, least=0.0)
         self.heads, self.tasks = head_dict(heads), task_names(heads)
         self.encoder = Stages.of(encoder, at_most=1)
         width, dims = self.encoder.width(-1), len(self.encoder.shape(-1))

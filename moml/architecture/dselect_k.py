@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from moml import _checks
 from moml._modules import module_dict, module_list
 from moml._task_names import task_names
 from moml.architecture._base import PerInput, head_dict
@@ -59,6 +60,11 @@ class DSelectK(PerInput):
         stem: int = 1,
     ) -> None:
         super().__init__()
+        _checks.whole("experts", experts)
+        _checks.whole("selected", selected)
+        _checks.number("gamma", gamma, above=0.0)
+        _checks.number("entropy", entropy, least=0.0)
+        _checks.flag("static", static)
         if experts < 2 or experts & (experts - 1):
             raise ValueError(
                 f"`experts` should be a power of two, found {experts}. Selectors are binary codes, "
@@ -66,11 +72,6 @@ class DSelectK(PerInput):
             )
         if not 1 <= selected <= experts:
             raise ValueError(f"`selected` should be from 1 to {experts}, found {selected}.")
-        if not gamma > 0 or entropy < 0:
-            raise ValueError(
-                f"`gamma` should be positive and `entropy` not negative, found {gamma} and "
-                f"{entropy}."
-            )
         self.heads, self.tasks, self.entropy = head_dict(heads), task_names(heads), entropy
         self.stem, *made = stem_and_experts(encoder, experts, stem=stem, at_most=stages)
         self.experts = module_list(made)

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from moml import _checks
 from moml._nesting import Nesting, taken_apart
 from moml.architecture._base import Architecture, head_dict, own_prefix
 from moml.data.inputs import Inputs, TaskInputs, call
@@ -33,12 +34,7 @@ class HPS(Architecture):
 
     def __init__(self, encoder: nn.Module, heads: Mapping[str, nn.Module]) -> None:
         super().__init__()
-        if not isinstance(encoder, nn.Module):
-            found = encoder.__name__ if isinstance(encoder, type) else type(encoder).__name__
-            raise ValueError(
-                f"`encoder` should be a module, found {found}. Make an instance of a class."
-            )
-        self.encoder = encoder
+        self.encoder = _checks.instance("encoder", encoder, nn.Module, "a module")
         self.heads = head_dict(heads)
         self.tasks = tuple(self.heads)
         self._nestings: dict[str, Nesting] = {}  # of outputs of the encoder that are no tensor

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from moml import _checks
 from moml._modules import module_list
 from moml._task_names import task_names
 from moml.architecture._base import PerInput, head_dict
@@ -53,9 +54,11 @@ class LTB(Randomized, PerInput):
         seed: int | None = None,
     ) -> None:
         super().__init__(seed)
-        if not temperature >= final_temperature > 0:
+        _checks.number("temperature", temperature, above=0.0)
+        _checks.number("final_temperature", final_temperature, above=0.0)
+        if not temperature >= final_temperature:
             raise ValueError(
-                "`temperature` should be at least `final_temperature`, and both positive, found "
+                "`temperature` should be at least `final_temperature`, found "
                 f"{temperature} and {final_temperature}."
             )
         self.heads, self.tasks = head_dict(heads), task_names(heads)

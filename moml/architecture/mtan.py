@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from moml import _checks
 from moml._modules import module_dict
 from moml._task_names import task_names
 from moml.architecture._base import PerInput, head_dict
@@ -52,8 +53,10 @@ class MTAN(PerInput):
         reduction: int | None = None,
     ) -> None:
         super().__init__()
-        if reduction is not None and reduction < 1:
-            raise ValueError(f"`reduction` should be at least 1, found {reduction}.")
+        if reduction is not None:
+            _checks.whole("reduction", reduction, least=1)
+        _checks.whole("stages", stages, least=1)
+        _checks.instance("encoder", encoder, nn.Module, "a module")
         self.heads, self.tasks = head_dict(heads), task_names(heads)
         self.trunk = encoder if isinstance(encoder, Leveled) else _Pairs(encoder, stages)
         shapes = shapes_of(self.trunk, example_of(encoder), lambda m, x: sum(m.levels(x), ()))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor, nn
 
+from moml import _checks
 from moml._modules import module_list
 from moml._task_names import task_names
 from moml.architecture._base import PerInput, head_dict
@@ -45,11 +46,8 @@ class PLE(PerInput):
     ) -> None:
         super().__init__()
         self.heads, self.tasks = head_dict(heads), task_names(heads)
-        if min(shared, own, levels) < 1:
-            raise ValueError(
-                f"`shared`, `own` and `levels` should be at least 1, found {shared}, {own} and "
-                f"{levels}."
-            )
+        for name, value in (("shared", shared), ("own", own), ("levels", levels)):
+            _checks.whole(name, value, least=1)
         made = towers(encoder, shared + own * len(heads), at_most=levels + 1)
         found = len(made[0])
         if found < 2:

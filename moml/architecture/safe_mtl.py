@@ -9,6 +9,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from moml import _checks
 from moml._modules import TaskModules, module_dict
 from moml._task_names import task_names
 from moml.architecture._base import PerInput, head_dict
@@ -59,9 +60,11 @@ class SafeMTL(PerInput):
         seed: int | None = None,
     ) -> None:
         super().__init__()
-        for name, value, known in (("gate", gate, GateKind), ("where", where, Where)):
-            if value not in get_args(known):
-                raise ValueError(f"`{name}` should be one of {get_args(known)}, found {value!r}.")
+        _checks.choice("gate", gate, get_args(GateKind))
+        _checks.choice("where", where, get_args(Where))
+        _checks.number("temperature", temperature, above=0.0)
+        if seed is not None:
+            _checks.seed(seed)
         self.heads, self.tasks = head_dict(heads), task_names(heads)
         self.public, *private = towers(encoder, 1 + len(heads), at_most=1)
         self.private = module_dict(dict(zip(self.tasks, private, strict=True)))
@@ -146,8 +149,6 @@ class _Hard(Randomized):
 
     def __init__(self, temperature: float, seed: int | None) -> None:
         super().__init__(seed)
-        if not temperature > 0:
-            raise ValueError(f"`temperature` should be positive, found {temperature}.")
         self.temperature = temperature
         self.logit = nn.Parameter(torch.zeros(()))
 

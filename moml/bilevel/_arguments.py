@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from moml import _checks
 from moml.bilevel._problem import BilevelProblem
 from moml.bilevel.hypergradient import Hypergradient
 from moml.bilevel.inner import InnerSolver
@@ -23,27 +24,17 @@ def check_bilevel(inner: Any, hypergradient: Any) -> None:
         )
     hint = ""
     if isinstance(inner, torch.optim.Optimizer):
-        hint = " An optimizer of PyTorch has no differentiable steps, `InnerSGD` and others do."
-    _checked("inner", inner, InnerSolver, _INNER, hint)
-    _checked("hypergradient", hypergradient, Hypergradient, _HYPERGRADIENT)
+        hint = "An optimizer of PyTorch has no differentiable steps, `InnerSGD` and others do."
+    _checks.instance("inner", inner, InnerSolver, _INNER, hint)
+    _checks.instance("hypergradient", hypergradient, Hypergradient, _HYPERGRADIENT)
 
 
 def check_problem(problem: Any) -> None:
     """Raise a `ValueError` for a problem without a lower level."""
-    _checked(
+    _checks.instance(
         "problem",
         problem,
         BilevelProblem,
         "a bi-level problem such as `moml.meta.FewShot`",
-        " Others take `moml.oracle.Direct()`.",
+        "Others take `moml.oracle.Direct()`.",
     )
-
-
-def _checked(name: str, value: Any, kind: type, what: str, hint: str = "") -> None:
-    if isinstance(value, type):
-        raise ValueError(
-            f"`{name}` should be {what}, found the class {value.__name__}. Make an instance: "
-            f"`{value.__name__}(...)`."
-        )
-    if not isinstance(value, kind):
-        raise ValueError(f"`{name}` should be {what}, found {type(value).__name__}.{hint}")

@@ -10,7 +10,7 @@ import torch
 from jsonargparse import Namespace
 from torch import Tensor
 
-from moml import catalog
+from moml import _checks, catalog
 from moml._check_data import sources_of
 from moml._nesting import taken_apart
 from moml.cli.parser import Parser, options_in
@@ -111,7 +111,7 @@ def _check_all(suite: Suite, split: Split, sources: Source | Mapping[str, Source
         except (EOFError, IndexError, OSError, RuntimeError, ValueError) as error:
             raise ValueError(
                 f"Data ({where}) should be readable, found {type(error).__name__}: "
-                f"{str(error).splitlines()[0] if str(error) else 'no message'}"
+                f"{_checks.said(error)}"
             ) from error
         _check(suite, batch, where)
 

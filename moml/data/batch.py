@@ -41,6 +41,11 @@ class Batch:
     def __post_init__(self) -> None:
         for field in ("targets", "present", "weights"):
             values = getattr(self, field)
+            if values is not None and not isinstance(values, Mapping):
+                raise ValueError(
+                    f"`{field}` should be a mapping by task, found {type(values).__name__}. Pass "
+                    "`{'task': tensor}`."
+                )
             if values and not all(
                 isinstance(task, str) and isinstance(value, Tensor)
                 for task, value in values.items()
@@ -109,6 +114,12 @@ class Batch:
     def _labelled(self) -> frozenset[str]:
         """The tasks with a label; kept, since `any` waits for the device."""
         present = self.present or {}
+        for task, target in self.targets.items():
+            if target.dim() == 0:
+                raise ValueError(
+                    f"`targets['{task}']` should have one row per sample, found a single number. "
+                    "Give it a first dimension: `target[None]`."
+                )
         return frozenset(
             task
             for task, target in self.targets.items()

@@ -6,8 +6,11 @@ from abc import ABC, abstractmethod
 
 import torch
 
+from moml import _checks
 from moml.data.episode_batch import EpisodeBatch
 from moml.data.loader import BatchLoader
+
+_SOURCE = "a source of episodes such as `moml.data.ClassEpisodes`"
 
 
 class EpisodeSource(ABC):
@@ -39,8 +42,10 @@ class EpisodeLoader(BatchLoader[EpisodeBatch]):
         batches_per_epoch: int = 100,
         seed: int = 0,
     ) -> None:
-        _positive("meta_batch_size", meta_batch_size)
-        _positive("batches_per_epoch", batches_per_epoch)
+        _checks.whole("meta_batch_size", meta_batch_size, least=1)
+        _checks.whole("batches_per_epoch", batches_per_epoch, least=1)
+        _checks.instance("source", source, EpisodeSource, _SOURCE)
+        _checks.seed(seed)
         self.source, self.meta_batch_size, self.seed = source, meta_batch_size, seed
         self._batches_per_epoch = batches_per_epoch
 
@@ -73,8 +78,10 @@ class EpisodeList(BatchLoader[EpisodeBatch]):
     def __init__(
         self, source: EpisodeSource, count: int, *, meta_batch_size: int, seed: int = 0
     ) -> None:
-        _positive("count", count)
-        _positive("meta_batch_size", meta_batch_size)
+        _checks.whole("count", count, least=1)
+        _checks.whole("meta_batch_size", meta_batch_size, least=1)
+        _checks.instance("source", source, EpisodeSource, _SOURCE)
+        _checks.seed(seed)
         self.source, self.count, self.seed = source, count, seed
         self.meta_batch_size = min(meta_batch_size, count)
 
@@ -95,8 +102,3 @@ class EpisodeList(BatchLoader[EpisodeBatch]):
 def _generator(seed: int, number: int) -> torch.Generator:
     mixed = (seed * 1_000_003 + number * 7919 + 12_345) % 2**63
     return torch.Generator().manual_seed(mixed)
-
-
-def _positive(name: str, value: int) -> None:
-    if value < 1:
-        raise ValueError(f"`{name}` should be at least 1, found {value}.")

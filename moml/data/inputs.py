@@ -33,6 +33,11 @@ class TaskInputs(dict[str, Any]):
     """
 
     def __init__(self, inputs: Mapping[Any, Any]) -> None:
+        if not isinstance(inputs, Mapping):
+            raise ValueError(
+                f"`inputs` should be a mapping from task to its inputs, found "
+                f"{type(inputs).__name__}."
+            )
         super().__init__({str(task): own for task, own in inputs.items()})
 
 

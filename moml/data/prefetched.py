@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from moml import _checks
 from moml.data.loader import AnyBatch, BatchLoader
 
 AHEAD = 2  # batches per thread
@@ -22,8 +23,8 @@ class Prefetched(BatchLoader[AnyBatch]):
     """
 
     def __init__(self, loader: BatchLoader[AnyBatch], workers: int) -> None:
-        if workers < 1:
-            raise ValueError(f"`workers` should be at least 1, found {workers}.")
+        _checks.instance("loader", loader, BatchLoader, "a loader such as `moml.data.Loader`")
+        _checks.whole("workers", workers, least=1)
         self.loader, self.ahead = loader, AHEAD * workers
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="moml-batches")
         self._coming: dict[int, Future[AnyBatch]] = {}
@@ -56,6 +57,5 @@ def prefetched(loader: BatchLoader[AnyBatch], workers: int) -> BatchLoader[AnyBa
     Raises:
         ValueError: If the number is negative.
     """
-    if workers < 0:
-        raise ValueError(f"`workers` should be at least 0, found {workers}.")
+    _checks.whole("workers", workers, least=0)
     return Prefetched(loader, workers) if workers else loader

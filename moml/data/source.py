@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from moml import _checks
 from moml._task_names import task_names
 from moml.data.as_batch import as_batch
 from moml.data.batch import Batch
@@ -53,10 +54,14 @@ class TensorSource(Source):
         present: Mapping[str, Tensor] | None = None,
         weights: Mapping[str, Tensor] | None = None,
     ) -> None:
+        _checks.instance("inputs", inputs, Tensor, "a tensor", "Convert it: `torch.as_tensor`.")
         if len(inputs) == 0:
             raise ValueError("`inputs` should hold at least one sample, found an empty data set.")
         for field, values in (("targets", targets), ("present", present), ("weights", weights)):
-            for name, tensor in (values or {}).items():
+            if values is None and field != "targets":
+                continue
+            what = "a mapping from task to tensor"
+            for name, tensor in _checks.instance(field, values, Mapping, what).items():
                 _check_rows(field, name, tensor, len(inputs))
         self.inputs, self.targets, self.present = inputs, dict(targets), dict(present or {})
         self.weights = dict(weights or {})
@@ -105,6 +110,15 @@ class DatasetSource(Source):
         *,
         collate: Callable[[list[Any]], Any] | None = None,
     ) -> None:
+        if not all(hasattr(dataset, name) for name in ("__len__", "__getitem__")) or isinstance(
+            dataset, type
+        ):
+            raise ValueError(
+                "`dataset` should have a length and items by number, found "
+                f"{_checks.found(dataset)}. Stream other data by `moml.fit(..., batches=...)`."
+            )
+        if collate is not None:
+            _checks.function("collate", collate, "torch.utils.data.default_collate")
         if len(dataset) == 0:
             raise ValueError("`dataset` should hold at least one sample, found an empty data set.")
         self.dataset, self.tasks, self.collate = dataset, task_names(tasks, "tasks"), collate
@@ -121,6 +135,8 @@ class DatasetSource(Source):
         items = [self.dataset[int(index)] for index in indices]
         if self.collate is not None:
             return as_batch(self.collate(items), self.tasks)
+        for item in items:
+            _check_item(item)
         inputs = _stacked([x for x, _ in items], "Inputs")
         found = [{str(task): value for task, value in labels.items()} for _, labels in items]
         self._check(found)
@@ -147,6 +163,20 @@ class DatasetSource(Source):
                         f"Targets of `dataset` should be named as tasks among {list(self.tasks)}, "
                         f"found '{task}'."
                     )
+
+
+def _check_item(item: Any) -> None:
+    if isinstance(item, (tuple, list)) and len(item) == 2 and isinstance(item[1], Mapping):
+        return
+    if isinstance(item, (tuple, list)):
+        parts = ", ".join(type(part).__name__ for part in item)
+        found = f"a {type(item).__name__} of {len(item)} ({parts})"
+    else:
+        found = type(item).__name__
+    raise ValueError(
+        f"Items of `dataset` should be (input, {{task: target}}), found {found}. Pass `collate`, "
+        "such as `torch.utils.data.default_collate`, for items of another form."
+    )
 
 
 def _stacked(values: Sequence[Any], what: str) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
+from moml import _checks
 from moml.evaluation import Evaluation
 
 Rule = Literal["adam", "rmsprop", "adagrad"]
@@ -51,13 +52,14 @@ class AdaTask(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        if lr < 0.0:
-            raise ValueError(f"`lr` should not be negative, found {lr}.")
-        if rule not in get_args(Rule):
-            raise ValueError(f"`rule` should be 'adam', 'rmsprop' or 'adagrad', found {rule!r}.")
-        if not all(0.0 <= beta < 1.0 for beta in betas):
-            raise ValueError(f"`betas` should be at least 0 and below 1, found {betas}.")
-        self.rule = rule
+        _checks.number("lr", lr, least=0.0)
+        self.rule = _checks.choice("rule", rule, get_args(Rule))
+        if len(_checks.numbers("betas", betas, "two numbers")) != 2:
+            raise ValueError(f"`betas` should be two numbers, found {betas}.")
+        for beta in betas:
+            _checks.number("betas", beta, least=0.0, below=1.0)
+        _checks.number("eps", eps, least=0.0)
+        _checks.number("weight_decay", weight_decay, least=0.0)
         self._handed: dict[Parameter, list[tuple[int, Tensor]]] = {}
         super().__init__(
             params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}

@@ -12,6 +12,7 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from moml import _checks
 from moml.evaluation import Evaluation
 from moml.optim._base import Updater
 from moml.optim.ada_task import AdaTask
@@ -26,7 +27,8 @@ class GradientStep(Updater):
         clip_norm: Largest norm of all gradients together.
 
     Raises:
-        ValueError: If the optimizer asks for a closure or the scheduler for a metric.
+        ValueError: If the optimizer asks for a closure, or the scheduler for a metric or is of
+            another optimizer.
     """
 
     def __init__(
@@ -36,8 +38,11 @@ class GradientStep(Updater):
         scheduler: Callable[[Optimizer], LRScheduler] | None = None,
         clip_norm: float | None = None,
     ) -> None:
-        if clip_norm is not None and clip_norm <= 0:
-            raise ValueError(f"`clip_norm` should be positive, found {clip_norm}.")
+        _checks.instance("optimizer", optimizer, Optimizer, "an optimizer of `torch.optim`")
+        if clip_norm is not None:
+            _checks.number("clip_norm", clip_norm, above=0.0, infinite=True)
+        if scheduler is not None:
+            _checks.function("scheduler", scheduler, "lambda optimizer: StepLR(optimizer, 10)")
         if _needs_argument(type(optimizer).step, optimizer):
             raise ValueError(
                 "`optimizer` should take a step without evaluating losses again, found "
@@ -67,12 +72,9 @@ class GradientStep(Updater):
     def scheduler(self) -> LRScheduler | None:
         """The scheduler, made when first needed: after all parameters are known."""
         if self._scheduler is None and self._make_scheduler is not None:
-            self._scheduler = self._make_scheduler(self.optimizer)
-            if _needs_argument(self._scheduler.step):
-                raise ValueError(
-                    "`scheduler` should advance by the number of steps alone, found "
-                    f"{type(self._scheduler).__name__}, which asks for a metric."
-                )
+            self._scheduler = _checked_scheduler(
+                self._make_scheduler(self.optimizer), self.optimizer
+            )
         return self._scheduler
 
     def zero_grad(self) -> None:
@@ -114,6 +116,31 @@ class GradientStep(Updater):
         self.optimizer.load_state_dict(state["optimizer"])
         if scheduler is not None and state["scheduler"] is not None:
             scheduler.load_state_dict(state["scheduler"])
+
+
+def _checked_scheduler(scheduler: Any, optimizer: Optimizer) -> LRScheduler:
+    """The scheduler itself.
+
+    Raises:
+        ValueError: If it is none, asks for a metric, or moves the rates of another optimizer.
+    """
+    if not callable(getattr(scheduler, "step", None)):
+        raise ValueError(
+            "`scheduler` should make a scheduler of `torch.optim.lr_scheduler` for the optimizer, "
+            f"found a function that returns {_checks.found(scheduler)}."
+        )
+    kind = type(scheduler).__name__
+    if getattr(scheduler, "optimizer", optimizer) is not optimizer:
+        raise ValueError(
+            "`scheduler` should make a scheduler for the optimizer that it is given, found a "
+            f"{kind} of another one, whose rates alone would change."
+        )
+    if _needs_argument(scheduler.step):
+        raise ValueError(
+            "`scheduler` should advance by the number of steps alone, found "
+            f"{kind}, which asks for a metric."
+        )
+    return scheduler
 
 
 def _needs_argument(step: Callable[..., Any], *given: Any) -> bool:

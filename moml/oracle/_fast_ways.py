@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from moml import _checks
 from moml.oracle._rows import Plan, Row
 
 _LOG = logging.getLogger("moml")
@@ -65,7 +66,7 @@ class FastWays:
             rows = form(plan)
         except Exception as error:  # whatever an operation or a hook raises under vmap
             one_by_one = form(Plan(1, plan.way))  # raises what is not vectorising's fault
-            self._fall_back(f"{type(error).__name__}: {str(error).splitlines()[0]}")
+            self._fall_back(f"{type(error).__name__}: {_checks.said(error)}")
             return one_by_one
         if trusted or self._compared:
             return rows

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from moml import _checks
 from moml._replay import buffers_kept, draws_of, restore_draws
 from moml.data.batch import Batch
 from moml.errors import NoLabelsError
@@ -21,6 +22,7 @@ from moml.oracle._live import Live, ParameterRows
 from moml.oracle._rows import Plan, Row, add_rows
 from moml.oracle._shares import shared_out
 from moml.oracle.direct import Direct
+from moml.oracle.representation import Representation
 from moml.problem import Losses, Problem
 
 
@@ -42,13 +44,15 @@ class Accumulated(Oracle):
         parts: Into how many parts a batch is cut; those of a smaller batch may be fewer.
 
     Raises:
-        ValueError: If ``parts`` is not positive.
+        ValueError: If ``parts`` is not positive, or the oracle is another one.
     """
 
     def __init__(self, oracle: Direct, *, parts: int) -> None:
-        if parts < 1:
-            raise ValueError(f"`parts` should be at least 1, found {parts}.")
-        self.oracle, self.parts = oracle, parts
+        hint = ""
+        if isinstance(oracle, Representation):
+            hint = "A representation's gradient is as long as the batch: there is nothing to add."
+        self.oracle = _checks.instance("oracle", oracle, Direct, "`moml.oracle.Direct()`", hint)
+        self.parts = _checks.whole("parts", parts, least=1)
 
     def __call__(self, problem: Problem, batch: Batch) -> Live:
         """The losses of the whole batch."""

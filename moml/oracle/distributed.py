@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import Parameter
 
+from moml import _checks
 from moml._flat import numbers, shaped
 from moml._processes import Processes
 from moml.evaluation import Evaluation, Heads, accumulate_flat, checked
@@ -52,12 +53,14 @@ class Distributed(Oracle):
     """
 
     def __init__(self, oracle: Oracle, *, group: dist.ProcessGroup | None = None) -> None:
-        if not isinstance(oracle, (Direct, Accumulated, Representation)):
-            raise ValueError(
-                "`oracle` should be Direct, Accumulated or Representation, found "
-                f"{type(oracle).__name__}. Two levels are trained in one process."
-            )
-        self.oracle, self.processes = oracle, Processes(group)
+        self.oracle: Direct | Accumulated | Representation = _checks.instance(
+            "oracle",
+            oracle,
+            (Direct, Accumulated, Representation),
+            "Direct, Accumulated or Representation",
+            "Two levels are trained in one process.",
+        )
+        self.processes = Processes(group)
         self._module: weakref.ref[nn.Module] | None = None
 
     def __call__(self, problem: Problem, batch: Any) -> Combined:

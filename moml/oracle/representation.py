@@ -42,6 +42,15 @@ class Representation(Backpropagation):
             )
         return super().__call__(problem, batch)
 
+    def _evaluated(self, problem: Problem, losses: Losses, features: Features) -> Live:
+        if not features.outputs and any(p.requires_grad for p in problem.shared_parameters()):
+            raise ValueError(
+                "`problem` should divide its network into an encoder and heads, found nothing "
+                "trainable below its representation. Declare them, as by "
+                "`moml.architecture.HPS(encoder, heads)`, or use `Direct`."
+            )
+        return super()._evaluated(problem, losses, features)
+
     def _find(self, problem: Problem, losses: Losses, features: Features) -> Found:
         found = super()._find(problem, losses, features)
         if found.layout.aside:

@@ -87,12 +87,21 @@ def test_an_architecture_can_be_copied():
         (lambda e, h: DSelectK(e, h, selected=9), "`selected` should be from 1 to 4, found 9"),
         (lambda e, h: CrossStitch(e, h, own=2.0), "`own` should be between 0 and 1, found 2.0"),
         (lambda e, h: CrossStitch(e, h, stages=0), "`stages` should be at least 1, found 0"),
-        (lambda e, h: SafeMTL(e, h, gate="firm"), "`gate` should be one of .* found 'firm'"),
-        (lambda e, h: LTB(e, h, final_temperature=0.0), "both positive, found 10.0 and 0.0"),
+        (
+            lambda e, h: SafeMTL(e, h, gate="firm"),
+            "`gate` should be 'soft' or 'hard', found 'firm'",
+        ),
+        (
+            lambda e, h: LTB(e, h, final_temperature=0.0),
+            "`final_temperature` should be positive, found 0.0",
+        ),
         (lambda e, h: HPS(e, {}), "`heads` should hold at least one task"),
         (lambda e, h: DenseExchange(e, h, scale=0), "`scale` should be at least 1, found 0"),
-        (lambda e, h: DenseExchange(e, h, intermediate=-1.0), "`intermediate` should not be"),
-        (lambda e, h: PLE(e, h, own=0), "should be at least 1, found 1, 0 and 2"),
+        (
+            lambda e, h: DenseExchange(e, h, intermediate=-1.0),
+            "`intermediate` should be zero or more, found -1.0",
+        ),
+        (lambda e, h: PLE(e, h, own=0), "`own` should be at least 1, found 0"),
     ],
 )
 def test_wrong_arguments_are_refused(make, message):

@@ -137,5 +137,5 @@ def test_names_that_are_none(names, sentence):
 def test_heads_that_are_no_modules():
     with pytest.raises(ValueError, match=r"`heads\['a'\]` should be a module, found the class Lin"):
         HPS(nn.Linear(4, 8), {"a": nn.Linear})
-    with pytest.raises(ValueError, match="`encoder` should be a module, found Linear"):
+    with pytest.raises(ValueError, match="`encoder` should be a module, found the class Linear"):
         HPS(nn.Linear, {"a": nn.Linear(8, 3)})

@@ -207,7 +207,7 @@ def test_a_model_that_returns_something_else():
         ({"problem": nn.Linear(1, 1)}, "found Linear. Say its losses"),
         ({"oracle": Direct}, "found the class Direct. Make an instance"),
         ({"weighting": MGDA}, "found the class MGDA. Make an instance"),
-        ({"weighting": "MGDA"}, "found str"),
+        ({"weighting": "MGDA"}, "found 'MGDA'"),
         ({"updater": torch.optim.Adam}, "found the class Adam"),
         ({"updater": 1e-3}, "found float"),
         ({"steps": 2.5}, "`steps` should be an integer, found 2.5"),

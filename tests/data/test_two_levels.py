@@ -38,7 +38,7 @@ def test_every_task_of_multi_input_data_is_divided():
 
 
 def test_bad_shares_and_sources():
-    with pytest.raises(ValueError, match="`share` should lie between 0 and 1, found 1"):
+    with pytest.raises(ValueError, match="`share` should be above 0 and below 1, found 1"):
         hold_out(source(), 1.0)
     with pytest.raises(ValueError, match="at least two samples"):
         hold_out(source(1), 0.5)
