@@ -59,8 +59,15 @@ def draw(generator, multi_input):
     return Batch(TaskInputs({t: inputs() for t in TASKS}) if multi_input else inputs(), targets)
 
 
-@pytest.mark.parametrize("multi_input", [False, True], ids=["single", "multi"])
-@pytest.mark.parametrize("oracle", [Direct, Representation])
+@pytest.mark.parametrize(
+    ("oracle", "multi_input"),
+    [
+        pytest.param(Direct, True, id="direct-multi"),
+        pytest.param(Representation, False, id="representation-single"),
+        pytest.param(Direct, False, id="direct-single", marks=pytest.mark.slow),
+        pytest.param(Representation, True, id="representation-multi", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize(("architecture", "weighting"), WITH_HPS + EVERY_LEVEL)
 def test_every_parameter_trains(architecture, weighting, oracle, multi_input):
     check(

@@ -1,5 +1,7 @@
 """What README and docs show is run."""
 
+import contextlib
+import io
 import re
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import yaml
 
 from moml.__main__ import main
 from moml.cli.parser import build_trainer, train_parser
+from tests.forked import run_script
 from tests.trees import TREES, write
 
 ROOT = Path(__file__).parent.parent
@@ -39,11 +42,8 @@ def test_there_is_something_to_run():
 
 @pytest.mark.parametrize(("page", "code"), BLOCKS)
 def test_code_runs(page, code, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    status, printed = run_script(code, tmp_path)
+    assert status == 0, printed
 
 
 @cache
@@ -53,10 +53,10 @@ def help_of(command):
         from moml.cli._sweep_options import sweep_parser
 
         return sweep_parser("moml", "").format_help() + "--run_dir --resume"
-    return subprocess.run(
-        [sys.executable, "-m", "moml", command, "--help"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
+    printed = io.StringIO()
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(printed):
+        main([command, "--help"])
+    return printed.getvalue()
 
 
 @pytest.mark.parametrize(("page", "command"), COMMANDS)

@@ -97,8 +97,15 @@ def plain_cards(trained):
     }
 
 
-@pytest.mark.parametrize("scale", [50.0, 200.0])
-@pytest.mark.parametrize("task", ["digit", "third"])
+@pytest.mark.parametrize(
+    ("task", "scale"),
+    [
+        ("third", 50.0),
+        pytest.param("third", 200.0, marks=pytest.mark.slow),
+        pytest.param("digit", 50.0, marks=pytest.mark.slow),
+        pytest.param("digit", 200.0, marks=pytest.mark.slow),
+    ],
+)
 def test_a_logit_scale_hides_gradients_but_not_from_the_card(trained, plain_cards, task, scale):
     model, test = trained
     plain = plain_cards[task]
@@ -151,7 +158,9 @@ def test_command(tmp_path, capsys):
     assert "Transfer between tasks" in page
 
 
-@pytest.mark.parametrize("method", ["MTA", "GAP", "UAP", "APGD"])
+@pytest.mark.parametrize(
+    "method", ["APGD", *(pytest.param(m, marks=pytest.mark.slow) for m in ("MTA", "GAP", "UAP"))]
+)
 def test_attack_command(method, tmp_path, capsys):
     folder = tmp_path / "run"
     main(["train", "--suite", "TwoDigits", "--steps", "60", "--batch_size", "32", "--learning_rate",

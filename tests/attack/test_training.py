@@ -189,6 +189,7 @@ def digits():
     return x, torch.tensor(labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [Adversarial, TRADES])
 def test_robust_training_makes_digits_robust(make):
     """Against PGD, on real digits, at equal steps: the robustly trained network wins clearly."""

@@ -36,7 +36,7 @@ def trained(problem, oracle, weighting, steps, rate=None):
     return problem
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.slow) for s in (1, 2))])
 def test_implicit_with_warm_start_ends_on_the_pareto_set_where_one_unrolled_step_does_not(seed):
     problem = trained(QuadraticBilevel(seed=seed), implicit(), MGDA(), 400)
     assert problem.distance(problem.x) <= 1e-4
@@ -44,7 +44,9 @@ def test_implicit_with_warm_start_ends_on_the_pareto_set_where_one_unrolled_step
     assert problem.distance(problem.x) >= 0.1
 
 
-@pytest.mark.parametrize("start", [-2.0, 0.2, 0.7, 1.5, 4.0])
+@pytest.mark.parametrize(
+    "start", [0.7, *(pytest.param(s, marks=pytest.mark.slow) for s in (-2.0, 0.2, 1.5, 4.0))]
+)
 def test_every_start_ends_on_the_interval_of_deb_and_sinha(start):
     problem = trained(DebSinha(start), implicit(), MGDA(), 400, rate=0.1)
     assert 0.5 - 1e-8 <= problem.x <= 1 + 1e-8

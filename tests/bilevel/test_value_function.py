@@ -255,6 +255,7 @@ def run(problem, weighting, hypergradient, *, steps, lr, **options):
     return problem.net.omega.detach(), oracle
 
 
+@pytest.mark.slow
 def test_bome_ends_near_the_bilevel_solution():
     """Equal weights: a scalar bi-level problem whose solution is known."""
     problem = Quadratic()
@@ -267,7 +268,10 @@ def test_bome_ends_near_the_bilevel_solution():
     assert float((omega - best).norm()) < 0.05 * start
 
 
-@pytest.mark.parametrize("weighting", [MGDA, PCGrad, ConstrainedMGDA])
+@pytest.mark.parametrize(
+    "weighting",
+    [ConstrainedMGDA, *(pytest.param(w, marks=pytest.mark.slow) for w in (MGDA, PCGrad))],
+)
 def test_any_weighting_lowers_all_objectives_and_keeps_the_lower_level(weighting):
     problem = Quadratic(mu=1.0)
     problem.net.omega.data += 5.0

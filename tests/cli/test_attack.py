@@ -23,7 +23,14 @@ def worse(task, score, than):
     return score < than if TASKS[task] == "accuracy" else score > than
 
 
-@pytest.mark.parametrize(("method", "steps"), [("PGD", 10), ("UAP", 1), ("MTA", 50)])
+@pytest.mark.parametrize(
+    ("method", "steps"),
+    [
+        ("PGD", 10),
+        pytest.param("UAP", 1, marks=pytest.mark.slow),
+        pytest.param("MTA", 50, marks=pytest.mark.slow),
+    ],
+)
 def test_every_dense_task_gets_worse(method, steps, run, tmp_path, capsys):
     folder = tmp_path / "attack"
     options = ["--eps", "0.1", "--steps", str(steps), "--samples", "8", "--batch_size", "8"]
@@ -40,6 +47,7 @@ def test_every_dense_task_gets_worse(method, steps, run, tmp_path, capsys):
     assert "`output` should be a new folder" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_card_of_dense_tasks(run, capsys):
     status = main(["robustness", str(run), "--eps", "0.1", "--samples", "4", "--steps", "10"])
     card = json.loads((run / "robustness.json").read_text())

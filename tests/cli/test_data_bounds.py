@@ -37,7 +37,13 @@ def go(arguments, suite, folder, *options):
 
 
 @pytest.mark.supported
-@pytest.mark.parametrize("arguments", [SEARCH, RETRAIN], ids=["search", "retrain"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(SEARCH, id="search"),
+        pytest.param(RETRAIN, id="retrain", marks=pytest.mark.slow),
+    ],
+)
 def test_standardised_data_are_attacked_without_bounds(arguments, tmp_path):
     assert go(arguments, Standardised, tmp_path / "run") == 0
     assert json.loads((tmp_path / "run" / "results.json").read_text())["bounds"] is None

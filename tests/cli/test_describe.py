@@ -74,6 +74,7 @@ def test_architectures_train_on_a_suite_of_ones_own(architecture, tmp_path):
     assert main(["train", *SMALL, *options, "--run_dir", folder]) == 0
 
 
+@pytest.mark.slow
 def test_architectures_are_compared_with_every_weighting(tmp_path, capsys):
     folder = tmp_path / "compare"
     entries = "[HPS, {class_path: MMoE, init_args: {experts: 2}, label: two experts}]"

@@ -74,6 +74,7 @@ def test_a_loaded_run_scores_what_it_said(method, tmp_path, capsys):
     assert "`split` should be 'val' or 'test'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_runs_compare_by_method_and_weighting(tmp_path):
     for weighting in ("EW", "MGDA"):
         meta(tmp_path / weighting, "--weighting", weighting)
@@ -84,6 +85,7 @@ def test_runs_compare_by_method_and_weighting(tmp_path):
     assert "MAML, MGDA" in page
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_is_the_unbroken_run(tmp_path):
     """SIGKILL at whatever step it happens to be; the folder ends up the same to the byte."""
     options = ["--weighting", "RLW", "--seed", "5", "--steps", "40", "--checkpoint_every", "3"]

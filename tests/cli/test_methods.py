@@ -146,6 +146,7 @@ def test_a_method_from_a_file(tmp_path):
     assert config["method"]["init_args"]["hypergradient"]["init_args"] == {"k": 1}
 
 
+@pytest.mark.slow
 def test_methods_in_a_comparison(tmp_path, capsys):
     folder = tmp_path / "compare"
     assert main(

@@ -27,7 +27,16 @@ def results(folder):
     return found
 
 
-@pytest.mark.parametrize("method", ["E2RNAS", "ParetoSearch", "GatedSearch", "ProposedStart"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "ParetoSearch",
+        *(
+            pytest.param(m, marks=pytest.mark.slow)
+            for m in ("E2RNAS", "GatedSearch", "ProposedStart")
+        ),
+    ],
+)
 def test_a_search_that_died_ends_with_the_same_front(method, tmp_path, monkeypatch, capsys):
     options = [*SMALL, "--method", method, "--run_dir"]
     assert main([*options, str(tmp_path / "whole")]) == 0
@@ -103,6 +112,7 @@ def test_a_search_in_which_every_training_diverges(tmp_path, monkeypatch, capsys
     assert "found that all 3 failed. The last one: The loss" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_retraining_stops_resumes_and_attacks(tmp_path, capsys):
     text = "|conv3~0|+|skip~0|conv1~1|"
     options = [

@@ -337,6 +337,7 @@ def test_wrappers_by_option(tmp_path):
     assert with_cosines == [2, 4, 8, 10]  # the Gramian exists in steps 1, 4, 7, 10; lines are even
 
 
+@pytest.mark.slow
 def test_conflicts_on_request_for_methods_that_see_losses_only(tmp_path):
     folder = tmp_path / "run"
     train(folder, "--conflicts_every", "4")

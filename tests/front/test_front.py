@@ -123,7 +123,7 @@ def test_linear_scalarization_misses_a_concave_front():
 
 
 @pytest.mark.parametrize("make", (VLMOP1, VLMOP2, ZDT1, ZDT2))
-@pytest.mark.parametrize("weights", ([0.3, 0.7], [0.6, 0.4]))
+@pytest.mark.parametrize("weights", ([0.3, 0.7], pytest.param([0.6, 0.4], marks=pytest.mark.slow)))
 @pytest.mark.parametrize(
     "method",
     [
@@ -141,7 +141,8 @@ def test_weighted_losses_become_equal(method, weights, make):
     assert nearest < 0.02 * max(make().nadir)
 
 
-@pytest.mark.parametrize("make", (VLMOP1, pytest.param(VLMOP2, marks=pytest.mark.slow)))
+@pytest.mark.slow
+@pytest.mark.parametrize("make", (VLMOP1, VLMOP2))
 @pytest.mark.parametrize("ray", ([0.3, 0.7], [0.6, 0.4]))
 def test_losses_lie_along_the_ray(ray, make):
     for kind in (PBI, PMGDA):

@@ -177,7 +177,7 @@ PLAIN_NORMS = {
 
 @pytest.mark.parametrize(
     "norm",
-    [n if n in ("layer", "dropout") else pytest.param(n, marks=SLOW) for n in PLAIN_NORMS],
+    [n if n == "dropout" else pytest.param(n, marks=SLOW) for n in PLAIN_NORMS],
 )
 def test_traced_and_stacked_steps_equal_the_loop_with_every_norm(norm):
     batch = episodes(count=2)
@@ -191,10 +191,8 @@ def test_traced_and_stacked_steps_equal_the_loop_with_every_norm(norm):
         traced = Compiled(Bilevel(InnerSGD(0.2, steps=3), Unrolled()), backend=None)
 
 
-@pytest.mark.parametrize(
-    "norm",
-    ["batch", *(pytest.param(n, marks=pytest.mark.slow) for n in PLAIN_NORMS if n != "batch")],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("norm", PLAIN_NORMS)
 def test_compiled_steps_equal_the_loop_with_every_norm(norm):
     batch, network = episodes(count=2), linear_with(PLAIN_NORMS[norm])
     inner = InnerSGD(0.2, steps=1)

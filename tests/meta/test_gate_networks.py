@@ -5,6 +5,7 @@ one episode after the other through `torch.func.functional_call`.
 """
 
 import warnings
+from functools import cache
 
 import pytest
 import torch
@@ -62,6 +63,7 @@ def episode_losses(network, names, x, y, query, labels):
     return nn.functional.cross_entropy(logits, labels), brier(logits, labels)
 
 
+@cache
 def expected(name, method):
     network, weighting = learner(name, twin=True), METHODS[method]()
     weighting.setup(OBJECTIVES)

@@ -87,7 +87,13 @@ def test_no_sample_is_in_two_splits(name, trees):
         assert not any(torch.equal(x, y) for x in parts[a] for y in parts[b])
 
 
-@pytest.mark.parametrize("name", MULTI_TASK)
+LARGE = ("Office31", "OfficeHome")  # their networks have ten million parameters and more
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] if n in LARGE else []) for n in MULTI_TASK],
+)
 def test_two_steps_of_training(name, trees, tmp_path):
     root, small = trees[name]
     options = [w for k, v in small.items() for w in (f"--suite.{k}", str(v))]

@@ -94,7 +94,7 @@ def project_onto_dual_cone(rows, target, steps=4000):
     return point
 
 
-@pytest.mark.parametrize("m", (2, 3, 5))
+@pytest.mark.parametrize("m", (2, 3, pytest.param(5, marks=pytest.mark.slow)))
 def test_upgrad_against_dykstra(m):
     for seed in range(3):
         rows = rows_of(m, seed, n=2 * m)
@@ -163,7 +163,7 @@ def test_pcgrad_meets_the_others_in_random_order():
 # Jacobian of norm below 1e-2, where CAGrad returns zero.
 
 
-@pytest.mark.parametrize("m", (2, 3, 6))
+@pytest.mark.parametrize("m", (2, 3, pytest.param(6, marks=pytest.mark.slow)))
 def test_mgda_against_torchjd(m):
     # Frank-Wolfe needs many iterations and similar norms; elsewhere it stops at ascent directions.
     peer = torchjd.MGDAWeighting(epsilon=1e-9, max_iters=20_000)

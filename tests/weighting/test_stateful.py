@@ -152,6 +152,7 @@ class Batches(Source):
         raise NotImplementedError
 
 
+@pytest.mark.slow
 def test_independent_batches_give_unbiased_weights():
     """With one batch the noise counts as length of the gradients and distorts the weights."""
     true = np.array([[1.0, 0.0, 0.0, 0.0], [0.0, 2.0, 0.0, 0.0]])
@@ -252,6 +253,7 @@ def minimise(weighting, losses, steps, lr):
     return weighting
 
 
+@pytest.mark.slow
 def test_rruw_ends_at_its_closed_form():
     # sum of |alpha| held at a large value is the free optimum with a constant slope: choose phi so
     losses = np.array([3.0, 1.0, 0.5])
@@ -260,6 +262,7 @@ def test_rruw_ends_at_its_closed_form():
     np.testing.assert_allclose(found.alphas.detach().numpy(), free, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_restraint_caps_the_weights_of_solved_tasks():
     weights = minimise(RRUW(), [1e-2] * 3, 4000, 0.01).weights(torch.ones(3))
     assert weights.tolist() == pytest.approx([3.0] * 3, rel=0.05)  # free: 5.6
@@ -279,6 +282,7 @@ def test_druw_adds_dwa_and_trains_its_uncertainties():
     assert (gradient != 0).all()
 
 
+@pytest.mark.slow
 def test_galw_with_a_group_per_task_is_uw_and_with_one_is_ew():
     losses = np.array([4.0, 1.0, 0.25])
     alone = GALW(groups={"0": 0, "1": 1, "2": 2})

@@ -59,7 +59,11 @@ ENDS = [
 
 
 @pytest.mark.parametrize(
-    ("solve", "start", "end"), [row[1:] for row in ENDS], ids=[row[0] for row in ENDS]
+    ("solve", "start", "end"),
+    [
+        pytest.param(*row, id=name, marks=[pytest.mark.slow] if "Nash" in name else [])
+        for name, *row in ENDS
+    ],
 )
 def test_the_valley_ends_where_it_should(solve, start, end):
     found = descend(solve, start)
