@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from moml import _checks
 from moml.data.inputs import tensors_in
@@ -46,6 +46,28 @@ def loss_value(
             "graph, which would not train. Leave out `detach`, `item`, `argmax` and `no_grad`."
         )
     return value
+
+
+def in_words(loss: Loss) -> str:
+    """The class of a loss and its plain settings; functions may be renamed, so they have no name.
+
+    Args:
+        loss: A loss, maybe around a module or function of the user's.
+    """
+    own = getattr(loss, "function", loss)
+    if not isinstance(own, (Loss, nn.Module)):
+        return "a function"
+    kind = type(own)
+    if kind.__module__.split(".")[0] not in ("moml", "torch"):
+        return kind.__name__  # what others keep in attributes may change while it is used
+    settings = ", ".join(
+        f"{name}={value!r}"
+        for name, value in sorted(vars(own).items())
+        if not name.startswith("_")
+        and name != "training"
+        and (value is None or isinstance(value, (bool, int, float, str)))
+    )
+    return f"{kind.__name__}({settings})"
 
 
 def misfit(task: str, loss: Loss, prediction: Any, target: Tensor, error: Exception) -> str:

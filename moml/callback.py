@@ -75,6 +75,7 @@ class Training:
         weights: The weights applied in this step, if the method has any.
         record: The step just done.
         looked_at_tasks: Whether tasks without any label were looked for.
+        made_of: Losses and optimizers in words, for a run that resumes from this one.
     """
 
     problem: Objectives
@@ -89,6 +90,7 @@ class Training:
     record: StepRecord | None = None
     history: History = field(default_factory=History)
     looked_at_tasks: bool = False
+    made_of: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Callback(ABC):  # noqa: B024 - every hook is optional

@@ -13,13 +13,13 @@ from moml._arguments import check_arguments
 from moml._draws import Draws, finite_losses
 from moml._finite import finite_gradients
 from moml._held import HeldParameters
-from moml._random import random_state, restore_random_state
 from moml._replay import draws_of, kept_state, overwrite, restore_draws
+from moml._run_state import made_of, restore, state_of
 from moml._signals import StopSignals
 from moml.callback import Callback, History, StepRecord, Training
 from moml.checkpoint import Checkpoint
 from moml.data.stream import Stream
-from moml.errors import CheckpointError, NoLabelsError, NonFiniteError
+from moml.errors import NoLabelsError, NonFiniteError
 from moml.evaluation import Evaluation
 from moml.optim import Updater
 from moml.oracle import Oracle
@@ -75,10 +75,11 @@ def fit(
     held = HeldParameters(problem, updater)
     training = Training(problem, oracle, weighting, updater, Stream.of(batches), steps)
     training.history.tasks = tuple(problem.tasks)
+    training.made_of = made_of(problem, updater)
     state = oracle.from_first(None if checkpoint is None else checkpoint.load())
     if state is not None:
         own = checkpoint is not None and checkpoint.writes
-        _restore(training, callbacks if own else None, state)
+        restore(training, callbacks if own else None, state)
     training.looked_at_tasks = training.step > 0  # other steps may have seen them
     for callback in callbacks:
         callback.start(training)
@@ -196,7 +197,7 @@ def _save(training: Training, callbacks: Sequence[Callback], checkpoint: Checkpo
             f"{', '.join(bad[:3])}: a gradient was not. The last good checkpoint stays in "
             f"'{checkpoint.folder}'."
         )
-    checkpoint.save(_state(training, callbacks))
+    checkpoint.save(state_of(training, callbacks))
 
 
 def _record(training: Training, evaluation: Evaluation) -> StepRecord:
@@ -206,56 +207,6 @@ def _record(training: Training, evaluation: Evaluation) -> StepRecord:
     losses = dict(zip(evaluation.names, evaluation.losses.tolist(), strict=True))
     curves = training.problem.curves()
     return StepRecord(training.step, evaluation.epoch, losses, weights, curves)
-
-
-def _kind(weighting: Weighting) -> str:
-    """Class names of a weighting and of those inside it."""
-    found = [type(m).__name__ for m in weighting.modules() if isinstance(m, Weighting)]
-    return " around ".join(found)
-
-
-def _state(training: Training, callbacks: Sequence[Callback]) -> dict[str, Any]:
-    """Everything a resumed run needs."""
-    return {
-        "step": training.step,
-        "skipped": training.history.skipped,
-        "tasks": list(training.problem.tasks),
-        "weighting_kind": _kind(training.weighting),
-        "module": training.problem.module.state_dict(),
-        "weighting": training.weighting.state_dict(),
-        "updater": training.updater.state_dict(),
-        "oracle": training.oracle.state_dict(),
-        "stream": training.stream.state_dict(),
-        "random": random_state(),
-        "callbacks": [callback.state_dict() for callback in callbacks],
-    }
-
-
-def _restore(
-    training: Training, callbacks: Sequence[Callback] | None, state: dict[str, Any]
-) -> None:
-    """Everything stored; without the callbacks where another process saved its own."""
-    try:
-        if state["tasks"] != list(training.problem.tasks):
-            raise ValueError(f"its tasks are {state['tasks']}")
-        kind = _kind(training.weighting)
-        if state["weighting_kind"] != kind:
-            raise ValueError(f"its weighting is {state['weighting_kind']}, and this one {kind}")
-        training.problem.module.load_state_dict(state["module"])
-        training.weighting.load_state_dict(state["weighting"])
-        training.updater.load_state_dict(state["updater"])
-        training.oracle.load_state_dict(state["oracle"])
-        training.stream.load_state_dict(state["stream"])
-        if callbacks is not None:
-            for callback, stored in zip(callbacks, state["callbacks"], strict=True):
-                callback.load_state_dict(stored)
-    except (KeyError, RuntimeError, ValueError) as error:
-        raise CheckpointError(
-            "The checkpoint should come from the same problem, weighting, optimizer and callbacks, "
-            f"found that {' '.join(line.strip() for line in str(error).splitlines()[:2])}."
-        ) from error
-    training.step, training.history.skipped = state["step"], state.get("skipped", 0)
-    restore_random_state(state["random"])
 
 
 def _snapshot(training: Training) -> dict[str, Any]:

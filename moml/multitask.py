@@ -13,7 +13,7 @@ from torch.nn import Parameter
 
 from moml._brought_network import GraphCheck, check_fit
 from moml._given_losses import as_loss
-from moml._loss_value import loss_value, misfit
+from moml._loss_value import in_words, loss_value, misfit
 from moml._substitution import substituted
 from moml._task_names import by_task
 from moml.architecture import Architecture, WholeModel
@@ -90,6 +90,10 @@ class MultiTask(FactoredProblem):
     def module(self) -> Architecture:
         """The architecture."""
         return self.architecture
+
+    def described(self) -> dict[str, str]:
+        """Class and plain settings of every loss; a function is one, whatever its name."""
+        return {task: in_words(loss) for task, loss in self.task_losses.items()}
 
     def as_batch(self, batch: Any) -> Batch:
         """A batch of any form that `moml.data.as_batch` takes, on the network's device."""

@@ -34,6 +34,10 @@ class Objectives(ABC):
         """Numbers worth a chart after every step, by chart and line: learnt weights, say."""
         return {}
 
+    def described(self) -> Mapping[str, str]:
+        """Losses in words by task, which a resumed run has to share; none unless overridden."""
+        return {}
+
     def as_batch(self, batch: Any) -> Any:
         """A batch as the problem takes it, from what a stream or data loader gives."""
         return batch
@@ -104,6 +108,10 @@ class AroundProblem(Problem):
     def as_batch(self, batch: Any) -> Any:
         """A batch as the problem takes it."""
         return self.problem.as_batch(batch)
+
+    def described(self) -> Mapping[str, str]:
+        """Losses in words."""
+        return self.problem.described()
 
     def label_counts(self, batch: Any) -> Mapping[str, float]:
         """What each task's loss counts for."""

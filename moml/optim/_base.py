@@ -40,6 +40,14 @@ class Updater(ABC):
     def learning_rate(self) -> float:
         """The current learning rate, for the log."""
 
+    def described(self) -> str:
+        """Optimizers in words, which a resumed run has to share."""
+        return type(self).__name__
+
+    def settings(self) -> list[dict[str, Any]]:
+        """Plain settings of every parameter group, rates as at the start; none unless known."""
+        return []
+
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs."""

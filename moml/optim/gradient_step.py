@@ -102,6 +102,14 @@ class GradientStep(Updater):
         """Learning rate of the first parameter group."""
         return float(self.optimizer.param_groups[0]["lr"])
 
+    def described(self) -> str:
+        """The optimizer."""
+        return type(self.optimizer).__name__
+
+    def settings(self) -> list[dict[str, Any]]:
+        """Those of the optimizer's groups."""
+        return [plain_settings(group) for group in self.optimizer.param_groups]
+
     def state_dict(self) -> dict[str, Any]:
         """State of optimizer and scheduler."""
         scheduler = self.scheduler
@@ -111,11 +119,30 @@ class GradientStep(Updater):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore optimizer and scheduler."""
+        """Restore optimizer and scheduler.
+
+        Raises:
+            ValueError: If the optimizer had other parameters.
+        """
+        sizes, own = (
+            [len(group["params"]) for group in groups]
+            for groups in (state["optimizer"]["param_groups"], self.optimizer.param_groups)
+        )
+        if sizes != own:
+            raise ValueError(
+                f"its optimizer has groups of {sizes} parameters, and this one of {own}"
+            )
         scheduler = self.scheduler  # made first: it writes initial rates into the optimizer
         self.optimizer.load_state_dict(state["optimizer"])
         if scheduler is not None and state["scheduler"] is not None:
             scheduler.load_state_dict(state["scheduler"])
+
+
+def plain_settings(group: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers and booleans of a parameter group; the rate without what a schedule made of it."""
+    found = {k: v for k, v in group.items() if isinstance(v, (bool, int, float, tuple))}
+    start = found.pop("initial_lr", found.get("lr"))
+    return found if start is None else {**found, "lr": start}
 
 
 def _checked_scheduler(scheduler: Any, optimizer: Optimizer) -> LRScheduler:

@@ -83,6 +83,14 @@ class Several(Updater):
         """That of the first."""
         return self.updaters[0].learning_rate()
 
+    def described(self) -> str:
+        """Each in words."""
+        return " and ".join(updater.described() for updater in self.updaters)
+
+    def settings(self) -> list[dict[str, Any]]:
+        """Those of all groups."""
+        return [one for updater in self.updaters for one in updater.settings()]
+
     def state_dict(self) -> dict[str, Any]:
         """The state of each."""
         return {"updaters": [updater.state_dict() for updater in self.updaters]}

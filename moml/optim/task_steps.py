@@ -142,6 +142,11 @@ class TaskSteps(Updater):
         """That of the first optimizer."""
         return float(self.optimizers[0].param_groups[0]["lr"])
 
+    def described(self) -> str:
+        """The optimizers, and the number of groups."""
+        kinds = [type(optimizer).__name__ for optimizer in self.optimizers]
+        return f"TaskSteps of {kinds} for {self.num_groups} groups"
+
     def state_dict(self) -> dict[str, Any]:
         """Optimizers, schedules, groups, generator."""
         return {
