@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import yaml
@@ -33,19 +37,55 @@ class Job:
     def folder(self) -> str:
         """Name of its run folder."""
         rate = self.settings.get("learning_rate")
-        return f"{self.label}-lr{rate:g}-seed{self.settings['seed']}"
+        label = re.sub(r"[/\\\0]", "_", self.label)
+        return f"{label}-lr{rate:g}-seed{self.settings['seed']}"
 
 
-def workers(processes: int) -> Executor:
-    """Processes for all jobs of a command: starting one costs as much as a short run."""
-    return ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_warm_up)
+@contextmanager
+def workers(processes: int) -> Iterator[Executor]:
+    """Processes for all jobs of a command: starting one costs as much as a short run.
+
+    Where the command ends early they stop after the step they are in, with a checkpoint; where it
+    is killed they end with it.
+    """
+    others = set(active_children())
+    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_warm_up)
+    try:
+        yield pool
+    except BaseException:
+        for child in set(active_children()) - others:
+            child.terminate()
+        pool.shutdown(cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 def _warm_up() -> None:
     """Import what runs need, so that the first one's CPU time is not that of imports."""
+    Thread(target=_end_with_the_command, daemon=True).start()
     for name in ("torchmetrics", "torch.utils.tensorboard", "scipy.optimize", "moml.report"):
         import_module(name)
     catalog.load("tasks")
+
+
+def _end_with_the_command() -> None:
+    """Leave nobody behind who goes on in the run folders: checkpoints are there to go on from."""
+    command = parent_process()
+    if command is not None:
+        command.join()
+        os._exit(1)
+
+
+def check_settings(methods: Mapping[str, Mapping[str, Any]], common: Mapping[str, Any]) -> None:
+    """Look at the options of every method before the first run.
+
+    Raises:
+        ValueError: If those of one are wrong.
+    """
+    from moml.cli.parser import train_parser
+
+    for settings in methods.values():
+        train_parser().parse_object({**common, **settings})
 
 
 def run_jobs(

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from moml._preflight import above_zero, positive
-from moml.cli.parser import Parser, dump, train_parser
+from moml.cli.parser import Parser, dump, options_in, train_parser
 
 _OWN = (
     "weightings", "methods", "architectures", "seeds", "learning_rates", "tune", "jobs", "output",
@@ -53,6 +53,45 @@ def sweep_parser(prog: str, description: str) -> Parser:
     return parser
 
 
+_SAID_ELSEWHERE = {
+    "compare": {"weighting": "weightings", "method": "methods", "seed": "seeds"},
+    "single": {
+        **dict.fromkeys(("weighting", "weightings", "method", "methods", "architectures"), ""),
+        "references": "", "seed": "seeds",
+    },
+}  # fmt: skip
+
+
+def check_options(config: Any, argv: Sequence[str]) -> None:
+    """Look at what is compared, and for options that would be ignored.
+
+    Raises:
+        ValueError: If nothing is compared, something twice, or an option is of no use.
+    """
+    for key, value in options_in(argv):
+        name = key.split(".")[0]
+        other = _SAID_ELSEWHERE[config.command].get(name)
+        if other is not None:
+            use = f"Use `{other}`." if other else "Every task is trained alone with equal weights."
+            raise ValueError(
+                f"`{name}` should be left out of `moml {config.command}`, found {value!r}. {use}"
+            )
+    for name in ("seeds", "learning_rates"):
+        if config[name] is not None and not config[name]:
+            raise ValueError(f"`{name}` should hold at least one number, found an empty list.")
+    if len(set(config.seeds)) < len(config.seeds):
+        raise ValueError(
+            f"`seeds` should be different ones, found {config.seeds}. Equal seeds give equal runs."
+        )
+    for rate in config.learning_rates or ():
+        above_zero("learning_rates", rate)
+    if config.command == "compare" and not (config.weightings or config.methods):
+        raise ValueError(
+            "`weightings` should name at least one method where `methods` names none, found []."
+        )
+    positive("jobs", config.jobs)
+
+
 def common_settings(config: Any) -> dict[str, Any]:
     """The options of ``moml train`` that all runs share, as plain data."""
     settings = config.clone()
@@ -72,7 +111,6 @@ def learning_rates(parser: Parser, config: Any) -> list[float]:
         ValueError: If there are several and none is to be chosen.
     """
     asked: list[float] | None = config.learning_rates
-    _check_lists(config)
     if config.tune == "none" and asked is not None and len(asked) != 1:
         raise ValueError(
             f"`learning_rates` should hold one rate with --tune none, found {asked}. "
@@ -94,21 +132,3 @@ def around(rate: float, listed: Sequence[float]) -> list[float]:
         listed: Of the suite.
     """
     return list(listed) if rate in listed else [float(f"{0.3 * rate:.4g}"), rate, 3 * rate]
-
-
-def _check_lists(config: Any) -> None:
-    """Look at what is compared.
-
-    Raises:
-        ValueError: If nothing is, or a number is of no use.
-    """
-    for name in ("seeds", "learning_rates"):
-        if config[name] is not None and not config[name]:
-            raise ValueError(f"`{name}` should hold at least one number, found an empty list.")
-    for rate in config.learning_rates or ():
-        above_zero("learning_rates", rate)
-    if config.command == "compare" and not (config.weightings or config.methods):
-        raise ValueError(
-            "`weightings` should name at least one method where `methods` names none, found []."
-        )
-    positive("jobs", config.jobs)

@@ -11,13 +11,21 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from moml import catalog
 from moml._files import write_json, write_text
 from moml._run_lock import locked
-from moml.cli._sweep_options import common_settings, learning_rates, sweep_parser
+from moml.cli._sweep_folder import check_folder
+from moml.cli._sweep_options import (
+    check_options,
+    common_settings,
+    learning_rates,
+    sweep_parser,
+)
 from moml.cli.parser import dump
 from moml.cli.single import single_task_reference
-from moml.sweep import Job, at_edge, run_jobs, tune, workers
+from moml.sweep import Job, at_edge, check_settings, run_jobs, tune, workers
 
 
 def run(argv: Sequence[str]) -> int:
@@ -27,13 +35,21 @@ def run(argv: Sequence[str]) -> int:
         "Compare weightings, methods and architectures over seeds at equal steps of the network.",
     )
     config = parser.parse(argv)
+    check_options(config, argv)
     methods = {
         label: {key: chosen}
         for key in ("weighting", "method")
-        for label, chosen in (_choice(entry, f"{key}s") for entry in config[f"{key}s"])
+        for label, chosen in _choices(config[f"{key}s"], f"{key}s").items()
     }
+    if twice := set(_choices(config.weightings, "weightings")) & set(
+        _choices(config.methods, "methods")
+    ):
+        raise ValueError(
+            f"`weightings` and `methods` should have labels of their own, found {sorted(twice)} "
+            "in both."
+        )
     if config.architectures:
-        chosen = dict(_choice(entry, "architectures") for entry in config.architectures)
+        chosen = _choices(config.architectures, "architectures")
         methods = {
             f"{name} + {label}": {**settings, "architecture": made}
             for name, made in chosen.items()
@@ -43,8 +59,11 @@ def run(argv: Sequence[str]) -> int:
     folder = Path(config.output or f"runs/compare-{common['suite']['class_path'].split('.')[-1]}")
     rates = learning_rates(parser, config)
     seeds = config.seeds
+    check_settings(methods, common)
+    text = dump(parser, config)
+    check_folder(folder, "compare", yaml.safe_load(text))
     with locked(folder), workers(config.jobs) as pool:
-        write_text(folder / "config.yaml", dump(parser, config))
+        write_text(folder / "config.yaml", text)
         if config.references:
             path = folder / "reference.json"
             single = folder / "single"
@@ -108,6 +127,24 @@ def _conclude(rows: list[dict[str, Any]], folder: Path) -> None:
     print(f"Page: {page}")
 
 
+def _choices(entries: Sequence[str | dict[str, Any]], kind: str) -> dict[str, Any]:
+    """Classes by label.
+
+    Raises:
+        ValueError: If an entry is none, or two have one label.
+    """
+    found: dict[str, Any] = {}
+    for entry in entries:
+        label, chosen = _choice(entry, kind)
+        if label in found:
+            raise ValueError(
+                f"`{kind}` should have a label of its own for each entry, found '{label}' twice. "
+                "Write {class_path: …, label: …}."
+            )
+        found[label] = chosen
+    return found
+
+
 def _choice(entry: str | dict[str, Any], kind: str) -> tuple[str, Any]:
     """A label, and the class behind it."""
     if isinstance(entry, str):
@@ -119,6 +156,15 @@ def _choice(entry: str | dict[str, Any], kind: str) -> tuple[str, Any]:
             )
         return entry.rsplit(".", 1)[-1], {"class_path": entry}
     entry = dict(entry)
+    keys = ("class_path", "init_args", "label")
+    for key in entry:
+        if key not in keys:
+            raise ValueError(
+                f"`{kind}` should have entries of {', '.join(keys)}, found '{key}'."
+                f"{catalog.hint(str(key), keys)}"
+            )
+    if "class_path" not in entry:
+        raise ValueError(f"`{kind}` should have a class_path in every entry, found {entry}.")
     name = str(entry["class_path"]).rsplit(".", 1)[-1]
     arguments = entry.get("init_args") or {}
     described = ",".join(f"{key}={value}" for key, value in arguments.items())

@@ -8,9 +8,17 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import yaml
+
 from moml._files import write_json, write_text
 from moml._run_lock import locked
-from moml.cli._sweep_options import common_settings, learning_rates, sweep_parser
+from moml.cli._sweep_folder import check_folder
+from moml.cli._sweep_options import (
+    check_options,
+    common_settings,
+    learning_rates,
+    sweep_parser,
+)
 from moml.cli.parser import dump, train_parser
 from moml.sweep import Job, at_edge, run_jobs, tune, workers
 
@@ -19,11 +27,14 @@ def run(argv: Sequence[str]) -> int:
     """Train every task alone and write the reference file."""
     parser = sweep_parser("moml single", "Train each task alone, at a tuned rate, over seeds.")
     config = parser.parse(argv)
+    check_options(config, argv)
     folder = Path(config.output or f"runs/single-{config.suite.class_path.split('.')[-1]}")
     rates = learning_rates(parser, config)
     path = folder / "reference.json"
+    text = dump(parser, config)
+    check_folder(folder, "single", yaml.safe_load(text))
     with locked(folder), workers(config.jobs) as pool:
-        write_text(folder / "config.yaml", dump(parser, config))
+        write_text(folder / "config.yaml", text)
         single_task_reference(
             common_settings(config), folder, path, rates=rates, seeds=config.seeds, pool=pool
         )
@@ -67,6 +78,11 @@ def single_task_reference(
     for name in names:
         done = [results[job] for job in jobs if job.label == name]
         runs = [result["test"][name] for result in done if "failed" not in result]
+        if not runs:
+            raise ValueError(
+                f"`learning_rates` should hold one at which '{name}' converges on every seed, "
+                f"found {chosen[name]:g}: {done[0]['failed']}"
+            )
         test[name] = {metric: fmean(run[metric] for run in runs) for metric in runs[0]}
     reference = {
         "suite": type(suite).__name__,
