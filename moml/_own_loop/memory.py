@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from weakref import WeakKeyDictionary
 
@@ -15,6 +16,11 @@ from moml.oracle._layouts import Found, Layouts
 from moml.oracle._rows import Strategy
 from moml.weighting import Weighting
 
+_LOG = logging.getLogger("moml")
+_JOINED = (
+    "Several losses come from one compiled function: all its parameters count as shared, heads "
+    "inside it too. Compile the encoder alone, or name the shared parameters by `shared=`."
+)
 _MEMORIES: WeakKeyDictionary[Weighting, Memory] = WeakKeyDictionary()
 
 
@@ -34,6 +40,7 @@ class Memory:
         self._order = WeakIdKeyDictionary()
         self._layouts: Layouts | None = None
         self._given: tuple[object, ...] = ()
+        self._said = False
 
     @classmethod
     def of(cls, weighting: Weighting) -> Memory:
@@ -70,7 +77,9 @@ class Memory:
         layouts = self._layouts
 
         def declared() -> tuple[list[Parameter], dict[str, list[Parameter]]]:
-            reached = parameters_reached(losses, shared, inputs)
+            reached, joined = parameters_reached(losses, shared, inputs)
+            if shared is None:
+                self.notice(joined)
             common = self.shared(reached, tasks, len(losses)) if shared is None else list(shared)
             return common, _private(reached, list(losses), common)  # type: ignore[return-value]
 
@@ -82,6 +91,16 @@ class Memory:
         if found.layout.around:
             return layouts.find(losses, Features(), declared)
         return found
+
+    def notice(self, joined: bool) -> None:
+        """Say once that heads inside a compiled function cannot be told from shared layers.
+
+        Args:
+            joined: As `moml.oracle._graph.Reach.joined`.
+        """
+        if joined and not self._said:
+            self._said = True
+            _LOG.warning(_JOINED)
 
     def shared(self, reached: Mapping[Tensor, int], tasks: int, present: int) -> list[Tensor]:
         """Leaves that at least two losses reach or reached; all where there is one task.
@@ -103,20 +122,21 @@ def parameters_reached(
     losses: Mapping[str, Tensor],
     shared: Sequence[Tensor] | None,
     inputs: Sequence[Tensor] | None,
-) -> dict[Tensor, int]:
-    """Leaves that count as parameters, and which losses reach them.
+) -> tuple[dict[Tensor, int], bool]:
+    """Leaves that count as parameters, which losses reach them, and `Reach.joined`.
 
     Those are the ones named by the user, `torch.nn.Parameter`, and plain tensors where no loss
     reaches any of these.
     """
-    reached = reach(list(losses.values())).leaves
-    if inputs is not None:
-        return {leaf: reached[leaf] for leaf in inputs if leaf in reached}  # in the user's order
+    found = reach(list(losses.values()))
+    reached = found.leaves
+    if inputs is not None:  # in the user's order
+        return {leaf: reached[leaf] for leaf in inputs if leaf in reached}, found.joined
     named = set(shared or ())
     own = {
         leaf: mask for leaf, mask in reached.items() if isinstance(leaf, Parameter) or leaf in named
     }
-    return own or reached
+    return own or reached, found.joined
 
 
 def _private(

@@ -65,7 +65,8 @@ class Together:
 
     def shared(self, losses: Mapping[str, Tensor], memory: Memory) -> list[Tensor]:
         """Parameters that at least two tasks reach, in any process."""
-        reached = parameters_reached(losses, None, self.inputs) if losses else {}
+        reached, joined = parameters_reached(losses, None, self.inputs) if losses else ({}, False)
+        memory.notice(joined)
         names = list(losses)
         mine = torch.zeros(len(self.inputs), len(self.names), dtype=torch.int)
         for i, parameter in enumerate(self.inputs):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,11 @@ Edge = tuple[Node, int]
 # The class of the nodes that stand for leaf tensors.
 _LEAF: type = torch.ones((), requires_grad=True).expand(1).grad_fn.next_functions[0][0].__class__  # type: ignore[union-attr]
 _DATA = "data"
+# Operations that hand on every gradient as it is, output by output: of `DistributedDataParallel`
+# that looks for unused parameters, and of `DataParallel`, whose outputs are one copy of all
+# parameters after another.
+_JOINTS = ("_DDPSinkBackward", "BroadcastBackward")
+_COMPILED = "CompiledFunction"
 
 
 @dataclass(frozen=True)
@@ -26,11 +31,14 @@ class Reach:
         leaves: For each leaf tensor, a bit mask: bit ``i`` is set if root ``i`` reaches it.
         stops: The same for the tensors the walk stopped at.
         nodes: Names of the operations that were walked through.
+        joined: Some roots depend on different outputs of one compiled function, which does not tell
+            what each of them depends on.
     """
 
     leaves: dict[Tensor, int]
     stops: list[int]
     nodes: list[str]
+    joined: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,31 +118,64 @@ def reach(roots: Sequence[Tensor], stops: Sequence[Tensor] = ()) -> Reach:
     end: dict[Edge, int] = {(s.grad_fn, s.output_nr): 0 for s in stops if s.grad_fn is not None}
     leaves: dict[Tensor, int] = {}
     masks: dict[Node, int] = {}
+    slots: dict[Node, dict[int, int]] = {}  # masks by output, where outputs are worlds apart
+
+    def arrive(node: Node, slot: int, mask: int) -> None:
+        if (node, slot) in end:
+            end[node, slot] |= mask
+            return
+        masks[node] = masks.get(node, 0) | mask
+        if _apart(node):
+            own = slots.setdefault(node, {})
+            own[slot] = own.get(slot, 0) | mask
+
     for bit, root in enumerate(roots):
-        edge = (root.grad_fn, root.output_nr)
-        if edge[0] is None:
-            if root.requires_grad:
-                leaves[root] = leaves.get(root, 0) | 1 << bit
-        elif edge in end:
-            end[edge] |= 1 << bit
-        else:
-            masks[edge[0]] = masks.get(edge[0], 0) | 1 << bit
-    names = []
+        if root.grad_fn is not None:
+            arrive(root.grad_fn, root.output_nr, 1 << bit)
+        elif root.requires_grad:
+            leaves[root] = leaves.get(root, 0) | 1 << bit
+    names, joined = [], False
     for node in _topological(list(masks), end):
+        mask = masks.get(node, 0)
+        if not mask:
+            continue
         if is_leaf(node):
             variable: Tensor = node.variable  # type: ignore[attr-defined]
-            leaves[variable] = leaves.get(variable, 0) | masks[node]
+            leaves[variable] = leaves.get(variable, 0) | mask
             continue
         names.append(node.name())
-        for child, slot in node.next_functions:
+        apart = slots.get(node)
+        joint = apart is not None and names[-1] in _JOINTS
+        joined |= apart is not None and not joint and len(set(apart.values())) > 1
+        count = len(node.next_functions)
+        for place, (child, slot) in enumerate(node.next_functions):
             if child is None:
                 continue
-            if (child, slot) in end:
-                end[child, slot] |= masks[node]
-            else:
-                masks[child] = masks.get(child, 0) | masks[node]
+            through = mask
+            if joint and apart is not None:
+                through = _any(m for number, m in apart.items() if number % count == place)
+            if through:
+                arrive(child, slot, through)
     found = [0 if s.grad_fn is None else end[s.grad_fn, s.output_nr] for s in stops]
-    return Reach(leaves, found, names)
+    return Reach(leaves, found, names, joined)
+
+
+def _apart(node: Node) -> bool:
+    """Return whether it matters which of a node's outputs a root depends on."""
+    if not isinstance(node, torch.autograd.function.BackwardCFunction):
+        return False
+    name = node.name()
+    if name.startswith(_COMPILED):
+        return True
+    outputs, inputs = len(node._input_metadata), len(node.next_functions)
+    return name in _JOINTS and inputs > 0 and outputs % inputs == 0
+
+
+def _any(masks: Iterable[int]) -> int:
+    found = 0
+    for mask in masks:
+        found |= mask
+    return found
 
 
 def nested(outputs: Sequence[Tensor]) -> bool:
