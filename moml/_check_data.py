@@ -60,6 +60,11 @@ def check_metrics(
                 f"`main` of task '{task}' should be among its metrics {sorted(known)}, found "
                 f"'{spec.main}'."
             )
+        if known[spec.main].higher_is_better is None:
+            raise ValueError(
+                f"Metric '{spec.main}' of task '{task}' should say whether higher is better, found "
+                "`higher_is_better = None`. Model selection looks at it."
+            )
     batch = suite.loader("val", batch_size=batch_size).batch(0).to(device)
     present = [task for task in suite.tasks if batch.has_labels(task)]
     with evaluating(architecture):

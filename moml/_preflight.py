@@ -9,7 +9,8 @@ import torch
 import yaml
 from torch import nn
 
-from moml.data import Source, Suite
+from moml._check_data import sources_of
+from moml.data import Suite
 from moml.validation import Metrics, directions
 
 
@@ -20,10 +21,10 @@ def width_of(encoder: nn.Module) -> int:
         ValueError: If it does not say.
     """
     width = getattr(encoder, "out_features", None)
-    if not isinstance(width, int):
+    if not isinstance(width, int) or width < 1:
         raise ValueError(
-            f"`encoder` should have an integer attribute `out_features`, found {width!r} on "
-            f"{type(encoder).__name__}. Heads are built for features of this width."
+            "`encoder` should have an attribute `out_features`, an integer of at least 1, found "
+            f"{width!r} on {type(encoder).__name__}. Heads are built for features of this width."
         )
     return width
 
@@ -32,11 +33,17 @@ def with_example(encoder: nn.Module, suite: Suite) -> nn.Module:
     """The encoder itself, showing one of the suite's inputs if it shows none of its own.
 
     Architectures size the layers they put on its features by what it makes of the example.
+
+    Raises:
+        ValueError: If it is no module, or there are no sources of samples.
     """
+    if not isinstance(encoder, nn.Module):
+        raise ValueError(
+            f"`encoder` of {type(suite).__name__} should make a module, found "
+            f"{type(encoder).__name__}."
+        )
     if getattr(encoder, "example_input", None) is None:
-        sources = suite.sources("val")
-        source = sources if isinstance(sources, Source) else next(iter(sources.values()))
-        inputs = source.batch(torch.tensor([0])).inputs
+        inputs = sources_of(suite, "val")[0].batch(torch.tensor([0])).inputs
         encoder.example_input = inputs if isinstance(inputs, torch.Tensor) else None  # type: ignore[assignment]
     return encoder
 

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from moml._check_data import check_labels, check_metrics, sources_of
 from moml._files import write_json
+from moml._group_settings import check_settings
 from moml._launch import Launch
 from moml._options import Gradients, check_method, oracle_of, wrap
 from moml._preflight import (
@@ -36,7 +37,7 @@ from moml.callback import Callback, History
 from moml.checkpoint import Checkpoint
 from moml.data import BatchLoader, Suite, prefetched
 from moml.data.stream import LoaderStream
-from moml.data.subset import TaskSubset
+from moml.data.subset import named
 from moml.data.suite import Schedule, Split
 from moml.evaluation import Heads
 from moml.logging import Conflicts
@@ -134,7 +135,7 @@ class Trainer:
         weight_sum: Literal["as_is", "one", "tasks"] = "as_is",
         update_every: int = 1,
         clip_norm: float | None = None,
-        tasks: list[str] | None = None,
+        tasks: list[str | int] | None = None,
         seed: int = 0,
         device: str = "cpu",
         threads: int = 1,
@@ -150,7 +151,7 @@ class Trainer:
         torch.set_num_threads(positive("threads", threads))
         self.launch = Launch.current()
         self.device = usable_device(self.launch.device(device))
-        self.suite = suite if tasks is None else TaskSubset(suite, tasks)
+        self.suite = named(suite, tasks)
         self.suite_name, defaults = type(suite).__name__, suite.defaults
         size = defaults.batch_size if batch_size is None else batch_size
         self.batch_size, self.seed = positive("batch_size", size), seed
@@ -209,7 +210,9 @@ class Trainer:
         network = with_example(network, self.suite)
         self.architecture = architecture(network, self.suite.heads(width_of(network)))
         self.architecture.to(self.device)
-        self._groups()  # says now which patterns match nothing
+        groups = self._groups()  # says now which patterns match nothing
+        if self.param_groups:
+            check_settings(self.optimizer(groups), self.param_groups)
 
     # Pieces ------------------------------------------------------------------------------------
 

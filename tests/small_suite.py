@@ -58,3 +58,15 @@ class Deeper(Small):
         )
         layers.out_features = 8
         return layers
+
+
+class Numbered(Small):
+    """The same with integers for names of tasks."""
+
+    @property
+    def tasks(self):
+        return dict(enumerate(super().tasks.values(), start=1))
+
+    def sources(self, split):
+        both = self._source(split, ("left", "right"), 0)
+        return TensorSource(both.inputs, dict(enumerate(both.targets.values(), start=1)))

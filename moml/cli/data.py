@@ -16,6 +16,7 @@ from moml._nesting import taken_apart
 from moml.cli.parser import Parser, options_in
 from moml.data import Batch, FewShotSuite, Source, Suite, loader_of
 from moml.data.inputs import tensors_in
+from moml.data.subset import named
 from moml.data.suite import Split
 
 _SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -59,8 +60,11 @@ def run(argv: Sequence[str]) -> int:
         help="Read and check every sample, instead of the first few of each split.",
     )
     options = parser.instantiate(parser.parse(argv))
-    suite = options.suite
-    print(f"{type(suite).__name__}: {getattr(suite, 'found', 'made here, no files')}")
+    given = options.suite
+    suite = given if isinstance(given, FewShotSuite) else named(given)
+    print(
+        f"{type(given).__name__}: {getattr(given, 'found', 'made here, or read by its own code')}"
+    )
     for split in _SPLITS:
         if isinstance(suite, FewShotSuite):
             lines = _episodes(suite, split)

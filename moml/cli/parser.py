@@ -14,6 +14,7 @@ from jsonargparse import SUPPRESS, ArgumentParser, Namespace
 
 from moml import catalog
 from moml.cli._jargon import explained
+from moml.cli._once_loader import OnceLoader
 from moml.trainer import Trainer
 
 _CLASSES = {
@@ -211,7 +212,7 @@ def read_config(path: Path) -> dict[str, Any]:
         ValueError: If it cannot be read, or holds something else.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), OnceLoader)
     except OSError as error:
         raise ValueError(f"`config` should be a readable file, found '{path}'.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -301,7 +302,12 @@ def _expected(built: type, name: str) -> str:
     """A parameter's type in words; empty if it is not a plain value."""
     kind: Any = get_type_hints(built.__init__).get(name)  # type: ignore[misc]
     kinds = [one for one in get_args(kind) if one is not NoneType] if _is_union(kind) else [kind]
-    words = {int: "an integer", float: "a number", list[str]: "a list of names"}
+    words = {
+        int: "an integer",
+        float: "a number",
+        list[str]: "a list of names",
+        list[str | int]: "a list of names",
+    }
     texts = [
         " or ".join(map(repr, get_args(one))) if get_origin(one) is Literal else words.get(one, "")
         for one in kinds

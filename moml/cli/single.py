@@ -20,6 +20,7 @@ from moml.cli._sweep_options import (
     sweep_parser,
 )
 from moml.cli.parser import dump, train_parser
+from moml.data.subset import named
 from moml.sweep import Job, at_edge, run_jobs, tune, workers
 
 
@@ -57,7 +58,7 @@ def single_task_reference(
     """
     parser = train_parser()
     suite = parser.instantiate(parser.parse_object({**common, "weighting": "EW"})).suite
-    names = common.get("tasks") or list(suite.tasks)
+    names = list(named(suite, common.get("tasks")).tasks)
     plain = {key: value for key, value in common.items() if key != "tasks"}
     settings = {name: {"weighting": "EW", "tasks": [name]} for name in names}
 
