@@ -49,6 +49,17 @@ def taken_apart(value: Any, name: str) -> tuple[dict[str, Tensor], Nesting]:
     return tensors, _walk(value, name, tensors)
 
 
+def fields_of(value: Any) -> dict[str, Any] | None:
+    """Entries of a dataclass or a named tuple by the names of its fields; ``None`` for others."""
+    if isinstance(value, (Mapping, type)):
+        return None
+    if is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return dict(zip(value._fields, value, strict=True))
+    return None
+
+
 def _walk(value: Any, name: str, tensors: dict[str, Tensor]) -> Nesting:
     if isinstance(value, Tensor):
         tensors[name] = value

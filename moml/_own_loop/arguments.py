@@ -11,6 +11,7 @@ from typing import Any, get_args
 from torch import Tensor, nn
 
 from moml import _checks
+from moml._nesting import fields_of
 from moml.evaluation import Heads
 from moml.oracle._rows import Strategy
 from moml.weighting import Weighting
@@ -61,6 +62,9 @@ def by_name(losses: Any, weighting: Weighting, *, argument: str = "losses") -> d
     Raises:
         ValueError: If they are no scalars with a graph, or the weighting knows other tasks.
     """
+    fields = fields_of(losses)
+    if fields is not None:
+        losses = fields
     named = dict(losses) if isinstance(losses, Mapping) else _numbered(losses, weighting, argument)
     for name, loss in named.items():
         if not isinstance(name, (str, int)) or isinstance(name, bool):

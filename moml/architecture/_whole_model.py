@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import is_dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
 from moml import _checks
-from moml._nesting import Nesting, taken_apart
+from moml._nesting import Nesting, fields_of, taken_apart
 from moml._task_names import task_names
 from moml.architecture._base import Architecture, own_prefix
 from moml.data.inputs import Inputs, TaskInputs, call
@@ -17,9 +18,9 @@ from moml.data.inputs import Inputs, TaskInputs, call
 class WholeModel(Architecture):
     """A model that is not divided into an encoder and heads.
 
-    Its output is a mapping from tasks to predictions (a dictionary, or any other mapping), or a
-    tuple in the order of the tasks; entries that are no task's are left alone. Which parameters
-    belong to one task only is declared by ``heads``; without it all count as shared, and rows of
+    Its output is a mapping from tasks to predictions (a dictionary, or any other mapping), a
+    dataclass or named tuple with fields named as the tasks, or a tuple in the order of the tasks;
+    entries that are no task's are left alone. Which parameters belong to one task only is declared by ``heads``; without it all count as shared, and rows of
     gradients are those on the whole model.
 
     `moml.MultiTask` wraps a module by itself; this class is for declaring heads.
@@ -108,6 +109,9 @@ class WholeModel(Architecture):
         return self._heads.get(task, ())
 
     def _by_task(self, output: Any) -> dict[str, Any]:
+        named = fields_of(output)
+        if named is not None and (is_dataclass(output) or set(named) & set(self.tasks)):
+            return named
         if isinstance(output, Mapping):
             return {str(task): prediction for task, prediction in output.items()}
         if isinstance(output, Tensor) and len(self.tasks) == 1:
@@ -116,14 +120,15 @@ class WholeModel(Architecture):
             return dict(zip(self.tasks, output, strict=True))
         size = f" of {len(output)}" if isinstance(output, (tuple, list)) else ""
         raise ValueError(
-            f"`model` should return a mapping from {list(self.tasks)} to predictions, or a tuple "
-            f"in this order, found {type(output).__name__}{size}."
+            f"`model` should return a mapping from {list(self.tasks)} to predictions, a dataclass "
+            f"with these fields, or a tuple in this order, found {type(output).__name__}{size}."
         )
 
     def _found(self, task: str, made: Mapping[str, Any]) -> Any:
-        if task not in made:
+        if made.get(task) is None:
+            found = "None" if task in made else list(made)
             raise ValueError(
-                f"`model` should return a prediction for task '{task}', found {list(made)}."
+                f"`model` should return a prediction for task '{task}', found {found}."
             )
         return made[task]
 

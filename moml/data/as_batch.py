@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
 from typing import Any
 
 from torch import Tensor
 
+from moml._nesting import fields_of
 from moml.data.batch import Batch
 
 _FIELDS = ("inputs", "targets", "present", "weights")
@@ -22,6 +24,8 @@ def as_batch(batch: Any, tasks: Sequence[str]) -> Batch:
       the fields of a `Batch`.
     - Any other mapping: entries named as tasks are their targets, all others keyword arguments of
       the encoder.
+    - A dataclass, or a named tuple with fields named as tasks: the same by their fields, in any
+      order; one field that is no task's is the encoder's first argument, whatever its name.
 
     Args:
         batch: The batch.
@@ -41,6 +45,9 @@ def as_batch(batch: Any, tasks: Sequence[str]) -> Batch:
         return batch
     if isinstance(batch, Mapping):
         return _of_mapping(batch, tasks)
+    named = fields_of(batch)
+    if named is not None and (is_dataclass(batch) or _speaks(named, tasks)):
+        return _of_fields(named, tasks)
     if isinstance(batch, (tuple, list)) and len(batch) >= 2:
         inputs, *rest = batch
         targets = rest[0] if len(rest) == 1 else rest
@@ -73,8 +80,25 @@ def _of_mapping(batch: Mapping[Any, Any], tasks: Sequence[str]) -> Batch:
     return Batch(inputs, _tensors(targets))
 
 
+def _speaks(named: Mapping[str, Any], tasks: Sequence[str]) -> bool:
+    """Whether the names of a tuple's entries say what they are."""
+    return {"inputs", "targets"} <= set(named) or bool(set(named) & set(tasks))
+
+
+def _of_fields(named: Mapping[str, Any], tasks: Sequence[str]) -> Batch:
+    """As `_of_mapping`; a single input goes to the encoder by its place."""
+    rest = [name for name in named if name not in tasks]
+    if {"inputs", "targets"} <= set(named) or len(rest) != 1 or len(named) < 2:
+        return _of_mapping(named, tasks)
+    targets = {name: y for name, y in named.items() if name in tasks}
+    return Batch(_checked("inputs", named[rest[0]]), _tensors(targets))
+
+
 def _targets(targets: Any, tasks: Sequence[str]) -> dict[str, Tensor]:
     """Targets by task."""
+    named = fields_of(targets)
+    if named is not None and set(named) & set(tasks):
+        targets = named
     if isinstance(targets, Mapping):
         return _tensors(targets)
     if len(tasks) == 1 and not isinstance(targets, (tuple, list)):

@@ -44,6 +44,8 @@ class TaskInputs(dict[str, Any]):
 def call(module: Callable[..., Any], inputs: Inputs) -> Any:
     """Apply a module: to a mapping as keywords, to a tuple or list as positions, else to one input.
 
+    A named tuple whose fields are named as the module's arguments counts as a mapping.
+
     Raises:
         ValueError: If the module does not take such arguments.
     """
@@ -56,6 +58,8 @@ def call(module: Callable[..., Any], inputs: Inputs) -> Any:
         )
     positions = tuple(inputs) if isinstance(inputs, (tuple, list)) else ()
     keywords: dict[str, Any] = dict(inputs) if isinstance(inputs, Mapping) else {}
+    if hasattr(inputs, "_fields") and set(inputs._fields) <= _arguments(module):
+        positions, keywords = (), dict(zip(inputs._fields, positions, strict=True))
     if not positions and not keywords:
         positions = (inputs,)
     try:
@@ -65,6 +69,15 @@ def call(module: Callable[..., Any], inputs: Inputs) -> Any:
         if wrong is None:
             raise
         raise ValueError(wrong) from error
+
+
+def _arguments(module: Callable[..., Any]) -> set[str]:
+    """Names of a module's arguments."""
+    try:
+        takes = module.forward if isinstance(module, nn.Module) else module
+        return set(inspect.signature(takes).parameters)
+    except (TypeError, ValueError):
+        return set()
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+from moml._nesting import fields_of
+
 
 def prediction_of(output: Any, which: str | int | None, target: str) -> Tensor:
     """The tensor that a loss is of.
@@ -22,8 +24,8 @@ def prediction_of(output: Any, which: str | int | None, target: str) -> Tensor:
     """
     found = output
     if which is None:
-        if isinstance(output, Mapping) and target in output:
-            found = output[target]
+        parts = output if isinstance(output, Mapping) else fields_of(output) or {}
+        found = parts.get(target, output)
     elif isinstance(which, str) and not isinstance(output, Mapping):
         found = getattr(output, which, None)
     else:
@@ -33,9 +35,9 @@ def prediction_of(output: Any, which: str | int | None, target: str) -> Tensor:
             found = None
     if isinstance(found, Tensor):
         return found
-    there = type(output).__name__
-    if isinstance(output, Mapping):
-        there += f" with {list(output)}"
+    there, named = type(output).__name__, fields_of(output)
+    if isinstance(output, Mapping) or named is not None:
+        there += f" with {list(output if named is None else named)}"
     elif isinstance(output, tuple | list):
         there += f" of {len(output)}"
     raise ValueError(
