@@ -20,8 +20,9 @@ class WholeModel(Architecture):
 
     Its output is a mapping from tasks to predictions (a dictionary, or any other mapping), a
     dataclass or named tuple with fields named as the tasks, or a tuple in the order of the tasks;
-    entries that are no task's are left alone. Which parameters belong to one task only is declared by ``heads``; without it all count as shared, and rows of
-    gradients are those on the whole model.
+    entries that are no task's are left alone. Which parameters belong to one task only is declared
+    by ``heads``; without it all count as shared, and rows of gradients are those on the whole
+    model.
 
     `moml.MultiTask` wraps a module by itself; this class is for declaring heads.
 

@@ -1,5 +1,6 @@
 """Dataclasses and named tuples: their fields' names count, not their places."""
 
+from collections import namedtuple
 from dataclasses import dataclass, make_dataclass
 from typing import NamedTuple
 
@@ -73,9 +74,9 @@ def test_a_model_that_returns_a_named_tuple_or_dataclass_in_another_order(pack):
     assert trained(pack, (x, a, b)) == trained("mapping", (x, a, b))
 
 
-Item = NamedTuple("Item", [("image", Tensor), ("b", Tensor), ("a", Tensor)])
-Fields = NamedTuple("Fields", [("targets", dict), ("inputs", Tensor)])
-Targets = NamedTuple("Targets", [("b", Tensor), ("a", Tensor)])
+Item = namedtuple("Item", "image b a")
+Fields = namedtuple("Fields", "targets inputs")
+Targets = namedtuple("Targets", "b a")
 Data = make_dataclass("Data", ["image", "b", "a"])
 BATCHES = {
     "named tuple": Item(x, b, a),
@@ -92,7 +93,7 @@ def test_batches_as_named_tuples_or_dataclasses_in_another_order(form):
 
 
 def test_a_named_tuple_whose_names_say_nothing_goes_by_its_order():
-    unnamed = NamedTuple("unnamed", [("first", Tensor), ("second", Tensor), ("third", Tensor)])
+    unnamed = namedtuple("unnamed", "first second third")
     batch = as_batch(unnamed(x, a, b), TASKS)
     assert batch.inputs is x
     assert batch.targets["a"] is a
@@ -127,7 +128,7 @@ class Both(nn.Module):
 
 @pytest.mark.supported
 def test_inputs_in_a_named_tuple_with_the_names_of_the_arguments():
-    inputs = NamedTuple("inputs", [("right", Tensor), ("left", Tensor)])
+    inputs = namedtuple("inputs", "right left")
     problem = moml.MultiTask(Both(), {"a": nn.MSELoss()})
     loss = problem.losses(Batch(inputs(right=b, left=a), {"a": a}))["a"]
     torch.testing.assert_close(loss, (a - b).square().mean())
