@@ -16,6 +16,8 @@ from moml.oracle import Oracle
 from moml.problem import Objectives
 from moml.weighting import Weighting
 
+__all__ = ["Callback", "History", "StepRecord", "Training"]
+
 
 @dataclass(frozen=True)
 class StepRecord:

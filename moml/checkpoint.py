@@ -17,6 +17,8 @@ import torch
 from moml import _checks
 from moml.errors import CheckpointError
 
+__all__ = ["Checkpoint"]
+
 _FORMAT = "moml checkpoint 1"
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+__all__ = ["CheckpointError", "NoLabelsError", "NonFiniteError"]
+
 
 class NonFiniteError(ValueError):
     """A loss or a gradient is NaN or infinite.

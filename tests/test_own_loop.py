@@ -513,3 +513,30 @@ def test_weighting_inside_a_module_that_is_cast():
         doubles = [k for k, dtype in before.items() if dtype == torch.float64]
         after = dict(method.named_buffers())
         assert all(after[k].dtype == torch.float64 for k in doubles), name
+
+
+@pytest.mark.supported
+@pytest.mark.parametrize(
+    "make",
+    [
+        moml.weighting.MoCo,
+        moml.weighting.DBMTL,
+        moml.weighting.GradDrop,
+        moml.weighting.TrimmedMean,
+        lambda: moml.weighting.Grouped(MGDA(), groups=2),
+    ],
+)
+@pytest.mark.parametrize("heads", ["weighted", "unit"])
+def test_heads_of_methods_without_weights_train_by_their_own_unweighted_loss(make, heads):
+    torch.manual_seed(0)
+    encoder, left, right = nn.Linear(3, 4), nn.Linear(4, 1), nn.Linear(4, 1)
+    x = torch.randn(8, 3)
+
+    def losses():
+        made = encoder(x).tanh()
+        return {"left": 30 * left(made).square().mean(), "right": (right(made) + 2).abs().mean()}
+
+    assert moml.backward(losses(), make(), heads=heads) is None
+    for head, loss in ((left, losses()["left"]), (right, losses()["right"])):
+        (own,) = torch.autograd.grad(loss, head.weight)
+        torch.testing.assert_close(head.weight.grad, own)

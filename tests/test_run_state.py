@@ -101,7 +101,9 @@ def test_resuming_with_another_loss_optimizer_network_or_callbacks(tmp_path, cha
 
 
 @pytest.mark.supported
-def test_resuming_with_another_learning_rate_says_that_the_checkpoint_s_counts(tmp_path, caplog):
+def test_resuming_with_another_learning_rate_keeps_that_of_the_checkpoint_and_says_so(
+    tmp_path, caplog
+):
     run(tmp_path, steps=2)
     with caplog.at_level(logging.WARNING, "moml"):
         _, optimizer = run(tmp_path, updater=lambda ps: sgd(ps, 0.01, momentum=0.9))

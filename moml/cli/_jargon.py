@@ -52,6 +52,11 @@ def explained(message: str, key: str, value: str, classes: Mapping[str, str]) ->
     return ""
 
 
+def in_words(kind: str) -> str:
+    """A type of Python as a user calls it."""
+    return _TYPES.get(kind, f"a {kind.rpartition('.')[2].lower()}")
+
+
 def _known(key: str, classes: Mapping[str, str]) -> list[str]:
     """Names that an option knows."""
     if key == "encoder":

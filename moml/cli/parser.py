@@ -13,7 +13,7 @@ import yaml
 from jsonargparse import SUPPRESS, ArgumentParser, Namespace
 
 from moml import catalog
-from moml.cli._jargon import explained
+from moml.cli._jargon import explained, in_words
 from moml.cli._once_loader import OnceLoader
 from moml.trainer import Trainer
 
@@ -96,8 +96,9 @@ class Parser(ArgumentParser):
                 )
             if key in self.classes and isinstance(value, str) and re.fullmatch(r"\w+", value):
                 known = catalog.names(self.classes[key])
-                if value not in known:
-                    more = _other_command(key, value) or catalog.hint(value, known)
+                around = catalog.names("wrappers") if self.classes[key] == "weightings" else []
+                if value not in (*known, *around):
+                    more = _other_command(key, value) or catalog.hint(value, [*known, *around])
                     raise ValueError(
                         f"`{key}` should be among {', '.join(known)}, or a class path, "
                         f"found '{value}'.{more}"
@@ -135,6 +136,12 @@ class Parser(ArgumentParser):
             if values and expected:
                 write = f" Write '[{values[-1]}]'." if "list" in expected else ""
                 return f"`{name}` should be {expected}, found {values[-1]!r}.{write}"
+            if kind := re.match(r"Expected (?:a )?<class '([\w.]+)'>", reason):
+                shown = re.search(r"Given value: (.+)", message)
+                value = shown.group(1) if shown else values[-1] if values else None
+                listed = str(value).startswith("[") or kind.group(1).endswith("Sequence")
+                what = "a list of numbers such as '[1, 2]'" if listed else in_words(kind.group(1))
+                return f"`{name}` should be {what}, found {value!r}."
             if reason:
                 return f"`{name}`: {reason}"
         return " ".join(line.strip() for line in message.splitlines()[:4] if line.strip())

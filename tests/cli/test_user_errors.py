@@ -131,6 +131,21 @@ def test_parts_that_do_not_fit_are_named_before_the_first_step(name, message, tm
         (["--optimizer", "Adm"], "Did you mean 'Adam'?"),
         (["--weighting", "CAGrad", "--weighting.cc", "1"], "`weighting.cc`"),
         (["--weighting", "CAGrad", "--weighting.cc", "1"], "CAGrad takes c, rescale."),
+        (
+            ["--weighting", "Constant", "--weighting.preference", "equal"],
+            "`preference` should be a list of numbers such as '[1, 2]', found 'equal'.",
+        ),
+        (
+            ["--weighting", "Constant", "--weighting.preference", "[1,a]"],
+            "`preference` should be a list of numbers such as '[1, 2]', found",
+        ),
+        (["--weighting", "NashMTL", "--weighting.max_norm", "a"], "should be a number, found 'a'."),
+        (
+            ["--weighting", "FAMO", "--weighting.lr", ".nan"],
+            "`lr` should be a finite number, found nan.",
+        ),
+        (["--weighting", "Scald"], "Did you mean 'Scaled'?"),
+        (["--weighting", "Every"], "`weighting.weighting` should be given, with"),
         (["--tasks", "left"], "`tasks` should be a list of names, found 'left'. Write '[left]'."),
     ],
 )
@@ -139,6 +154,22 @@ def test_options_that_torch_lists_but_that_do_not_fit(options, message, tmp_path
     error = capsys.readouterr().err
     assert message in error
     assert len(error.strip().splitlines()) == 1
+
+
+@pytest.mark.supported
+def test_a_wrapper_of_weightings_by_name_on_the_command_line(tmp_path):
+    options = [
+        "--weighting",
+        "Scaled",
+        "--weighting.weighting",
+        "CAGrad",
+        "--weighting.weighting.c",
+        "0.5",
+    ]
+    folder = tmp_path / "run"
+    options += ["--weighting.weighting.c", "0.5", "--weighting.scaling", "UW", "--steps", "1"]
+    assert train(folder, "tests.small_suite.Small", *options) == 0
+    assert "moml.weighting.Scaled" in (folder / "config.yaml").read_text()
 
 
 def test_a_traceback_is_there_for_whoever_asks(tmp_path, monkeypatch):
