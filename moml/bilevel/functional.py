@@ -24,6 +24,9 @@ class Functional:
     modes, attributes, hooks and buffers are those of the moment. Nothing it writes is kept, running
     statistics included. Calls of several threads take turns.
 
+    A layer with running statistics that is in evaluation mode inside of a network in training mode
+    was frozen by its owner: it normalises by the stored statistics, then and in evaluation.
+
     Args:
         network: Any module.
         statistics: What layers with running statistics normalise by: those of the batch itself
@@ -46,6 +49,7 @@ class Functional:
                 f"found {statistics!r}."
             )
         self.network, self.statistics, self.select = network, statistics, select
+        self._frozen: frozenset[str] = frozenset()
 
     def __call__(self, params: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
         """The network's output with ``params`` in place of its own parameters of these names."""
@@ -73,15 +77,22 @@ class Functional:
 
     def _call(self, use: _Use, state: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
         with TURN:
-            tracked = tracked_layers(self.network).values()
+            layers = tracked_layers(self.network)
+            tracked, free = layers.values(), self._free(layers)
             written = () if use == "gather" else tracked
-            with substituted(self.network, state, read_only=written), self._prepared(use, tracked):
+            with substituted(self.network, state, read_only=written), self._prepared(use, free):
                 output = self.network(inputs)
         return self.chosen(output)
 
     def chosen(self, output: Any) -> Tensor:
         """What is wanted of what the network returns."""
         return output if self.select is None else self.select(output)
+
+    def _free(self, layers: Mapping[str, _NormBase]) -> list[_NormBase]:
+        """Those that their owner did not freeze."""
+        if self.network.training:
+            self._frozen = frozenset(n for n, m in layers.items() if not m.training)
+        return [m for n, m in layers.items() if n not in self._frozen]
 
     @contextmanager
     def _prepared(self, use: _Use, layers: Collection[_NormBase]) -> Iterator[None]:

@@ -67,7 +67,7 @@ def anatomy(architecture: Architecture, inputs: Inputs) -> Anatomy:
         architecture: The network; its running statistics see the inputs.
         inputs: A few samples, two or more.
     """
-    was_training = architecture.training
+    modes = [(m, m.training) for m in architecture.modules()]
     architecture.train()
     features = architecture.features(inputs)
     made = [*architecture.decode(features).items(), *architecture.auxiliary(features).items()]
@@ -81,7 +81,8 @@ def anatomy(architecture: Architecture, inputs: Inputs) -> Anatomy:
     architecture.eval()
     costs = {task: _multiply_adds(architecture, inputs, [task]) for task in architecture.tasks}
     together = _multiply_adds(architecture, inputs, list(architecture.tasks))
-    architecture.train(was_training)
+    for module, mode in modes:
+        module.training = mode
     return Anatomy(architecture.tasks, blocks, costs, together)
 
 

@@ -55,6 +55,23 @@ def test_batch_statistics_are_those_of_training_mode_and_running_ones_of_evaluat
     torch.testing.assert_close(running, net.eval()(x))
 
 
+@pytest.mark.supported
+@pytest.mark.parametrize("statistics", ["batch", "support", "running"])
+def test_few_shot_with_a_frozen_batch_normalisation_inside_a_network_that_trains(statistics):
+    """It goes by its stored statistics, in evaluation mode, too."""
+    net, x = network(), images(5)
+    net(images(30, seed=2))
+    net[1].eval()
+    function, expected = Functional(net, statistics=statistics), net(x)
+    torch.testing.assert_close(function(own(net), x), expected)
+    torch.testing.assert_close(function.reference(own(net), images(4), x), expected)
+    net.eval()
+    torch.testing.assert_close(function(own(net), x), expected)
+    net.train()  # unfrozen
+    free = Functional(net, statistics=statistics)(own(net), x)
+    torch.testing.assert_close(function(own(net), x), free)
+
+
 def test_a_query_does_not_leak_into_the_others_with_support_statistics():
     net = network()
     support, queries = images(20, seed=2), images(5)

@@ -102,7 +102,7 @@ class MTA(FactoredProblem):
             there.
         """
         found: dict[str, list[tuple[Tensor, ...]]] = {task: [] for task in self.tasks}
-        training = self.generator.training
+        modes = [(m, m.training) for m in self.generator.modules()]
         self.generator.eval()
         try:
             for batch in batches:
@@ -113,7 +113,8 @@ class MTA(FactoredProblem):
                     attacked = aim.measure(*batch.labelled(task, x_adv))
                     found[task].append(tuple(v for v in (*clean, *attacked) if v is not None))
         finally:
-            self.generator.train(training)
+            for module, mode in modes:
+                module.training = mode
         return {task: _summary(parts) for task, parts in found.items() if parts}
 
     def _present(self, batch: Batch) -> list[str]:
