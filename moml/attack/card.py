@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -109,6 +110,7 @@ def robustness_card(
     eot: int = 20,
     device: torch.device | str = "cpu",
     seed: int = 0,
+    announce: Callable[[str], None] = lambda line: None,
 ) -> Card:
     """Judge every task of a network: clean, under attack, the worst case, and sanity tests.
 
@@ -134,6 +136,7 @@ def robustness_card(
         eot: Forward passes per gradient and score where the network is random.
         device: Where the network lives.
         seed: Seed of random starts.
+        announce: Gets a line after every attack on every task.
 
     Raises:
         ValueError: If a task has no labelled sample, or inputs leave the bounds.
@@ -147,7 +150,14 @@ def robustness_card(
     with _seeded(device, seed):  # what a random network draws
         judges = {name: judge.repeated(eot) for name, judge in judges.items()}
         for name, judge in judges.items():
-            tasks[name], twins[name] = _judged(judge, ball, steps, curve, options)
+            tasks[name], twins[name] = _judged(
+                judge,
+                ball,
+                steps,
+                curve,
+                options,
+                partial(_announced, announce, name),
+            )
         transfer = {} if own_inputs else _transfer(judges, twins)
     card = Card(repr(ball), max(len(j.x) for j in judges.values()), tasks, transfer)
     for name, task in tasks.items():
@@ -156,15 +166,27 @@ def robustness_card(
     return card
 
 
+def _announced(announce: Callable[[str], None], task: str, line: str) -> None:
+    announce(f"{task}: {line}")
+
+
 def _judged(
-    judge: Judge, ball: Ball, steps: int, curve: Sequence[float], options: dict[str, Any]
+    judge: Judge,
+    ball: Ball,
+    steps: int,
+    curve: Sequence[float],
+    options: dict[str, Any],
+    announce: Callable[[str], None],
 ) -> tuple[TaskCard, Tensor]:
     """A task's card, and the inputs of PGD-50 for the transfer matrix."""
     options = {**options, "eot": judge.passes}
     runs = _runs(judge, ball, steps, options)
-    found = {name: _run(run, judge.x) for name, run in runs.items()}
+    found, scores = {}, {}
+    for name, run in runs.items():
+        found[name] = _run(run, judge.x)
+        scores[name] = judge.scores(found[name])
+        announce(f"{judge.score_name} {float(scores[name].mean()):.4g} under {name}")
     free = judge.scores(_run([(PGD(ball, steps=10, **options), judge.scale_free())], judge.x))
-    scores = {name: judge.scores(x) for name, x in found.items()}
     clean = judge.scores(judge.x)
     worst = judge.worse(clean, free)
     for one in scores.values():

@@ -14,6 +14,7 @@ from moml import catalog
 _TORCH = {"optimizer": "torch.optim", "scheduler": "torch.optim.lr_scheduler"}
 _TYPES = {"float": "a number", "int": "an integer", "bool": "true or false", "list": "a list",
           "str": "text", "dict": "a mapping"}  # fmt: skip
+_REST = r"(.+?)\.?(?= - Expected| Given value|$)"  # up to what the parser says of other types
 _GIVEN = ("params", "lr", "optimizer", "encoder", "heads")  # arguments that are no options
 
 
@@ -27,12 +28,14 @@ def explained(message: str, key: str, value: str, classes: Mapping[str, str]) ->
         classes: Kinds of `moml.catalog` by option.
     """
     text = " ".join(message.split())
-    if found := re.search(r"Expected a dot import path string: (\S+)", text):
-        known = _known(key, classes)
+    if found := re.search(
+        r"Expected a dot import path string: (.+?)(?= - Expected| Given value|$)", text
+    ):
+        known = known_names(key, classes)
         listed = f"among {', '.join(known)}, or a class path" if known else "a class path"
         name = found.group(1)
         return f"`{key}` should be {listed}, found '{name}'.{catalog.hint(name, known)}"
-    if found := re.search(r"Option '(\w+)' is not accepted", text):
+    if found := re.search(r"Option '(\w+)[\w.]*' is not accepted", text):
         name, made = found.group(1), _class(key, value, classes)
         takes = [] if made is None else _options(made)
         said = "" if made is None else f" {made.__name__} takes {', '.join(takes) or 'none'}."
@@ -43,12 +46,27 @@ def explained(message: str, key: str, value: str, classes: Mapping[str, str]) ->
             listed = f"`{key}` should be a list, found '{given}'. Write '[{given}]'."
             return listed if kind == "list" else ""
         return f"`{key}.{name}` should be {_TYPES.get(kind, kind)}, found '{given}'."
-    if found := re.search(r"Problem with given class_path '([\w.]+)': (.+)", text):
+    if found := re.search(
+        r"Problem with given class_path '([\w.]+)': (.+?)\.?(?= - Expected| Given value|$)", text
+    ):
         path, why = found.groups()
         return f"`{key}` should be a class path, found '{path}': {why}.{_hidden(path)}"
-    if found := re.search(r"Import path ([\w.]+) does not correspond to a subclass of (\w+)", text):
-        more = " `moml meta` takes it." if found.group(2) == "Suite" and _few_shot(value) else ""
-        return f"`{key}` should be a {found.group(2)}, found {found.group(1)}.{more}"
+    if found := re.search(
+        r"Import path (?:[\w.]+ )?does not correspond to a subclass of (\w+)|"
+        r"to be a subclass of <class '(?:[\w.]+\.)?(\w+)'>",
+        text,
+    ):
+        kind = found.group(1) or found.group(2)
+        more = " `moml meta` takes it." if kind == "Suite" and _few_shot(value) else ""
+        article = "an" if kind[0] in "AEIO" else "a"
+        return f"`{key}` should be {article} {kind}, found {value}.{more}"
+    if found := re.search(r"Expected an instantiatable class, but ([\w.]+) is abstract", text):
+        return (
+            f"`{key}` should be a class that is complete, found {found.group(1)}, which is "
+            "abstract. In YAML write {class_path: …, init_args: {…}}."
+        )
+    if "expects a function or a callable class" in text:
+        return f"`{key}` should be the name of one class, or a class path, found {value}."
     return ""
 
 
@@ -57,7 +75,7 @@ def in_words(kind: str) -> str:
     return _TYPES.get(kind, f"a {kind.rpartition('.')[2].lower()}")
 
 
-def _known(key: str, classes: Mapping[str, str]) -> list[str]:
+def known_names(key: str, classes: Mapping[str, str]) -> list[str]:
     """Names that an option knows."""
     if key == "encoder":
         return catalog.names("backbones")

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse import ArgumentParser
+import yaml
 from torch import Tensor
 
 from moml._data_bounds import BoundsOption, data_bounds, shown
-from moml._files import versions, write_json
+from moml._files import versions, write_json, write_text
+from moml._preflight import above_zero, positive
+from moml._run_lock import locked
 from moml.architecture import HPS, Architecture
 from moml.attack import APGD, FAB, FGSM, L1, L2, PGD, UAP, Ball, Linf, Square
 from moml.attack._base import inside
@@ -27,7 +29,9 @@ from moml.attack.objectives import (
     misclassified,
     targeted,
 )
-from moml.checkpoint import Checkpoint, make_folder
+from moml.checkpoint import Checkpoint
+from moml.cli._attack_folder import check_folder, settings_of
+from moml.cli.parser import Parser
 from moml.data import Bounds, TaskInputs
 from moml.data.stream import LoaderStream
 from moml.data.suite import Split
@@ -46,35 +50,30 @@ _ONLY_FOR = {"weighting": ("MTA",), "universal": ("MTA", "GAP")}
 def run(argv: Sequence[str]) -> int:
     """Attack every task of a run; print and store scores beside noise and PGD-10."""
     parser = _parser()
-    options = parser.parse_args(list(argv))
+    options = parser.parse_plain(argv)
     _check_method(options)
     torch.manual_seed(options.seed)
     weighting: Weighting = parser.instantiate(options).weighting or EW()
     victim = load_multi_task_run(options.run)
     folder = Path(options.output or f"{options.run}/attack-{options.method}")
-    if (folder / "attack.json").exists():
-        raise ValueError(f"`output` should be a new folder, found '{folder}' in use.")
-    make_folder(folder)
+    settings = settings_of(parser, options)
+    check_folder(folder, settings)
     ball = _NORMS[options.norm](options.eps)
     bounds = data_bounds(victim.suite, options.bounds)
     judges = _judges(victim, options.split, options.samples, bounds)
     judges, passes = _repeated(judges, options.eot)
     _check_classes(judges, options.method)
+    _check_images(judges, options.method)
     _check_target(judges, options.target)
     attempt = _Attempt(victim, judges, ball, bounds, passes, weighting, options, folder)
-    perturbed = {"noise": _noise(attempt), "PGD-10": _pgd(attempt)}
-    perturbed[options.method] = _perturbed(attempt)
-    scores = {
-        task: {"score": judge.score_name, "clean": _mean(judge, judge.x)}
-        | {name: _mean(judge, inputs[task]) for name, inputs in perturbed.items()}
-        for task, judge in judges.items()
-    }
-    for task, row in _hits(judges, perturbed, options.target).items():
-        scores[task]["hits"] = row
-    settings = {key: str(value) for key, value in vars(options).items()}
-    settings |= {"bounds": str(shown(bounds)), "eot": str(passes)}
-    content = {"scores": scores, "settings": settings, "versions": versions()}
-    write_json(folder / "attack.json", content)
+    with locked(folder):
+        write_text(folder / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
+        perturbed = {"noise": _noise(attempt), "PGD-10": _pgd(attempt)}
+        perturbed[options.method] = _perturbed(attempt)
+        scores = _scores(attempt, perturbed)
+        settings |= {"bounds": shown(bounds), "eot": passes}
+        content = {"scores": scores, "settings": settings, "versions": versions()}
+        write_json(folder / "attack.json", content)
     _print(scores)
     print(f"Results: {folder / 'attack.json'}")
     return 0
@@ -99,12 +98,30 @@ class _Attempt:
         return {"bounds": self.bounds, "seed": self.options.seed, "eot": self.passes}
 
 
+def _scores(
+    attempt: _Attempt, perturbed: Mapping[str, Mapping[str, Tensor]]
+) -> dict[str, dict[str, Any]]:
+    """What every task scores, clean and perturbed."""
+    judges = attempt.judges
+    scores: dict[str, dict[str, Any]] = {
+        task: {"score": judge.score_name, "clean": _mean(judge, judge.x)}
+        | {name: _mean(judge, inputs[task]) for name, inputs in perturbed.items()}
+        for task, judge in judges.items()
+    }
+    for task, row in _hits(judges, perturbed, attempt.options.target).items():
+        scores[task]["hits"] = row
+    return scores
+
+
 def _check_method(options: Any) -> None:
-    """Whether options that only some methods have were left alone with the others.
+    """Look at numbers, and at options that only some methods have.
 
     Raises:
-        ValueError: If one was not.
+        ValueError: If a number is too small, or an option was not left alone with other methods.
     """
+    for name in ("steps", "batch_size", "samples", "train_samples", "eot"):
+        positive(name, options[name])
+    above_zero("learning_rate", options.learning_rate)
     for name, methods in _ONLY_FOR.items():
         given = options[name] is not None and options[name] is not False  # class 0 is a target
         if given and options.method not in methods:
@@ -137,11 +154,6 @@ def _generated(attempt: _Attempt) -> dict[str, Tensor]:
 
     victim, judges, options = attempt.victim, attempt.judges, attempt.options
     shape = next(iter(judges.values())).x.shape[1:]
-    if len(shape) != 3:
-        raise ValueError(
-            f"`run` should be a run on images (C, H, W) for {options.method}, found inputs of "
-            f"shape {tuple(shape)}. Use PGD or UAP."
-        )
     network = _network(options, list(judges), shape[0])
     universal = tuple(shape) if options.universal else None
     generator = Generator(
@@ -265,6 +277,21 @@ def _check_classes(judges: Mapping[str, Judge], method: str) -> None:
         )
 
 
+def _check_images(judges: Mapping[str, Judge], method: str) -> None:
+    """Look for inputs that generators of images do not take.
+
+    Raises:
+        ValueError: If there are some.
+    """
+    for judge in judges.values():
+        shape = tuple(judge.x.shape[1:])
+        if method in ("MTA", "GAP") and len(shape) != 3:
+            raise ValueError(
+                f"`run` should be a run on images (C, H, W) for {method}, found inputs of shape "
+                f"{shape}. Use PGD or UAP."
+            )
+
+
 def _check_target(judges: Mapping[str, Judge], target: int | None) -> None:
     """Whether there is such a class; tasks without classes are named.
 
@@ -323,8 +350,14 @@ def _line(row: Mapping[str, Any]) -> str:
     return "  ".join(f"{name} {v:.4g}" for name, v in row.items() if isinstance(v, float))
 
 
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="moml attack", description="Attack the tasks of a finished run.")
+class AttackParser(Parser):
+    """Methods of attack are no methods of training."""
+
+    classes = {"weighting": "weightings"}  # noqa: RUF012 - as in the base class
+
+
+def _parser() -> Parser:
+    parser = AttackParser(prog="moml attack", description="Attack the tasks of a finished run.")
     parser.add_argument("run", type=str, help="Run folder: its network is the victim.")
     parser.add_argument("--method", choices=_METHODS, default="MTA")
     parser.add_argument("--eps", type=float, required=True, help="Radius, in units of the data.")

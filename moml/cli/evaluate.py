@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from jsonargparse import ArgumentParser
-
+from moml.cli._plain_parser import PlainParser
 from moml.run import load_run
 
 
 def run(argv: Sequence[str]) -> int:
     """Print losses and metrics as JSON."""
-    parser = ArgumentParser(prog="moml evaluate", description="Evaluate a finished run on a split.")
+    parser = PlainParser(prog="moml evaluate", description="Evaluate a finished run on a split.")
     parser.add_argument("run", type=str, help="Run folder.")
     parser.add_argument("--split", choices=["train", "val", "test"], default="test")
     parser.add_argument("--weights", choices=["best", "last"], default="best")

@@ -6,15 +6,15 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
+from typing import Any, NoReturn
 
 import yaml
 from jsonargparse import SUPPRESS, ArgumentParser, Namespace
 
 from moml import catalog
-from moml.cli._jargon import explained, in_words
+from moml.cli._jargon import explained, in_words, known_names
 from moml.cli._once_loader import OnceLoader
+from moml.cli._phrases import expected, phrased
 from moml.trainer import Trainer
 
 _CLASSES = {
@@ -47,6 +47,19 @@ class Parser(ArgumentParser):
         self._check_names()
         config = completed(self.parse_args(list(self.given)))
         config.command = self.command
+        _check_seeds(config)
+        return config
+
+    def parse_plain(self, argv: Sequence[str]) -> Namespace:
+        """Parse the options of a command that has no configuration.
+
+        Raises:
+            ValueError: If an argument is wrong.
+        """
+        self.given = list(argv)
+        self._check_names()
+        config = self.parse_args(self.given)
+        _check_seeds(config)
         return config
 
     def _other_lengths(self) -> list[str]:
@@ -94,6 +107,8 @@ class Parser(ArgumentParser):
                     f"`config` should hold options of `moml {self.command}`, found those of "
                     f"`moml {value}`. Use `moml {value} --config …`."
                 )
+            if value == "null":
+                continue
             if key in self.classes and isinstance(value, str) and re.fullmatch(r"\w+", value):
                 known = catalog.names(self.classes[key])
                 around = catalog.names("wrappers") if self.classes[key] == "weightings" else []
@@ -105,17 +120,13 @@ class Parser(ArgumentParser):
                     )
 
     def _sentence(self, message: str) -> str:
-        unknown = re.search(
-            r"[Uu]nrecognized arguments: (--[\w.-]+)|Key '([\w.]+)' is not", message
-        )
-        if unknown:
-            name = (unknown.group(1) or unknown.group(2)).lstrip("-")
-            known = [a.dest for a in self._actions if a.dest]
-            return f"There is no option `{name}`.{catalog.hint(name, known)}"
         for missing in ("suite", "space"):
-            if f"required: {missing}" in message:
+            null = f"Not a valid subclass of {missing.title()}. Got value: None" in message
+            if f"required: {missing}" in message or null:
                 names = ", ".join(catalog.names(self.classes[missing]))
                 return f"`{missing}` should be given: one of {names}, or a class path."
+        if said := self._about_help(message):
+            return said
         needed = re.search(r'[Kk]ey "([\w.]+)":[^"]*arguments are required: (\w+)', message)
         if needed:
             option = ".".join(needed.groups())
@@ -125,26 +136,46 @@ class Parser(ArgumentParser):
         if reason.startswith("`"):
             return reason
         if key:
-            name = key.group(1)
-            given = [*options_in(self.given), *_configured(self.given)]
-            values = [value for key, value in given if key == name]
-            default = self.get_defaults().get(f"{name}.class_path")
-            said = explained(message, name, str(values[-1] if values else default), self.classes)
+            return self._about_value(key.group(1), message, reason)
+        if self.given:  # else it is the parser of a class's own options, and speaks to this one
+            said = phrased(" ".join(message.split()), [a.dest for a in self._actions if a.dest])
             if said:
                 return said
-            expected = _expected(self.builds, name)
-            if values and expected:
-                write = f" Write '[{values[-1]}]'." if "list" in expected else ""
-                return f"`{name}` should be {expected}, found {values[-1]!r}.{write}"
-            if kind := re.match(r"Expected (?:a )?<class '([\w.]+)'>", reason):
-                shown = re.search(r"Given value: (.+)", message)
-                value = shown.group(1) if shown else values[-1] if values else None
-                listed = str(value).startswith("[") or kind.group(1).endswith("Sequence")
-                what = "a list of numbers such as '[1, 2]'" if listed else in_words(kind.group(1))
-                return f"`{name}` should be {what}, found {value!r}."
-            if reason:
-                return f"`{name}`: {reason}"
         return " ".join(line.strip() for line in message.splitlines()[:4] if line.strip())
+
+    def _about_value(self, name: str, message: str, reason: str) -> str:
+        """Say what the value of an option should be."""
+        typed = [value for key, value in options_in(self.given) if key == name]
+        values = typed or [value for key, value in _configured(self.given) if key == name]
+        default = self.get_defaults().get(f"{name}.class_path")
+        said = explained(message, name, str(values[-1] if values else default), self.classes)
+        if said:
+            return said
+        kinds = [getattr(a, "_typehint", None) for a in self._actions if a.dest == name]
+        kind = expected(kinds[0]) if kinds else ""
+        if values and kind:
+            single = "list" in kind and not str(values[-1]).startswith("[")
+            write = f" Write '[{values[-1]}]'." if single else ""
+            return f"`{name}` should be {kind}, found {values[-1]!r}.{write}"
+        if wanted := re.match(r"Expected (?:a )?<class '([\w.]+)'>", reason):
+            shown = re.search(r"Given value: (.+)", message)
+            value = shown.group(1) if shown else values[-1] if values else None
+            listed = str(value).startswith("[") or wanted.group(1).endswith("Sequence")
+            what = "a list of numbers such as '[1, 2]'" if listed else in_words(wanted.group(1))
+            return f"`{name}` should be {what}, found {value!r}."
+        lines = [line.strip(" -") for line in message.splitlines()[1:4] if line.strip()]
+        return f"`{name}`: {reason or ' '.join(lines)}"
+
+    def _about_help(self, message: str) -> str:
+        """Say which names ``--weighting.help`` knows; empty if the message is not about it."""
+        found = re.search(r"--(\w+)\.help: .*?: (\S+)$", " ".join(message.split()))
+        if not found:
+            return ""
+        option, name = found.groups()
+        known = known_names(option, self.classes)
+        listed = f"among {', '.join(known)}, or a class path" if known else "a class path"
+        hint = catalog.hint(name, known)
+        return f"`{option}.help` should be {listed}, found '{name}'.{hint}"
 
 
 def _other_command(key: str, value: str) -> str:
@@ -152,6 +183,19 @@ def _other_command(key: str, value: str) -> str:
     kinds = {"suites": "moml train", "few_shot_suites": "moml meta"}
     found = [c for kind, c in kinds.items() if key == "suite" and value in catalog.names(kind)]
     return f" `{found[0]}` takes it." if found else ""
+
+
+def _check_seeds(config: Namespace) -> None:
+    """Look for seeds that no generator takes.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    for name in ("seed", "seeds"):
+        given = config.get(name)
+        for seed in given if isinstance(given, list) else [given]:
+            if seed is not None and not -(2**62) <= seed <= 2**62:
+                raise ValueError(f"`{name}` should be between -2^62 and 2^62, found {seed}.")
 
 
 def _reason(message: str) -> str:
@@ -303,24 +347,3 @@ def _configured(argv: Sequence[str]) -> list[tuple[str, Any]]:
         for key, value in read_config(Path(path)).items():
             pairs.append((key, value.get("class_path") if isinstance(value, dict) else value))
     return pairs
-
-
-def _expected(built: type, name: str) -> str:
-    """A parameter's type in words; empty if it is not a plain value."""
-    kind: Any = get_type_hints(built.__init__).get(name)  # type: ignore[misc]
-    kinds = [one for one in get_args(kind) if one is not NoneType] if _is_union(kind) else [kind]
-    words = {
-        int: "an integer",
-        float: "a number",
-        list[str]: "a list of names",
-        list[str | int]: "a list of names",
-    }
-    texts = [
-        " or ".join(map(repr, get_args(one))) if get_origin(one) is Literal else words.get(one, "")
-        for one in kinds
-    ]
-    return " or ".join(texts) if all(texts) else ""
-
-
-def _is_union(kind: object) -> bool:
-    return get_origin(kind) in (Union, UnionType)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
+from moml.cli._plain_parser import PlainParser
 
 
 def run(argv: Sequence[str]) -> int:
     """Write the pages and say where."""
     from moml.report import write_reports
 
-    parser = ArgumentParser(prog="moml report", description="Write the page of runs.")
+    parser = PlainParser(prog="moml report", description="Write the page of runs.")
     parser.add_argument("runs", type=str, nargs="+", help="Run folders.")
     parser.add_argument("--output", type=str, help="Folder of the comparison of several runs.")
     options = parser.parse_args(list(argv))

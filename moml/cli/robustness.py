@@ -7,12 +7,12 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
-
 from moml._data_bounds import BoundsOption, data_bounds
 from moml._files import write_json
+from moml._preflight import positive
 from moml.attack import L1, L2, Linf
 from moml.attack.card import MaskedGradients, robustness_card
+from moml.cli.parser import Parser
 from moml.run import load_multi_task_run
 
 _NORMS = {"Linf": Linf, "L2": L2, "L1": L1}
@@ -22,7 +22,9 @@ def run(argv: Sequence[str]) -> int:
     """Attack every task, write ``robustness.json`` and ``robustness.html``; 1 if masked."""
     from moml.report.robustness_page import write_robustness
 
-    options = _parser().parse_args(list(argv))
+    options = _parser().parse_plain(argv)
+    for name in ("samples", "steps", "eot"):
+        positive(name, options[name])
     trained = load_multi_task_run(options.run)
     bounds = data_bounds(trained.suite, options.bounds)
     with warnings.catch_warnings():
@@ -38,6 +40,7 @@ def run(argv: Sequence[str]) -> int:
             eot=options.eot,
             device=trained.trainer.device,
             seed=options.seed,
+            announce=lambda line: print(f"  {line}", flush=True),
         )
     folder = Path(options.run)
     write_json(folder / "robustness.json", card.to_dict())
@@ -54,8 +57,8 @@ def run(argv: Sequence[str]) -> int:
     return int(card.masked)
 
 
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="moml robustness", description="Robustness card of a run.")
+def _parser() -> Parser:
+    parser = Parser(prog="moml robustness", description="Robustness card of a run.")
     parser.add_argument("run", type=str, help="Run folder.")
     parser.add_argument("--eps", type=float, required=True, help="Radius, in units of the data.")
     parser.add_argument("--norm", choices=list(_NORMS), default="Linf")

@@ -13,7 +13,7 @@ from moml._files import versions, write_json, write_text
 from moml._launch import Launch
 from moml._run_lock import NAME as LOCK
 from moml._run_lock import locked
-from moml.cli.parser import Parser, build, command_of, dump, options_in, read_config
+from moml.cli.parser import Parser, build, command_of, dump, read_config
 
 Results = dict[str, Any]
 
@@ -105,7 +105,7 @@ class RunCommand:
         Raises:
             ValueError: If there is another.
         """
-        given = [(key, value) for key, value in options_in(argv) if key != "resume"]
+        given = [(key, value) for key, value in _pairs(argv) if key != "resume"]
         others = [key for key, _ in given if key != self.further]
         if others:
             only = f", besides `{self.further}`" if self.further else ""
@@ -234,6 +234,25 @@ def print_selected(folder: Path, results: Results) -> None:
         )
         print(f"  test {task}: {values}")
     print(f"Best at step {results['best_step']} (by validation). Page: {folder / 'report.html'}")
+
+
+def _pairs(argv: Sequence[str]) -> list[tuple[str, str]]:
+    """Options with their values.
+
+    Raises:
+        ValueError: If something else is among them.
+    """
+    pairs, rest = [], list(argv)
+    while rest:
+        name, equals, value = rest.pop(0).partition("=")
+        if not name.startswith("--"):
+            raise ValueError(f"Every value should follow its option, found {name!r} by itself.")
+        if not equals:
+            if not rest:
+                raise ValueError(f"`{name[2:]}` should have a value after it, found none.")
+            value = rest.pop(0)
+        pairs.append((name[2:], value))
+    return pairs
 
 
 def _resumed_folder(argv: Sequence[str]) -> Path | None:
