@@ -28,9 +28,7 @@ def explained(message: str, key: str, value: str, classes: Mapping[str, str]) ->
         classes: Kinds of `moml.catalog` by option.
     """
     text = " ".join(message.split())
-    if found := re.search(
-        r"Expected a dot import path string: (.+?)(?= - Expected| Given value|$)", text
-    ):
+    if found := re.search(f"Expected a dot import path string: {_REST}", text):
         known = known_names(key, classes)
         listed = f"among {', '.join(known)}, or a class path" if known else "a class path"
         name = found.group(1)
@@ -46,9 +44,7 @@ def explained(message: str, key: str, value: str, classes: Mapping[str, str]) ->
             listed = f"`{key}` should be a list, found '{given}'. Write '[{given}]'."
             return listed if kind == "list" else ""
         return f"`{key}.{name}` should be {_TYPES.get(kind, kind)}, found '{given}'."
-    if found := re.search(
-        r"Problem with given class_path '([\w.]+)': (.+?)\.?(?= - Expected| Given value|$)", text
-    ):
+    if found := re.search(rf"Problem with given class_path '([\w.]+)': {_REST}", text):
         path, why = found.groups()
         return f"`{key}` should be a class path, found '{path}': {why}.{_hidden(path)}"
     if found := re.search(
