@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from moml._autocast import without_autocast
 from moml._flat import flat, numbers, shaped
 from moml.evaluation import Evaluation, Heads, accumulate, accumulate_flat, checked
 from moml.oracle._cross import products_of_rows
@@ -131,6 +132,7 @@ class Live(Evaluation):
         return "through_heads" in self.__dict__
 
     @cached_property
+    @without_autocast
     def gramian(self) -> Tensor:
         """Inner products of the rows, ``(m, m)``."""
         return checked(gramian_of_rows(self.rows), self.names)
@@ -141,6 +143,7 @@ class Live(Evaluation):
         return self.__dict__.get("gramian")
 
     @cached_property
+    @without_autocast
     def jacobian(self) -> Tensor:
         """The rows, flattened and stacked, ``(m, n)``; zero where a loss does not reach."""
         if not self._columns:  # nothing is shared
@@ -156,12 +159,14 @@ class Live(Evaluation):
         """Entries of each tensor that rows are gradients with respect to."""
         return [numbers(x) for x in self._columns]
 
+    @without_autocast
     def cross(self, other: Evaluation) -> Tensor:
         """Inner products with the rows of another batch, tensor by tensor."""
         if other is self or not isinstance(other, Live):
             return super().cross(other)
         return products_of_rows(self.rows, other.rows)
 
+    @without_autocast
     def pullback(self, weights: Tensor) -> Tensor:
         """The weighted gradient on the shared parameters, flat, ``(n,)``."""
         row = self._combine(weights) if self.formed else self._differentiate(weights)
@@ -171,6 +176,7 @@ class Live(Evaluation):
         pairs = zip(row, shared, strict=True)
         return torch.cat([flat(torch.zeros_like(p) if g is None else g) for g, p in pairs])
 
+    @without_autocast
     def apply(self, weights: Tensor, *, heads: Heads | None = None) -> None:
         """Accumulate the weighted gradient into ``.grad``."""
         unit = (heads or self.heads) == "unit"
@@ -192,6 +198,7 @@ class Live(Evaluation):
     # One pass through each head ---------------------------------------------------------------
 
     @cached_property
+    @without_autocast
     def through_heads(self) -> list[tuple[Row, Row, Row]]:
         """Per task, its gradient on the representation, on shared parameters beside, on its own."""
         layout = self.layout
@@ -333,6 +340,7 @@ class ParameterRows(Live):
         return _FORMERS[self.layout.plan.way](self)
 
     @cached_property
+    @without_autocast
     def rows(self) -> list[Row]:
         """One row per task: through its head, then through the encoder."""
         return self.former.rows()
@@ -343,11 +351,13 @@ class ParameterRows(Live):
         return "rows" in self.__dict__
 
     @cached_property
+    @without_autocast
     def gramian(self) -> Tensor:
         """Inner products of the rows, ``(m, m)``."""
         product = gramian_of_rows(self.rows) if self.whole else self.former.gramian()
         return checked(product, self.names)
 
+    @without_autocast
     def cross(self, other: Evaluation) -> Tensor:
         """Inner products with the rows of another batch."""
         if other is not self and isinstance(other, ParameterRows):
@@ -382,6 +392,7 @@ class ParameterRows(Live):
     def _combine(self, weights: Tensor) -> Row:
         return combine_rows(self.rows, weights) if self.whole else self.former.combine(weights)
 
+    @without_autocast
     def assign(self, direction: Tensor) -> None:
         """Accumulate a direction on the shared parameters; heads get their own gradient."""
         _ = self.through_heads
@@ -409,6 +420,7 @@ class RepresentationRows(Live):
     def _combine(self, weights: Tensor) -> Row:
         return self._pull(combine_rows(self.rows, weights), weights)
 
+    @without_autocast
     def assign(self, direction: Tensor) -> None:
         """Pull a direction in representation space back to the shared parameters."""
         pieces = direction.split([numbers(x) for x in self.features.inputs])
@@ -426,6 +438,7 @@ class DirectRows(Live):
     """
 
     @cached_property
+    @without_autocast
     def rows(self) -> list[Row]:
         """One row per task: what it reaches without the representation."""
         return [self.spread(self.layout.beside, row) for _, row, _ in self.through_heads]
@@ -437,6 +450,7 @@ class DirectRows(Live):
     def _combine(self, weights: Tensor) -> Row:
         return self._pull(combine_rows([c for c, _, _ in self.through_heads], weights), weights)
 
+    @without_autocast
     def assign(self, direction: Tensor) -> None:
         """Accumulate a direction on the shared parameters as it is; heads get their own."""
         accumulate_flat(self.layout.shared, direction)

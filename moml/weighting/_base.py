@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from moml import _checks
+from moml._autocast import without_autocast
 from moml.evaluation import Evaluation
 from moml.weighting._answers import check_direction, check_weights, finite_rows
 from moml.weighting._memory import Memory
@@ -252,6 +253,7 @@ class JacobianAggregator(Weighting):
             if isinstance(part, Memory):
                 part.arrange(evaluation.places, evaluation.blocks)
 
+    @without_autocast
     def _live_direction(self, evaluation: Evaluation) -> Tensor:
         """The method's direction for tasks with a gradient, ``(n,)``; zero without any."""
         jacobian, live = finite_rows(evaluation)
