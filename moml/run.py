@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal
 
 from torch import nn
@@ -177,6 +178,6 @@ def _weights_file(folder: Path, weights: Weights, command: str) -> Path:
     if not file.exists():
         raise ValueError(
             f"`path` should be a finished run, found no {file.name} in '{folder}'. "
-            f"Finish it with `moml {command} --resume {folder}`."
+            f"Finish it with `moml {command} --resume {quote(str(folder))}`."
         )
     return file

@@ -7,10 +7,12 @@ import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any, Protocol
 
-from moml._files import versions, write_json, write_text
+from moml._files import write_json, write_text
 from moml._launch import Launch
+from moml._origin import look_up, origin, record
 from moml._run_lock import NAME as LOCK
 from moml._run_lock import locked
 from moml.cli.parser import Parser, build, command_of, dump, read_config
@@ -77,7 +79,9 @@ class RunCommand:
         path = self._config_of(folder)
         changes = self._changes(argv)
         parser = self.parser()
+        start = origin(folder)
         config = parser.parse(["--config", str(path), *changes])
+        look_up(config, start)
         trainer = build(parser, config)
         if not Launch.current().first:
             return _status(trainer.follow())
@@ -96,8 +100,10 @@ class RunCommand:
 
     def from_file(self, path: Path) -> Any:
         """What a run folder's ``config.yaml`` describes."""
-        parser = self.parser()
-        return build(parser, parser.parse(["--config", str(path)]))
+        parser, start = self.parser(), origin(path.parent)
+        config = parser.parse(["--config", str(path)])
+        look_up(config, start)
+        return build(parser, config)
 
     def _changes(self, argv: Sequence[str]) -> list[str]:
         """The one option that a run may be continued with, if it is given.
@@ -129,7 +135,7 @@ class RunCommand:
         if (found := command_of(path)) != self.name:
             raise ValueError(
                 f"`resume` should be a run of `moml {self.name}`, found one of `moml {found}` in "
-                f"'{folder}'. Continue it with `moml {found} --resume {folder}`."
+                f"'{folder}'. Continue it with `moml {found} --resume {quote(str(folder))}`."
             )
         return path
 
@@ -150,7 +156,9 @@ class RunCommand:
             self.report(folder, results)
             return 0
         stopped = results["stopped"]
-        print(f"Stopped by {stopped}; continue with `moml {self.name} --resume {folder}`.")
+        print(
+            f"Stopped by {stopped}; continue with `moml {self.name} --resume {quote(str(folder))}`."
+        )
         return _status(results)
 
 
@@ -177,7 +185,7 @@ def start_run(
         with locked(folder):
             _check_empty(folder, command)  # nobody has come in between
             write_text(folder / "config.yaml", config)
-            write_json(folder / "versions.json", versions())
+            write_json(folder / "versions.json", record())
             try:
                 return finish_run(trainer, folder, resume=False, quiet=quiet)
             except BaseException:
@@ -194,7 +202,7 @@ def _check_empty(folder: Path, command: str) -> None:
     if any(path.name != LOCK for path in folder.iterdir()):
         raise ValueError(
             f"`run_dir` should be a new or empty folder, found '{folder}' in use. "
-            f"Continue it with `moml {command} --resume {folder}`, or choose another."
+            f"Continue it with `moml {command} --resume {quote(str(folder))}`, or choose another."
         )
 
 
