@@ -160,7 +160,9 @@ class TorchLoss(LossFunction):
         return torch.full((len(target),), float(entries), device=target.device)
 
     def check(self, target: Tensor) -> str | None:
-        """Class labels should be int64."""
+        """Class labels should be int64, and probabilities have a dimension of classes."""
+        if self.classes and target.is_floating_point() and target.dim() < 2:
+            return f"int64 class labels, found {target.dtype}"
         if self.classes and not target.is_floating_point() and target.dtype != torch.int64:
             return f"int64 class labels, found {target.dtype}"
         return None

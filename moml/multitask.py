@@ -113,7 +113,16 @@ class MultiTask(FactoredProblem):
         self.architecture.after_step(step, steps)
 
     def shared_parameters(self) -> Iterable[Parameter]:
-        """As the architecture says."""
+        """As the architecture says.
+
+        Raises:
+            ValueError: If a loss has trainable parameters that the architecture does not hold.
+        """
+        held = set(self.architecture.parameters())
+        for task, loss in self.task_losses.items():
+            module = getattr(loss, "function", loss)
+            if isinstance(module, nn.Module):
+                _check_held(task, module, held)
         return self.architecture.shared_parameters()
 
     def private_parameters(self, task: str) -> Iterable[Parameter]:
@@ -226,6 +235,16 @@ class MultiTask(FactoredProblem):
         if isinstance(prediction, Tensor):
             return prediction.float()
         return mapped(prediction, lambda x: x.float())
+
+
+def _check_held(task: str, loss: nn.Module, held: set[Parameter]) -> None:
+    for name, parameter in loss.named_parameters():
+        if parameter.requires_grad and parameter not in held:
+            raise ValueError(
+                f"`losses['{task}']` should have its trainable parameters in the network, found "
+                f"'{name}' outside, which no checkpoint would hold. Make the loss a part of the "
+                "network before the optimizer is built: `model.loss = loss`."
+            )
 
 
 def _architecture(given: Any, losses: Mapping[str, Loss]) -> Architecture:

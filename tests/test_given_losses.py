@@ -5,11 +5,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from moml import MultiTask
+from moml import MultiTask, fit
 from moml._given_losses import as_loss
 from moml.architecture import HPS
 from moml.data import Batch
 from moml.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError
+from moml.oracle import Direct
+from moml.weighting import MGDA
 
 WEIGHTS = torch.tensor([0.2, 1.0, 3.0])
 
@@ -207,3 +209,51 @@ def test_a_function_that_flattens_a_prediction_column_itself(flat):
     prediction, target = logits(6, 1), logits(6) + 1
     found = as_loss(lambda p, y: (flat(p) - y).square().mean())(prediction, target)
     torch.testing.assert_close(found, torch.tensor(1.0))
+
+
+class Centers(nn.Module):
+    """Distances to learnt centers of classes, in place of logits."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.centers = nn.Parameter(torch.randn(3, 8))
+
+    def forward(self, features, target):
+        return functional.cross_entropy(-torch.cdist(features, self.centers), target)
+
+
+def with_centers(*, held):
+    torch.manual_seed(0)
+    loss, model = Centers(), HPS(nn.Linear(4, 8), {"a": nn.Identity(), "b": nn.Linear(8, 1)})
+    if held:
+        model.centers = loss
+    problem = MultiTask(model, {"a": loss, "b": nn.MSELoss()})
+    optimizer = torch.optim.SGD(
+        [*model.parameters(), *(loss.parameters() if not held else ())], 0.1
+    )
+    batch = Batch(logits(6, 4), {"a": labels(6, low=0), "b": logits(6, 1)})
+    fit(problem, Direct(), MGDA(), optimizer, [batch], steps=1)
+    return loss, model
+
+
+@pytest.mark.supported
+def test_a_loss_with_parameters_of_its_own_that_the_network_holds():
+    loss, model = with_centers(held=True)
+    assert (loss.centers - Centers().centers).abs().max() > 0
+    assert "centers.centers" in model.state_dict()
+
+
+@pytest.mark.refused("parameters that the network does not hold would be in no checkpoint")
+def test_a_loss_with_parameters_of_its_own_that_nobody_holds():
+    with pytest.raises(ValueError, match=r"`losses\['a'\]`.*found 'centers' outside.*model.loss"):
+        with_centers(held=False)
+
+
+@pytest.mark.refused("class labels are integers; probabilities have a dimension of classes")
+def test_class_labels_as_floats_for_a_loss_of_torch():
+    model = HPS(nn.Linear(4, 8), {"a": nn.Linear(8, 3)})
+    problem = MultiTask(model, {"a": nn.CrossEntropyLoss()})
+    batch = Batch(logits(6, 4), {"a": labels(6, low=0).float()})
+    with pytest.raises(ValueError, match=r"'a' should be int64 class labels, found torch\.float32"):
+        problem.losses(batch)

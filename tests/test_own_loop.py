@@ -277,6 +277,17 @@ def test_features_that_are_outputs_of_one_operation(split):
     torch.testing.assert_close(flat_grad(list(model.encoder.parameters())), weights @ rows)
 
 
+@pytest.mark.refused("operations on nested tensors are few; the gradient is the same without")
+def test_features_that_are_a_nested_tensor():
+    encoder, head = nn.Linear(4, 8), nn.Linear(8, 1)
+    parts = [torch.randn(2, 4), torch.randn(3, 4)]
+    z = encoder(torch.nested.nested_tensor(parts, layout=torch.jagged)).relu()
+    made = head(z).values()
+    losses = {"a": made.square().mean(), "b": (made - 1).abs().mean()}
+    with pytest.raises(ValueError, match="`features` should be dense tensors, found a nested one"):
+        moml.backward(losses, MGDA(), features=z)
+
+
 @pytest.mark.supported
 @pytest.mark.parametrize("representation", [False, True])
 def test_feature_that_no_loss_uses(representation):

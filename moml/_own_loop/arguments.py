@@ -225,6 +225,11 @@ def representation_of(features: Any, wanted: bool) -> list[Tensor]:
             raise ValueError(
                 f"`features` should be tensors, found {type(output).__name__} among them."
             )
+        if output.is_nested:
+            raise ValueError(
+                "`features` should be dense tensors, found a nested one. Leave `features` out: "
+                "the gradient is the same."
+            )
         if output.requires_grad:
             name = id(output) if output.grad_fn is None else (output.grad_fn, output.output_nr)
             once.setdefault(name, output)
