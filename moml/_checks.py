@@ -41,6 +41,8 @@ def number(
         raise ValueError(f"`{name}` should be a number, found {found(value)}.")
     if (math.isnan(value) and not nan) or (math.isinf(value) and not infinite):
         raise ValueError(f"`{name}` should be a finite number, found {value}.")
+    if least == 0 and below is None and most is None and value < 0:
+        raise ValueError(f"`{name}` should not be negative, found {value}.")
     _within(name, value, above=above, least=least, below=below, most=most)
     return value.item() if hasattr(value, "item") else value  # type: ignore[return-value]
 
@@ -97,9 +99,7 @@ def _within(
         and (most is None or value <= most)
     ):
         return
-    if least == 0 and below is None and most is None:
-        bounds = "zero or more"
-    elif least is not None and most is not None:
+    if least is not None and most is not None:
         bounds = f"between {least:g} and {most:g}"
     elif above == 0 and below is None and most is None:
         bounds = "positive"

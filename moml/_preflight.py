@@ -9,6 +9,7 @@ import torch
 import yaml
 from torch import nn
 
+from moml import _checks
 from moml._check_data import sources_of
 from moml.data import Suite
 from moml.validation import Metrics, directions
@@ -97,6 +98,7 @@ def above_zero(name: str, value: float) -> float:
     Raises:
         ValueError: If it is not above zero and finite.
     """
+    _checks.number(name, value, infinite=True)
     if not 0.0 < value < math.inf:
         raise ValueError(f"`{name}` should be a number above 0, found {value}.")
     return value
@@ -123,6 +125,4 @@ def positive(name: str, value: int) -> int:
     Raises:
         ValueError: If it is less than 1.
     """
-    if value < 1:
-        raise ValueError(f"`{name}` should be at least 1, found {value}.")
-    return value
+    return _checks.whole(name, value, least=1)

@@ -9,7 +9,10 @@ from torch import nn
 
 import moml
 import moml.architecture
+import moml.attack
+import moml.bilevel
 import moml.data
+import moml.front.problems
 import moml.losses
 import moml.optim
 import moml.weighting
@@ -85,6 +88,11 @@ NEEDED = {  # arguments that have no default, with a value that is right
     "count": 1,
     "loader": Loader(TensorSource(X, {"a": X}), 2),
     "workers": 1,
+    "lr": 0.1,
+    "steps": 1,
+    "k": 1,
+    "ball": moml.attack.Linf(0.1),
+    "optimizer_class": torch.optim.SGD,
 }
 BAD = ("0.1", [1], float("nan"), True, int)
 
@@ -97,16 +105,12 @@ def public(room, base=object):
             yield cls
 
 
-def options(cls, kind):
-    """Constructor options of this kind: annotated as a number, or so with None."""
-    hints = typing.get_type_hints(cls.__init__)
-    for name in inspect.signature(cls).parameters:
-        parts = list(typing.get_args(hints.get(name))) or [hints.get(name)]
-        optional = type(None) in parts
-        if optional:
-            parts.remove(type(None))
-        if all(part in kind for part in parts):
-            yield name, optional
+def options(cls):
+    """Constructor options that are annotated as a number, and whether None is one of them."""
+    for name, parameter in inspect.signature(cls).parameters.items():
+        kind, _, none = str(parameter.annotation).partition(" | ")
+        if kind in ("int", "float") and none in ("", "None"):
+            yield name, none == "None"
 
 
 def cases(room, base=object):
@@ -114,7 +118,7 @@ def cases(room, base=object):
     return [
         pytest.param(cls, name, optional, id=f"{cls.__name__}-{name}")
         for cls in public(room, base)
-        for name, optional in options(cls, (int, float))
+        for name, optional in options(cls)
     ]
 
 
@@ -155,6 +159,9 @@ def test_numbers_of_a_weighting_are_numbers(cls, name, optional):
         *cases(moml.optim),
         *cases(moml.losses, moml.losses.Loss),
         *cases(moml.data, (BatchLoader, EpisodeSource, Source)),
+        *cases(moml.bilevel, (moml.bilevel.InnerSolver, moml.bilevel.Hypergradient)),
+        *cases(moml.attack, (moml.attack.PGD, moml.attack.FAB, moml.attack.UAP)),
+        *cases(moml.front.problems),
     ],
 )
 def test_numbers_of_other_parts_are_numbers(cls, name, optional):

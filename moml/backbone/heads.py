@@ -7,6 +7,8 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 from torch.nn import functional
 
+from moml import _checks
+
 Output = Literal["real", "positive", "direction"]
 
 
@@ -61,8 +63,7 @@ class DenseHead(nn.Module):
         super().__init__()
         if output not in get_args(Output):
             raise ValueError(f"`output` should be one of {get_args(Output)}, found {output!r}.")
-        if not typical > 0:
-            raise ValueError(f"`typical` should be positive, found {typical}.")
+        _checks.number("typical", typical, above=0)
         self.output, self.typical = output, typical
         self.layers = nn.Sequential(
             nn.Conv2d(in_features, hidden, 3, padding=1),

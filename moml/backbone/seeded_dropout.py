@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from moml import _checks
+
 _BITS = 0xFFFFFFFF
 
 
@@ -34,8 +36,7 @@ class SeededDropout(nn.Module):
 
     def __init__(self, p: float = 0.5, *, seed: int = 0) -> None:
         super().__init__()
-        if not 0 <= p < 1:
-            raise ValueError(f"`p` should be at least 0 and below 1, found {p}.")
+        _checks.number("p", p, least=0, below=1)
         self.p = p
         self.register_buffer("key", torch.tensor(seed * 1_000_003 + 12_345))
 

@@ -7,6 +7,8 @@ from itertools import combinations, pairwise
 import torch
 from torch import Tensor
 
+from moml import _checks
+
 
 def spread(num_tasks: int, number: int) -> Tensor:
     """Evenly spread preferences, ``(number, num_tasks)``.
@@ -22,8 +24,7 @@ def spread(num_tasks: int, number: int) -> Tensor:
     Raises:
         ValueError: If there are fewer than one per task, or fewer than two tasks.
     """
-    if num_tasks < 2:
-        raise ValueError(f"`num_tasks` should be at least 2 to have a front, found {num_tasks}.")
+    _checks.whole("num_tasks", num_tasks, least=2, unit="to have a front")
     if number < num_tasks:
         raise ValueError(
             f"`preferences` should be at least one per task ({num_tasks}), found {number}."

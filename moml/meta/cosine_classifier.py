@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
+from moml import _checks
+
 
 class CosineClassifier(nn.Module):
     """Logits from the cosine between features and a prototype per class, divided by a temperature.
@@ -25,8 +27,7 @@ class CosineClassifier(nn.Module):
                 f"`encoder` should have an integer attribute `out_features`, found {width!r} on "
                 f"{type(encoder).__name__}."
             )
-        if temperature <= 0:
-            raise ValueError(f"`temperature` should be positive, found {temperature}.")
+        _checks.number("temperature", temperature, above=0)
         self.encoder, self.temperature = encoder, temperature
         self.prototypes = nn.Linear(width, classes, bias=False)
 

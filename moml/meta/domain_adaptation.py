@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 from torch.nn import Parameter, functional
 
+from moml import _checks
 from moml._substitution import substituted
 from moml.bilevel import BilevelProblem, Params
 from moml.data import Batch, TaskInputs
@@ -103,8 +104,7 @@ def check_entropy(entropy: float) -> float:
     Raises:
         ValueError: If it is not positive.
     """
-    if entropy <= 0:
-        raise ValueError(f"`entropy` should be positive, found {entropy}.")
+    _checks.number("entropy", entropy, above=0)
     return entropy
 
 

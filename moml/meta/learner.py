@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
+from moml import _checks
 from moml.backbone import norms
 from moml.meta.step_statistics import StepStatistics
 
@@ -56,8 +57,8 @@ class Learner(nn.Module):
         super().__init__()
         if rates not in get_args(Rates):
             raise ValueError(f"`rates` should be one of {get_args(Rates)}, found {rates!r}.")
-        if inner_lr is not None and not inner_lr > 0:
-            raise ValueError(f"`inner_lr` should be positive, found {inner_lr}.")
+        if inner_lr is not None:
+            _checks.number("inner_lr", inner_lr, above=0)
         self.network, self.kind, self.steps, self.inner_lr = network, rates, steps, inner_lr
         self.generators = list(generators)
         self.selected = adapted

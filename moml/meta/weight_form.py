@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from moml import _checks
+
 
 class WeightForm(ABC):
     """How task weights depend on the upper variable, one number per task."""
@@ -42,8 +44,7 @@ class Free(WeightForm):
     """
 
     def __init__(self, start: float = 0.1) -> None:
-        if start <= 0:
-            raise ValueError(f"`start` should be positive, found {start}.")
+        _checks.number("start", start, above=0)
         self.start = start
 
     def initial(self, count: int) -> Tensor:

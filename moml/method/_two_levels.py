@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from moml import _checks
 from moml.data import TwoLevels, hold_out, loader_of, prefetched
 from moml.data.stream import LoaderStream
 from moml.method._base import Setting
@@ -47,8 +48,7 @@ def check_share(held_out: float) -> float:
     Raises:
         ValueError: If it does not lie between 0 and 1.
     """
-    if not 0.0 < held_out < 1.0:
-        raise ValueError(f"`held_out` should lie between 0 and 1, found {held_out}.")
+    _checks.number("held_out", held_out, above=0.0, below=1.0)
     return held_out
 
 
@@ -58,6 +58,4 @@ def check_rate(name: str, rate: float | None) -> float | None:
     Raises:
         ValueError: If it is not positive.
     """
-    if rate is not None and rate <= 0:
-        raise ValueError(f"`{name}` should be positive, found {rate}.")
-    return rate
+    return None if rate is None else _checks.number(name, rate, above=0)

@@ -99,7 +99,7 @@ def test_an_architecture_can_be_copied():
         (lambda e, h: DenseExchange(e, h, scale=0), "`scale` should be at least 1, found 0"),
         (
             lambda e, h: DenseExchange(e, h, intermediate=-1.0),
-            "`intermediate` should be zero or more, found -1.0",
+            "`intermediate` should not be negative, found -1.0",
         ),
         (lambda e, h: PLE(e, h, own=0), "`own` should be at least 1, found 0"),
     ],

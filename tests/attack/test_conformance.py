@@ -152,7 +152,7 @@ def test_works_without_gradients_and_in_inference_mode(goal):
 
 
 def test_wrong_settings_raise():
-    with pytest.raises(ValueError, match="`steps` and `restarts`"):
+    with pytest.raises(ValueError, match=r"`(steps|restarts)` should be at least 1"):
         PGD(Linf(0.1), steps=0)
     with pytest.raises(ValueError, match="all runs would be the same"):
         PGD(Linf(0.1), restarts=2, random_start=False)
@@ -160,7 +160,7 @@ def test_wrong_settings_raise():
         PGD(Linf(0.1), step_size=0.0)
     with pytest.raises(ValueError, match="`bounds` should be"):
         PGD(Linf(0.1), bounds=(1.0, 0.0))
-    with pytest.raises(ValueError, match="`steps` and `restarts`"):
+    with pytest.raises(ValueError, match=r"`(steps|restarts)` should be at least 1"):
         APGD(Linf(0.1), restarts=0)
     with pytest.raises(ValueError, match="`epochs`"):
         UAP(Linf(0.1), epochs=0)

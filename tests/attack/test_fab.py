@@ -111,7 +111,7 @@ def test_restarts_never_lead_further_away(robust, samples):
     one = FAB(L2(0.6), steps=8).nearest(goal, x)
     two = FAB(L2(0.6), steps=8, restarts=2).nearest(goal, x)
     assert (L2(1.0).norm(two - x) <= L2(1.0).norm(one - x) + 1e-6).all()
-    with pytest.raises(ValueError, match="`steps` and `restarts`"):
+    with pytest.raises(ValueError, match=r"`(steps|restarts)` should be at least 1"):
         FAB(L2(0.6), steps=0)
 
 

@@ -177,7 +177,7 @@ def test_a_gradient_that_vanishes_has_no_say():
 def test_what_cannot_work_is_said():
     with pytest.raises(ValueError, match="`ball` should be Linf or L2 for the max-min direction"):
         OneDelta(ball=L1(1.0))
-    with pytest.raises(ValueError, match="`hold` should be in"):
+    with pytest.raises(ValueError, match="`hold` should be between 0 and 1"):
         OneDelta(EW(), ball=Linf(0.1), hold=1.5)
     ascent = OneDelta(GradientNormalization(MGDA()), ball=Linf(0.1))
     with pytest.raises(ValueError, match="`weighting` should be a LossWeighting or Gramian"):

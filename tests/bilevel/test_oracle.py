@@ -219,9 +219,9 @@ def test_lower_variables_need_not_be_in_the_updater():
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: InnerSGD(-1.0), "`lr` should be finite and not negative"),
+        (lambda: InnerSGD(-1.0), "`lr` should not be negative"),
         (lambda: InnerSGD(0.1, steps=-1), "`steps` should be at least 0"),
-        (lambda: InnerSGD(0.1, momentum=1.0), "`momentum` should be in"),
+        (lambda: InnerSGD(0.1, momentum=1.0), "`momentum` should be at least 0 and below 1"),
         (lambda: InnerSGD(0.1, nesterov=True), "`nesterov` should go with"),
         (lambda: InnerAdam(betas=(0.9, 1.0)), "`betas` should lie in"),
         (lambda: Truncated(0), "`k` should be at least 1"),

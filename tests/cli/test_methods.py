@@ -118,14 +118,14 @@ def test_partly_labelled_multi_input_data(tmp_path):
         (["--method", "MOML", "--heads", "unit"], "`heads` should be left out with a method"),
         (["--method", "MOML", "--normalize", "l2"],
          "`normalize` should come with `weighting` where there is a method"),
-        (["--method", "MOML", "--method.held_out", "1.5"], "`held_out` should lie between 0 and 1"),
+        (["--method", "MOML", "--method.held_out", "1.5"], "`held_out` should be above 0"),
         (["--method", "FORUM", "--method.upper_rate", "0"], "`upper_rate` should be positive"),
         (["--method", "AutoLambda", "--method.primary", "[top]"],
          "`objectives` should be among ['left', 'right'], found ['top']"),
         (["--method", "MOML", "--method.inner_steps", "3"], "should be one step of InnerSGD"),
         (["--method", "MOML", "--method.held_outt", "0.3"], "Did you mean 'held_out'?"),
         (["--method", "MOML", "--method.hypergradient", "Unroled"], "Unroled"),
-        (["--weighting", "CAGrad", "--weighting.c=-1"], "`c` should be zero or more"),
+        (["--weighting", "CAGrad", "--weighting.c=-1"], "`c` should not be negative"),
     ],
 )  # fmt: skip
 def test_bad_options_get_one_sentence(options, message, tmp_path, capsys):

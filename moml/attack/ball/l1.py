@@ -13,6 +13,7 @@ import math
 import torch
 from torch import Tensor
 
+from moml import _checks
 from moml.attack.ball._base import Ball, rows, uniform
 from moml.attack.ball._plane import one_by_one
 
@@ -41,8 +42,7 @@ class L1(Ball):
         self, eps: float | Tensor, *, mutable: Tensor | None = None, share: float = 0.01
     ) -> None:
         super().__init__(eps, mutable=mutable)
-        if not 0 < share <= 1:
-            raise ValueError(f"`share` should be above 0 and at most 1, found {share}.")
+        _checks.number("share", share, above=0, most=1)
         self.share = share
 
     def norm(self, delta: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from moml import _checks
 from moml._substitution import substituted
 from moml.problem import AroundProblem, Losses, Problem
 
@@ -25,8 +26,7 @@ class AWP(AroundProblem):
     """
 
     def __init__(self, problem: Problem, *, gamma: float = 5e-3) -> None:
-        if gamma < 0:
-            raise ValueError(f"`gamma` should not be negative, found {gamma}.")
+        _checks.number("gamma", gamma, least=0)
         super().__init__(problem)
         self.gamma = gamma
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from moml import _checks
 from moml.architecture import Architecture
 from moml.attack import Attack
 from moml.attack._labels import two_classes
@@ -50,8 +51,7 @@ class TRADES(Perturbing):
         beta: float = 6.0,
     ) -> None:
         super().__init__(architecture, losses, attack)
-        if beta < 0:
-            raise ValueError(f"`beta` should not be negative, found {beta}.")
+        _checks.number("beta", beta, least=0)
         self.beta = beta
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from moml import _checks
 from moml.bilevel.hypergradient._implicit import Implicit, OnInvalid
 
 
@@ -35,8 +36,7 @@ class Krylov(Implicit):
             residual_tolerance=residual_tolerance,
             on_invalid=on_invalid,
         )
-        if rounds < 1:
-            raise ValueError(f"`rounds` should be at least 1, found {rounds}.")
-        if damping < 0:
-            raise ValueError(f"`damping` should not be negative, found {damping}.")
+        _checks.whole("rounds", rounds, least=1)
+        _checks.number("damping", damping, least=0)
+        _checks.number("linear_tolerance", linear_tolerance, least=0)
         self.rounds, self.linear_tolerance, self.damping = rounds, linear_tolerance, damping

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from moml import _checks
 from moml.bilevel.hypergradient._base import Certificate, LowerSolution
 from moml.bilevel.hypergradient._implicit import (
     Hessian,
@@ -46,8 +47,7 @@ class Cholesky(Implicit):
             residual_tolerance=residual_tolerance,
             on_invalid=on_invalid,
         )
-        if damping < 0:
-            raise ValueError(f"`damping` should not be negative, found {damping}.")
+        _checks.number("damping", damping, least=0)
         self.damping = damping
 
     def _systems(

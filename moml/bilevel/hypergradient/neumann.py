@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from moml import _checks
 from moml.bilevel.hypergradient._base import Certificate, LowerSolution
 from moml.bilevel.hypergradient._implicit import (
     Hessian,
@@ -50,8 +51,9 @@ class Neumann(Implicit):
             residual_tolerance=residual_tolerance,
             on_invalid=on_invalid,
         )
-        if terms < 1:
-            raise ValueError(f"`terms` should be at least 1, found {terms}.")
+        _checks.whole("terms", terms, least=1)
+        if rate is not None:
+            _checks.number("rate", rate, above=0)
         self.terms, self.rate = terms, rate
 
     def _systems(

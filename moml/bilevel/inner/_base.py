@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from moml import _checks
 from moml.bilevel._lower import LowerLevel, Tensors
 from moml.bilevel._problem import Params
 
@@ -41,10 +41,7 @@ class InnerSolver(ABC):
     """
 
     def __init__(self, *, steps: int, project: Projection | None = None) -> None:
-        if isinstance(steps, bool) or not isinstance(steps, int):
-            raise ValueError(f"`steps` should be an integer, found {steps!r}.")
-        if steps < 0:
-            raise ValueError(f"`steps` should be at least 0, found {steps}.")
+        _checks.whole("steps", steps, least=0)
         self.steps, self.project = steps, project
 
     @abstractmethod
@@ -112,14 +109,10 @@ class UpdateRule(InnerSolver):
         clip_norm: float | None = None,
     ) -> None:
         super().__init__(steps=steps, project=project)
-        if clip_norm is not None and not clip_norm > 0:
-            raise ValueError(f"`clip_norm` should be positive, found {clip_norm}.")
-        if isinstance(lr, bool) or not isinstance(lr, float | int):
-            raise ValueError(f"`lr` should be a number, found {lr!r}.")
-        if not 0 <= lr < math.inf:
-            raise ValueError(f"`lr` should be finite and not negative, found {lr}.")
-        if weight_decay < 0:
-            raise ValueError(f"`weight_decay` should not be negative, found {weight_decay}.")
+        if clip_norm is not None:
+            _checks.number("clip_norm", clip_norm, above=0, infinite=True)
+        _checks.number("lr", lr, least=0)
+        _checks.number("weight_decay", weight_decay, least=0)
         self.lr, self.weight_decay, self.clip_norm = lr, weight_decay, clip_norm
 
     def begin(self, lower: LowerLevel, theta: Tensors) -> InnerState:
@@ -185,5 +178,7 @@ def check_decay(name: str, *values: float) -> None:
     Raises:
         ValueError: If not.
     """
+    for value in values:
+        _checks.number(name, value)
     if not all(0 <= value < 1 for value in values):
         raise ValueError(f"`{name}` should lie in [0, 1), found {values}.")

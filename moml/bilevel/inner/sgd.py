@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from moml import _checks
 from moml.bilevel._lower import Tensors
 from moml.bilevel.inner._base import InnerState, Projection, UpdateRule, zeros
 
@@ -41,8 +42,7 @@ class InnerSGD(UpdateRule):
         super().__init__(
             lr, steps=steps, weight_decay=weight_decay, project=project, clip_norm=clip_norm
         )
-        if not 0 <= momentum < 1:
-            raise ValueError(f"`momentum` should be in [0, 1), found {momentum}.")
+        _checks.number("momentum", momentum, least=0, below=1)
         if nesterov and momentum == 0:
             raise ValueError("`nesterov` should go with a `momentum` above 0, found 0.")
         self.momentum, self.nesterov = momentum, nesterov

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
+from moml import _checks
 from moml.problem import Losses, Problem
 
 
@@ -34,10 +35,9 @@ class AnalyticProblem(Problem):
     """Largest losses on the front."""
 
     def __init__(self, *, num_variables: int, seed: int = 0) -> None:
-        if num_variables < 1:
-            raise ValueError(f"`num_variables` should be at least 1, found {num_variables}.")
+        _checks.whole("num_variables", num_variables, least=1)
         self.num_variables = num_variables
-        self._point = Point(self._start(torch.Generator().manual_seed(seed)))
+        self._point = Point(self._start(torch.Generator().manual_seed(_checks.seed(seed))))
 
     @property
     def module(self) -> Point:
@@ -97,6 +97,4 @@ def at_least(name: str, least: int, value: int) -> int:
     Raises:
         ValueError: If it is not.
     """
-    if value < least:
-        raise ValueError(f"`{name}` should be at least {least}, found {value}.")
-    return value
+    return _checks.whole(name, value, least=least)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
+from moml import _checks
 from moml.bilevel import ConjugateGradient
 from moml.meta.method._base import Composition, MetaMethod, Setup, by_gradient
 
@@ -35,8 +36,7 @@ class IMAML(MetaMethod):
         rounds: int = 5,
         on_invalid: Literal["warn", "raise", "ignore"] = "warn",
     ) -> None:
-        if not proximal > 0:
-            raise ValueError(f"`proximal` should be positive, found {proximal}.")
+        _checks.number("proximal", proximal, above=0)
         self.proximal, self.inner_steps = proximal, inner_steps
         self.rounds, self.on_invalid = rounds, on_invalid
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from moml import _checks
 from moml.bilevel import Unrolled
 from moml.meta.method._base import Composition, MetaMethod, Setup, by_gradient
 
@@ -30,8 +31,7 @@ class MAMLPlusPlus(MetaMethod):
     def __init__(
         self, *, multi_step: float = 0.15, step_norms: bool = True, step_statistics: bool = False
     ) -> None:
-        if not 0 <= multi_step <= 1:
-            raise ValueError(f"`multi_step` should be between 0 and 1, found {multi_step}.")
+        _checks.number("multi_step", multi_step, least=0, most=1)
         self.multi_step, self.step_norms = multi_step, step_norms
         self.step_statistics = step_statistics
 

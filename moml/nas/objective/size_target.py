@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from moml import _checks
 from moml.nas.objective._base import Objective, View
 
 
@@ -21,8 +22,7 @@ class SizeTarget(Objective):
     """
 
     def __init__(self, target: float) -> None:
-        if target <= 0:
-            raise ValueError(f"`target` should be positive, found {target}.")
+        _checks.number("target", target, above=0)
         self.target = target
 
     def __call__(self, view: View) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from moml import _checks
 from moml.nas.genotype import Genotype
 from moml.nas.outer._base import SIZES_FROM, OuterSearch
 from moml.nas.outer._expected_improvement import expected_improvement
@@ -72,8 +73,7 @@ class ParetoSearch(OuterSearch):
         **arguments: Any,
     ) -> None:
         super().__init__(space, **arguments)
-        if start < 2:
-            raise ValueError(f"`start` should be at least 2, found {start}.")
+        _checks.whole("start", start, least=2)
         if prior_cost < 0 or proposals < 2:
             raise ValueError(
                 "`prior_cost` should be at least 0 and `proposals` at least 2, "

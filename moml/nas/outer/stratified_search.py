@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from moml import _checks
 from moml.nas.genotype import Genotype
 from moml.nas.outer._base import SIZES_FROM, OuterSearch
 
@@ -31,8 +32,7 @@ class StratifiedSearch(OuterSearch):
 
     def __init__(self, space: Any, *, strata: int = 5, **arguments: Any) -> None:
         super().__init__(space, **arguments)
-        if strata < 2:
-            raise ValueError(f"`strata` should be at least 2, found {strata}.")
+        _checks.whole("strata", strata, least=2)
         self._strata = Strata(self, strata)
 
     def _propose(self) -> Genotype:
