@@ -81,6 +81,14 @@ class Parser(ArgumentParser):
         self.add_argument("--command", type=str, default=self.command, help=SUPPRESS)
         self.add_argument("--config", action="config", help="YAML file, or a recipe's name.")
 
+    def format_help(self) -> str:
+        """Every option with its text; names of classes are left to ``moml list``."""
+        text, classes = re.subn(r",\s+known\s+subclasses:[^)]*\)", ")", super().format_help())
+        text = re.sub(r"\(required,\s+(type:[^)]*,\s+default:)", r"(\1", text)  # it is not
+        if not classes:
+            return text
+        return f"{text}\nNames of classes: `moml list`; options of one: `--suite.help NAME`, …\n"
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """One sentence instead of a usage page.
 

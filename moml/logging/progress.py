@@ -47,8 +47,14 @@ class Progress(Log):
     def write(self, record: Mapping[str, Any]) -> None:
         """Show a validation or test result."""
         if record["kind"] == "eval":
+            live = self.console.is_terminal  # a file or a pipe has no edge to cut lines at
             self.console.print(
-                summary(record), markup=False, highlight=False, no_wrap=True, overflow="ellipsis"
+                summary(record),
+                markup=False,
+                highlight=False,
+                no_wrap=True,
+                overflow="ellipsis" if live else "ignore",
+                crop=live,
             )
 
     def finish(self, training: Training) -> None:

@@ -72,3 +72,14 @@ def test_help_of_a_class_shows_its_options(capsys):
         main(["train", "--weighting.help", "CAGrad"])
     assert ended.value.code == 0
     assert "--weighting.c " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["train", "meta", "search", "attack"])
+def test_help_is_a_page_and_names_where_classes_are_listed(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    page = capsys.readouterr().out
+    assert len(page.splitlines()) < 200
+    assert "known subclasses" not in page
+    assert "required, type: Callable" not in " ".join(page.split())
+    assert "Names of classes: `moml list`" in page

@@ -61,3 +61,13 @@ def test_intervals_are_round_and_few(steps):
     assert -(-steps // every) <= 20
     assert str(every).rstrip("0") in {"1", "2", "5"}
     assert every == 1 or -(-steps // every) >= 8
+
+
+@pytest.mark.parametrize(("terminal", "whole"), [(False, True), (True, False)])
+def test_a_result_is_cut_on_a_terminal_but_not_in_a_file(terminal, whole):
+    file = io.StringIO()
+    many = {f"task number {i}": {"accuracy": 0.75} for i in range(9)}
+    progress = Progress(console=Console(file=file, width=80, force_terminal=terminal))
+    progress.write({**EVAL, "metrics": many})
+    assert ("task number 8 accuracy 0.75" in file.getvalue()) is whole
+    assert len(file.getvalue().splitlines()) == 1
