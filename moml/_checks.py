@@ -126,8 +126,9 @@ def choice(name: str, value: T, known: Sequence[Any]) -> T:
     Raises:
         ValueError: If it is none of them.
     """
-    if any(type(value) is type(one) and value == one for one in known):
-        return value
+    for one in known:  # faster than `any`: a loop of one's own comes here in every step
+        if type(value) is type(one) and value == one:
+            return value
     *others, last = map(repr, known)
     listed = f"{', '.join(others)} or {last}" if others else last
     raise ValueError(f"`{name}` should be {listed}, found {found(value)}.")

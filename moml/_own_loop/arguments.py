@@ -16,6 +16,8 @@ from moml.evaluation import Heads
 from moml.oracle._rows import Strategy
 from moml.weighting import Weighting
 
+_HEADS, _ROWS = get_args(Heads), get_args(Strategy)
+
 
 def check_options(
     weighting: Any,
@@ -40,13 +42,14 @@ def check_options(
             found = f"the class {weighting.__name__}"
             hint = f"Make an instance: `{weighting.__name__}()`."
         raise ValueError(f"`weighting` should be a Weighting, found {found}. {hint}")
-    _checks.choice("heads", heads, get_args(Heads))
-    _checks.choice("rows", rows, get_args(Strategy))
+    _checks.choice("heads", heads, _HEADS)
+    _checks.choice("rows", rows, _ROWS)
     _checks.flag("representation", representation)
     _checks.flag("retain_graph", retain_graph)
-    for name, count in (("step", step), ("epoch", epoch)):
-        if count is not None:
-            _checks.whole(name, count, least=0)
+    if step is not None:
+        _checks.whole("step", step, least=0)
+    if epoch is not None:
+        _checks.whole("epoch", epoch, least=0)
     if further is not None:
         _checks.function("further", further, "lambda i: losses_of(batches[i])")
     if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0.0 < scale < math.inf:
