@@ -32,6 +32,7 @@ from moml.meta._episodes import (
     labelled,
     uniform,
 )
+from moml.meta._power_iteration import follow
 from moml.meta._prediction import prediction_of
 from moml.meta._weighted_loss import WeightedLoss
 from moml.meta.learner import Learner, Rates
@@ -310,9 +311,10 @@ class FewShot(BilevelProblem):
         return {**dict.fromkeys(range(1, steps), share), steps: 1 - share * (steps - 1)}
 
     def advance(self) -> None:
-        """Count the meta-steps; statistics per step move on, seeded dropout takes new masks."""
+        """Count the meta-steps; what follows them moves on, seeded dropout takes new masks."""
         self.learner.steps_done += 1
         renew_masks(self.function.network)
+        follow(self.function.network)
         if self.learner.statistics is not None:
             self.learner.statistics.fold()
 

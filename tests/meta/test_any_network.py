@@ -12,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import parametrizations, prune
 from torch.utils.checkpoint import checkpoint
 
+import moml
 from moml.bilevel import (
     Alternate,
     Bilevel,
@@ -26,6 +27,7 @@ from moml.bilevel import (
 from moml.data import Batch, EpisodeBatch
 from moml.losses import CrossEntropy
 from moml.meta import Clean, FewShot, Prototypes, adapted
+from moml.weighting import EW
 
 WAYS, RATE, STEPS = 3, 0.5, 2
 
@@ -148,6 +150,22 @@ def test_few_shot_with_old_style_weight_normalization():
     by_moml(FewShot(net, CrossEntropy(WAYS)), episodes())
     assert net[2].weight is plain
     check(net, episodes())
+
+
+@pytest.mark.supported
+@pytest.mark.parametrize("norm", [nn.utils.parametrizations.spectral_norm, nn.utils.spectral_norm])
+def test_few_shot_with_spectral_normalization_keeps_norms_near_one(norm):
+    """Its vectors follow the weights, with the lag of power iteration; else norms grow tenfold."""
+    torch.manual_seed(0)
+    net = nn.Sequential(norm(nn.Linear(4, 8)), nn.Tanh(), nn.Linear(8, 3))
+    inputs = torch.randn(2, 6, 4)
+    batch = Batch(inputs, {"class": inputs[..., :3].argmax(-1)})
+    problem = FewShot(net, CrossEntropy(3))
+    oracle = Bilevel(InnerSGD(0.1, steps=1), Unrolled())
+    optimizer = torch.optim.SGD(net.parameters(), 0.1)
+    moml.fit(problem, oracle, EW(), optimizer, [EpisodeBatch(batch, batch)], steps=40)
+    net.eval()(inputs[0])
+    assert abs(torch.linalg.matrix_norm(net[0].weight.detach(), 2).item() - 1) < 0.3
 
 
 @pytest.mark.supported
