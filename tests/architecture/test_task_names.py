@@ -42,7 +42,14 @@ def network(kind, tasks):
 
 
 @pytest.mark.supported
-@pytest.mark.parametrize("kind", ["HPS", "MMoE", "CGC", "CrossStitch", "NDDR", "LTB"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "HPS",
+        "MMoE",
+        *(pytest.param(k, marks=pytest.mark.slow) for k in ("CGC", "CrossStitch", "NDDR", "LTB")),
+    ],
+)
 def test_tasks_with_any_string_as_name(kind):
     plain = tuple(f"t{i:02d}" for i in range(len(STRANGE)))
     ends = []

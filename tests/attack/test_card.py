@@ -97,13 +97,14 @@ def plain_cards(trained):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "scale"),
     [
         ("third", 50.0),
-        pytest.param("third", 200.0, marks=pytest.mark.slow),
-        pytest.param("digit", 50.0, marks=pytest.mark.slow),
-        pytest.param("digit", 200.0, marks=pytest.mark.slow),
+        ("third", 200.0),
+        ("digit", 50.0),
+        ("digit", 200.0),
     ],
 )
 def test_a_logit_scale_hides_gradients_but_not_from_the_card(trained, plain_cards, task, scale):

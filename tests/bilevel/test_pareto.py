@@ -52,6 +52,7 @@ def test_every_start_ends_on_the_interval_of_deb_and_sinha(start):
     assert 0.5 - 1e-8 <= problem.x <= 1 + 1e-8
 
 
+@pytest.mark.slow
 def test_ten_preferences_cover_the_pareto_set():
     lattice = [(i / 3, j / 3, (3 - i - j) / 3) for i in range(4) for j in range(4 - i)]
     assert len(lattice) == 10

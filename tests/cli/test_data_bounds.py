@@ -61,6 +61,7 @@ def test_bounds_that_data_leave_fail_before_training(arguments, tmp_path, capsys
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_other_bounds_than_those_of_the_suite(tmp_path, capsys):
     assert go(RETRAIN, Mistaken, tmp_path / "run", "--bounds", "[-1, 3]") == 0
     assert json.loads((tmp_path / "run" / "results.json").read_text())["bounds"] == [-1.0, 3.0]

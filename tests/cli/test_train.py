@@ -72,6 +72,7 @@ def test_the_same_seed_gives_the_same_folder(tmp_path):
     assert not same_weights(one, tmp_path / "three")
 
 
+@pytest.mark.slow
 def test_the_seed_reaches_random_weightings(tmp_path):
     drawn = []
     for seed in ("1", "2"):
@@ -352,6 +353,7 @@ def test_partly_labelled_multi_input_data(tmp_path):
                  "--weighting", "PCGrad") == 0  # fmt: skip
 
 
+@pytest.mark.slow
 def test_compare_and_report(tmp_path, capsys):
     folder = tmp_path / "compare"
     arguments = ["compare", *SMALL, "--steps", "6", "--weightings", "[EW, MGDA]", "--seeds",

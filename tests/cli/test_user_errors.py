@@ -178,6 +178,7 @@ def test_a_traceback_is_there_for_whoever_asks(tmp_path, monkeypatch):
         train(tmp_path / "run", "Wider")
 
 
+@pytest.mark.slow
 @pytest.mark.supported
 def test_a_file_of_ones_own_is_named_tasks_py(tmp_path):
     (tmp_path / "tasks.py").write_text("raise RuntimeError('never imported')\n")

@@ -122,7 +122,9 @@ def test_linear_scalarization_misses_a_concave_front():
     assert (points.amin(1) < 0.01).all()  # the ends only
 
 
-@pytest.mark.parametrize("make", (VLMOP1, VLMOP2, ZDT1, ZDT2))
+@pytest.mark.parametrize(
+    "make", (VLMOP2, ZDT2, *(pytest.param(m, marks=pytest.mark.slow) for m in (VLMOP1, ZDT1)))
+)
 @pytest.mark.parametrize("weights", ([0.3, 0.7], pytest.param([0.6, 0.4], marks=pytest.mark.slow)))
 @pytest.mark.parametrize(
     "method",

@@ -74,7 +74,7 @@ def test_a_result_used_twice_is_not_two_results():
     assert space.key(flat) == space.key(other)
 
 
-@pytest.mark.parametrize("name", ["4 nodes", "28x28"])
+@pytest.mark.parametrize("name", ["28x28", pytest.param("4 nodes", marks=pytest.mark.slow)])
 def test_costs_are_those_of_the_network(name):
     space = SPACES[name]
     for i, genotype in enumerate(drawn(space, 1000 if name == "4 nodes" else 50)):
