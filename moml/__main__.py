@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from moml._launch import Launch
-from moml.catalog import hint
+from moml._support.hints import hint
+from moml._support.launch import Launch
 
 _COMMANDS = {
     "train": "train one multi-task model",

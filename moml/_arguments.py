@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from moml import _checks
+from moml._support import checks
 from moml.callback import Callback
 from moml.checkpoint import Checkpoint
 from moml.oracle import Oracle
@@ -26,11 +26,11 @@ def check_arguments(
     hint = ""
     if isinstance(problem, nn.Module):
         hint = "Say its losses: `moml.MultiTask(network, {task: loss})`."
-    check = _checks.instance
+    check = checks.instance
     check("problem", problem, Objectives, "a problem such as `moml.MultiTask`", hint)
     check("oracle", oracle, Oracle, "an oracle such as `moml.oracle.Direct()`")
     check("weighting", weighting, Weighting, "a weighting such as `moml.weighting.MGDA()`")
-    _checks.whole("steps", steps, least=1)
+    checks.whole("steps", steps, least=1)
     what = "a list of callbacks"
     hint = "Put it into a list." if isinstance(callbacks, Callback) else ""
     hint = hint or "Derive from `moml.callback.Callback` for what looks on."

@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import Tensor
 
-from moml._autograd_errors import fresh_graph
 from moml._own_loop.arguments import (
     by_name,
     check_finite,
@@ -19,6 +18,7 @@ from moml._own_loop.arguments import (
 )
 from moml._own_loop.parallel import processes_of
 from moml._own_loop.step import Step
+from moml._support.autograd_errors import fresh_graph
 from moml.errors import NonFiniteError
 from moml.evaluation import Heads
 from moml.oracle._rows import Strategy

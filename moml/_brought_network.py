@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from moml import _checks
-from moml._task_names import in_words
+from moml._support import checks
+from moml._support.task_names import in_words
 from moml.data.inputs import tensors_in
 from moml.problem import Losses
 
@@ -23,7 +23,7 @@ def check_fit(part: str, name: str, values: Any, error: RuntimeError) -> None:
     found = " and ".join(f"{tuple(x.shape)} of {x.dtype}" for x in tensors_in(values))
     raise ValueError(
         f"{name} should fit the network's {part}, found {found}, which the {part} refused "
-        f"({_checks.said(error)})."
+        f"({checks.said(error)})."
     ) from error
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.architecture import Architecture
 from moml.data import Batch, Source, Suite, TaskSpec, TensorSource
 from moml.data.suite import Split
@@ -84,7 +84,7 @@ def _try(task: str, name: str, metric: Any, prediction: Any, target: Tensor) -> 
             raise ValueError(
                 f"Metric '{name}' of task '{task}' should take predictions "
                 f"{_shape(prediction)} and targets {_shape(target)}, found that it does not: "
-                f"{_checks.said(error)}"
+                f"{checks.said(error)}"
             ) from error
         try:
             value = metric.compute()

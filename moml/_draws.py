@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from moml._replay import buffers_kept
+from moml._support.replay import buffers_kept
 from moml.data.batch import Batch
 from moml.data.inputs import tensors_in
 from moml.data.stream import Stream

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from moml._replay import buffers_kept, restore_draws
+from moml._support.replay import buffers_kept, restore_draws
 from moml.callback import Training
 from moml.errors import NonFiniteError
 from moml.evaluation import Evaluation

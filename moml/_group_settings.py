@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from moml.catalog import hint
+from moml._support.hints import hint
 
 
 def check_settings(optimizer: Optimizer, settings: Mapping[str, Mapping[str, Any]]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from moml import _checks
+from moml._support import checks
 from moml.data.inputs import tensors_in
 from moml.losses import Loss
 
@@ -83,7 +83,7 @@ def misfit(task: str, loss: Loss, prediction: Any, target: Tensor, error: Except
     if prediction is None:
         return (
             f"Targets of task '{task}' should fit {name}, found shape {tuple(target.shape)} of "
-            f"{target.dtype} ({_checks.said(error)})."
+            f"{target.dtype} ({checks.said(error)})."
         )
     shape = (
         f"prediction {tuple(prediction.shape)} of {prediction.dtype}"
@@ -92,7 +92,7 @@ def misfit(task: str, loss: Loss, prediction: Any, target: Tensor, error: Except
     )
     return (
         f"Prediction and target of task '{task}' should fit {name}, found {shape} and "
-        f"target {tuple(target.shape)} of {target.dtype} ({_checks.said(error)})."
+        f"target {tuple(target.shape)} of {target.dtype} ({checks.said(error)})."
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from moml._files import read_json, versions
+from moml._support.files import read_json, versions
 
 _log = logging.getLogger("moml")
 _KEY = "directory"

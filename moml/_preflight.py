@@ -9,8 +9,8 @@ import torch
 import yaml
 from torch import nn
 
-from moml import _checks
 from moml._check_data import sources_of
+from moml._support import checks
 from moml.data import Suite
 from moml.validation import Metrics, directions
 
@@ -98,7 +98,7 @@ def above_zero(name: str, value: float) -> float:
     Raises:
         ValueError: If it is not above zero and finite.
     """
-    _checks.number(name, value, infinite=True)
+    checks.number(name, value, infinite=True)
     if not 0.0 < value < math.inf:
         raise ValueError(f"`{name}` should be a number above 0, found {value}.")
     return value
@@ -125,4 +125,4 @@ def positive(name: str, value: int) -> int:
     Raises:
         ValueError: If it is less than 1.
     """
-    return _checks.whole(name, value, least=1)
+    return checks.whole(name, value, least=1)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from moml._replay import draws_of, restore_draws
+from moml._support.replay import draws_of, restore_draws
 from moml.architecture import Architecture
 from moml.data import Batch, Suite, TaskSpec
 from moml.data.inputs import tensors_in

@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
-from moml._files import read_json
 from moml._preflight import positive
+from moml._support.files import read_json
 from moml.callback import Callback
 from moml.checkpoint import Checkpoint
 from moml.logging import Conflicts, Log, MetricsLog, Progress, TensorBoardLog, read_metrics

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from moml import _checks
-from moml._random import random_state, restore_random_state
+from moml._support import checks
+from moml._support.random_state import random_state, restore_random_state
 from moml.callback import Callback, Training
 from moml.errors import CheckpointError
 from moml.optim import Updater
@@ -69,10 +69,10 @@ def restore(
             for callback, stored in zip(callbacks, state["callbacks"], strict=True):
                 callback.load_state_dict(stored)
     except ValueError as error:
-        raise _foreign(_checks.said(error)) from error
+        raise _foreign(checks.said(error)) from error
     except (AttributeError, KeyError, IndexError, RuntimeError, TypeError) as error:
         raise _foreign(
-            f"its state does not fit ({type(error).__name__}: {_checks.said(error)})"
+            f"its state does not fit ({type(error).__name__}: {checks.said(error)})"
         ) from error
     training.step, training.history.skipped = state["step"], state.get("skipped", 0)
     restore_random_state(state["random"])

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+
+from moml._support.hints import hint
 
 _ROOMS = {
     "weightings": "moml.weighting",
@@ -129,13 +129,6 @@ def _is_in(module: ModuleType, folder: Path) -> bool:
 def names(kind: str) -> list[str]:
     """Names of a kind's classes."""
     return [entry.name for entry in entries(kind)]
-
-
-def hint(name: str, known: Iterable[str]) -> str:
-    """`` Did you mean '…'?`` if one of the known names is near, otherwise nothing."""
-    by_lower = {one.lower(): one for one in known}
-    near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
-    return f" Did you mean '{by_lower[near[0]]}'?" if near else ""
 
 
 def _line(node: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> list[ast.ClassDef]:

@@ -14,7 +14,7 @@ from zipfile import BadZipFile
 
 import torch
 
-from moml import _checks
+from moml._support import checks
 from moml.errors import CheckpointError
 
 __all__ = ["Checkpoint"]
@@ -41,10 +41,10 @@ class Checkpoint:
     def __init__(
         self, folder: str | Path, *, every: int = 100, resume: bool = False, writes: bool = True
     ) -> None:
-        self.folder = Path(_checks.instance("folder", folder, (str, Path), "a path"))
-        self.every = _checks.whole("every", every, least=1)
-        self.writes = _checks.flag("writes", writes)
-        _checks.flag("resume", resume)
+        self.folder = Path(checks.instance("folder", folder, (str, Path), "a path"))
+        self.every = checks.whole("every", every, least=1)
+        self.writes = checks.flag("writes", writes)
+        checks.flag("resume", resume)
         self._spent, self._since = 0.0, time.process_time()
         if not writes:
             return

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from moml._flat import numbers, shaped
+from moml._support.flat import numbers, shaped
 from moml.errors import NonFiniteError
 
 Heads = Literal["unit", "weighted"]

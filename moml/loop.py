@@ -13,9 +13,9 @@ from moml._arguments import check_arguments
 from moml._draws import Draws, finite_losses
 from moml._finite import finite_gradients
 from moml._held import HeldParameters
-from moml._replay import draws_of, kept_state, overwrite, restore_draws
 from moml._run_state import made_of, restore, state_of
-from moml._signals import StopSignals
+from moml._support.replay import draws_of, kept_state, overwrite, restore_draws
+from moml._support.signals import StopSignals
 from moml.callback import Callback, History, StepRecord, Training
 from moml.checkpoint import Checkpoint
 from moml.data.stream import Stream

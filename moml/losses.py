@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from moml import _checks
+from moml._support import checks
 
 __all__ = [
     "BinaryCrossEntropy",
@@ -122,8 +122,8 @@ class CrossEntropy(EntrywiseLoss):
         class_weights: Sequence[float] | Tensor | None = None,
         label_smoothing: float = 0.0,
     ) -> None:
-        self.num_classes = _checks.whole("num_classes", num_classes, least=1)
-        self.ignore_index = _checks.whole("ignore_index", ignore_index)
+        self.num_classes = checks.whole("num_classes", num_classes, least=1)
+        self.ignore_index = checks.whole("ignore_index", ignore_index)
         self.class_weights = None
         if class_weights is not None:
             self.class_weights = _several("class_weights", class_weights, "one number per class")
@@ -212,10 +212,10 @@ class BinaryCrossEntropy(EntrywiseLoss):
         positive_weight: float | Sequence[float] | Tensor | None = None,
         label_smoothing: float = 0.0,
     ) -> None:
-        self.undefined = _checks.number("undefined", undefined, infinite=True, nan=True)
+        self.undefined = checks.number("undefined", undefined, infinite=True, nan=True)
         self.positive_weight = None
         if isinstance(positive_weight, (bool, int, float, str)):
-            weight = _checks.number("positive_weight", positive_weight, least=0.0)
+            weight = checks.number("positive_weight", positive_weight, least=0.0)
             self.positive_weight = torch.as_tensor(weight)
         elif positive_weight is not None:
             what = "a number, or one per label"
@@ -264,7 +264,7 @@ class MeanSquaredError(EntrywiseLoss):
     def __init__(self, *, undefined: float | None = None) -> None:
         self.undefined = undefined
         if undefined is not None:
-            _checks.number("undefined", undefined, infinite=True, nan=True)
+            checks.number("undefined", undefined, infinite=True, nan=True)
 
     def entries(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Squared error of every number."""
@@ -315,7 +315,7 @@ class MaskedL1(EntrywiseLoss):
     """
 
     def __init__(self, *, undefined: float = 0.0) -> None:
-        self.undefined = _checks.number("undefined", undefined, infinite=True, nan=True)
+        self.undefined = checks.number("undefined", undefined, infinite=True, nan=True)
 
     def entries(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Absolute error of every number."""
@@ -388,13 +388,13 @@ def _check_weights(name: str, weights: Tensor) -> None:
 
 
 def _share(name: str, value: float) -> float:
-    return _checks.number(name, value, least=0.0, below=1.0)
+    return checks.number(name, value, least=0.0, below=1.0)
 
 
 def _several(name: str, values: Any, what: str) -> Tensor:
     """Numbers as a tensor; a tensor is returned as it is."""
     if not isinstance(values, Tensor):
-        return torch.as_tensor(_checks.numbers(name, values, what))
+        return torch.as_tensor(checks.numbers(name, values, what))
     return values
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from moml._support.hints import hint
 from moml.attack import FGSM, L1, L2, PGD, Attack, Ball, Linf
-from moml.catalog import hint
 from moml.data import Bounds, FewShotSuite, TaskSpec
 from moml.losses import CrossEntropy
 from moml.meta import (

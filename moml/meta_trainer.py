@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from moml._data_bounds import BoundsOption, data_bounds, shown
-from moml._files import write_json
 from moml._preflight import above_zero, positive, usable_device, width_of
 from moml._run_lock import locked
 from moml._run_records import RunRecords, finished
-from moml._steppable import steppable, stepping
-from moml._weights import save_weights
+from moml._support.files import write_json
+from moml._support.safetensors_file import save_weights
+from moml._support.steppable import steppable, stepping
 from moml.bilevel import Bilevel, Compiled
 from moml.data import BatchLoader, EpisodeBatch, FewShotSuite, TaskSpec, prefetched
 from moml.data.stream import LoaderStream

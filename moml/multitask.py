@@ -14,8 +14,8 @@ from torch.nn import Parameter
 from moml._brought_network import GraphCheck, check_fit
 from moml._given_losses import as_loss
 from moml._loss_value import in_words, loss_value, misfit
-from moml._substitution import substituted
-from moml._task_names import by_task
+from moml._support.substitution import substituted
+from moml._support.task_names import by_task
 from moml.architecture import Architecture, WholeModel
 from moml.data.as_batch import as_batch
 from moml.data.batch import Batch

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 
 from moml._data_bounds import BoundsOption, data_bounds, shown
-from moml._files import write_json
 from moml._preflight import above_zero, positive, usable_device
 from moml._run_lock import locked
 from moml._run_records import RunRecords, finished
-from moml._weights import save_weights
+from moml._support.files import write_json
+from moml._support.safetensors_file import save_weights
 from moml.attack import PGD
 from moml.attack.card import MaskedGradients, robustness_card
 from moml.data import Suite

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from torch import nn
 
-from moml import _checks
-from moml._files import read_json
-from moml._weights import load_weights
+from moml._support import checks
+from moml._support.files import read_json
+from moml._support.safetensors_file import load_weights
 from moml.architecture import Architecture
 from moml.data import FewShotSuite, Suite
 from moml.data.suite import Split
@@ -119,7 +119,7 @@ def load_run(path: str | Path, *, weights: Weights = "best") -> Run | MetaRun:
     """
     from moml.cli.parser import command_of
 
-    _checks.instance("path", path, (str, Path), "a run folder")
+    checks.instance("path", path, (str, Path), "a run folder")
     config = Path(path) / "config.yaml"
     if not config.exists():
         raise ValueError(f"`path` should be a run folder, found no config.yaml in '{path}'.")
@@ -173,7 +173,7 @@ def _load_meta_run(folder: Path, weights: Weights) -> MetaRun:
 
 def _weights_file(folder: Path, weights: Weights, command: str) -> Path:
     files = {"best": "best.safetensors", "last": "weights.safetensors"}
-    _checks.choice("weights", weights, list(files))
+    checks.choice("weights", weights, list(files))
     file = folder / files[weights]
     if not file.exists():
         raise ValueError(

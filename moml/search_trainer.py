@@ -13,13 +13,13 @@ import torch
 from rich.console import Console
 
 from moml._data_bounds import BoundsOption, data_bounds, shown
-from moml._files import write_json
 from moml._options import wrap
 from moml._preflight import above_zero, positive, usable_device
 from moml._run_lock import locked
 from moml._run_records import RunRecords, finished
-from moml._signals import StopSignals
-from moml._weights import save_weights
+from moml._support.files import write_json
+from moml._support.safetensors_file import save_weights
+from moml._support.signals import StopSignals
 from moml.attack import L1, L2, Ball, Linf
 from moml.callback import Callback
 from moml.checkpoint import read_state, write_atomically

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from moml import catalog
-from moml._files import read_json
+from moml._support.files import read_json
 from moml.errors import NonFiniteError
 
 

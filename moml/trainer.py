@@ -14,9 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from moml._check_data import check_labels, check_metrics, sources_of
-from moml._files import write_json
 from moml._group_settings import check_settings
-from moml._launch import Launch
 from moml._options import Gradients, check_method, oracle_of, wrap
 from moml._preflight import (
     above_zero,
@@ -30,8 +28,10 @@ from moml._preflight import (
 from moml._probe import check_parts
 from moml._run_lock import locked
 from moml._run_records import RunRecords, finished
-from moml._schedules import Cosine
-from moml._steppable import steppable, stepping
+from moml._support.files import write_json
+from moml._support.launch import Launch
+from moml._support.schedules import Cosine
+from moml._support.steppable import steppable, stepping
 from moml.architecture import Architecture
 from moml.callback import Callback, History
 from moml.checkpoint import Checkpoint

@@ -29,7 +29,7 @@ import torch
 from _pages import fill
 from scipy.stats import spearmanr
 
-from moml._files import versions
+from moml._support.files import versions
 from search_spaces import NBDigits
 from tasks.nb_digits._data import Images, digit_images, glyph_images
 from tasks.nb_digits._protocol import MEASURES, Protocol, measure

@@ -37,7 +37,7 @@ import torch
 from _pages import fill
 from nas_by_gradient import FIRST, Learnt, ProposedFirst, learnt, spread, untrained
 
-from moml._files import write_json
+from moml._support.files import write_json
 from moml.nas import GateGradients, Genotype, SearchSpace
 from moml.nas.outer import (
     NSGA2,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import nn
 
-from moml.catalog import hint
+from moml._support.hints import hint
 from moml.nas import CellSpec, Cost, Genotype, Placement, SearchSpace, SpaceSpec
 from moml.nas.cell import Choice
 from search_spaces._checks import at_least_one

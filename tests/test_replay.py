@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from moml._replay import buffers_kept, overwrite
+from moml._support.replay import buffers_kept, overwrite
 
 
 class Counting(nn.Module):

@@ -10,8 +10,8 @@ from typing import Any, get_args
 
 from torch import Tensor, nn
 
-from moml import _checks
-from moml._nesting import fields_of
+from moml._support import checks
+from moml._support.nesting import fields_of
 from moml.evaluation import Heads
 from moml.oracle._rows import Strategy
 from moml.weighting import Weighting
@@ -42,16 +42,16 @@ def check_options(
             found = f"the class {weighting.__name__}"
             hint = f"Make an instance: `{weighting.__name__}()`."
         raise ValueError(f"`weighting` should be a Weighting, found {found}. {hint}")
-    _checks.choice("heads", heads, _HEADS)
-    _checks.choice("rows", rows, _ROWS)
-    _checks.flag("representation", representation)
-    _checks.flag("retain_graph", retain_graph)
+    checks.choice("heads", heads, _HEADS)
+    checks.choice("rows", rows, _ROWS)
+    checks.flag("representation", representation)
+    checks.flag("retain_graph", retain_graph)
     if step is not None:
-        _checks.whole("step", step, least=0)
+        checks.whole("step", step, least=0)
     if epoch is not None:
-        _checks.whole("epoch", epoch, least=0)
+        checks.whole("epoch", epoch, least=0)
     if further is not None:
-        _checks.function("further", further, "lambda i: losses_of(batches[i])")
+        checks.function("further", further, "lambda i: losses_of(batches[i])")
     if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0.0 < scale < math.inf:
         raise ValueError(
             f"`scale` should be a positive number, found {scale!r}. For n micro-batches a step, "
@@ -256,7 +256,7 @@ def scale_of(scaler: Any, losses: Iterable[Tensor]) -> float:
         hasattr(scaler, name) for name in ("scale", "get_scale", "is_enabled")
     ):
         raise ValueError(
-            f"`scaler` should be a `torch.amp.GradScaler`, found {_checks.found(scaler)}."
+            f"`scaler` should be a `torch.amp.GradScaler`, found {checks.found(scaler)}."
         )
     if not scaler.is_enabled():
         return 1.0

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from moml._own_loop.memory import Memory, parameters_reached
-from moml._processes import Processes
+from moml._support.collectives import Processes
 from moml.weighting import Weighting
 
 

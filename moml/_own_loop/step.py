@@ -15,7 +15,7 @@ from moml._own_loop.further import FurtherLosses
 from moml._own_loop.memory import Memory
 from moml._own_loop.parallel import Leaves, Together
 from moml._own_loop.rescaled import Rescaled
-from moml._processes import Processes
+from moml._support.collectives import Processes
 from moml.errors import NonFiniteError
 from moml.evaluation import Evaluation, Heads
 from moml.oracle._features import Features

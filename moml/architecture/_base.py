@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from torch.nn import Parameter
 
-from moml import _checks
-from moml._modules import TaskModules
-from moml._task_names import by_task
+from moml._support import checks
+from moml._support.task_names import by_task
+from moml._support.typed_modules import TaskModules
 from moml.data.inputs import Inputs, TaskInputs
 
 
@@ -204,9 +204,7 @@ def head_dict(heads: Mapping[Any, nn.Module]) -> nn.ModuleDict:
     """
     what = "a mapping from task to module"
     hint = "Name them: `{'a': head, ...}`."
-    for task, head in _checks.instance(
-        "heads", heads, (Mapping, nn.ModuleDict), what, hint
-    ).items():
+    for task, head in checks.instance("heads", heads, (Mapping, nn.ModuleDict), what, hint).items():
         if not isinstance(head, nn.Module):
             found = f"the class {head.__name__}" if isinstance(head, type) else type(head).__name__
             raise ValueError(f"`heads[{task!r}]` should be a module, found {found}.")

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from moml import _checks
-from moml._modules import TaskModules, module_dict, module_list
+from moml._support import checks
+from moml._support.typed_modules import TaskModules, module_dict, module_list
 from moml.architecture._gate import Gate, mixture, pooled
 from moml.architecture._stages import Ambient, Encoder, Stages, towers
 
@@ -18,8 +18,8 @@ def stem_and_experts(encoder: Encoder, experts: int, *, stem: int, at_most: int)
     Raises:
         ValueError: If nothing is left for the experts, or there are none.
     """
-    _checks.whole("experts", experts, least=1)
-    _checks.whole("stem", stem)
+    checks.whole("experts", experts, least=1)
+    checks.whole("stem", stem)
     made = towers(encoder, experts, at_most=at_most)
     if not 1 <= stem < len(made[0]):
         raise ValueError(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from moml import _checks
+from moml._support import checks
 
 
 def pooled(features: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ def towards_own(number: int, own: float) -> Tensor:
     Raises:
         ValueError: If ``own`` is no share.
     """
-    _checks.number("own", own, least=0, most=1)
+    checks.number("own", own, least=0, most=1)
     if number == 1:
         return torch.ones(1, 1)
     rest = (1 - own) / (number - 1)

@@ -16,7 +16,7 @@ from itertools import groupby
 import torch
 from torch import fx, nn
 
-from moml import _checks
+from moml._support import checks
 
 _INPUT = "input"
 
@@ -79,7 +79,7 @@ def _trace(encoder: nn.Module) -> fx.Graph:
     except Exception as error:  # whatever the encoder's own code raises on a stand-in
         raise ValueError(
             f"`encoder` should be traceable by torch.fx or list its stages (`moml.backbone.Staged`)"
-            f", found that {name} is not: {_checks.said(error)}"
+            f", found that {name} is not: {checks.said(error)}"
         ) from error
     inputs = [n for n in graph.nodes if n.op == "placeholder" and n.users]
     if len(inputs) != 1 or not isinstance(_returned(graph), fx.Node):

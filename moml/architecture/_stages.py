@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from moml import _checks
+from moml._support import checks
 from moml.architecture._split import balanced, split, weight_layers
 from moml.backbone.staged import Staged
 
@@ -60,8 +60,8 @@ class Stages(nn.Module):
         Raises:
             ValueError: If it can be cut in neither way.
         """
-        _checks.whole("stages", at_most, least=1)
-        _checks.instance("encoder", encoder, nn.Module, "a module")
+        checks.whole("stages", at_most, least=1)
+        checks.instance("encoder", encoder, nn.Module, "a module")
         if isinstance(encoder, Stages):
             return encoder
         pieces: list[nn.Module]
@@ -132,12 +132,12 @@ def towers(encoder: Encoder, number: int, *, at_most: int = 4) -> list[Stages]:
         number: How many.
         at_most: Number of stages.
     """
-    _checks.whole("stages", at_most, least=1)
+    checks.whole("stages", at_most, least=1)
     if not isinstance(encoder, nn.Module):
         if not callable(encoder):
             raise ValueError(
                 f"`encoder` should be a module or a function that makes one, found "
-                f"{_checks.found(encoder)}."
+                f"{checks.found(encoder)}."
             )
         return [Stages.of(encoder(), at_most=at_most) for _ in range(number)]
     if isinstance(encoder, Stages):

@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from moml import _checks
-from moml._nesting import Nesting, fields_of, taken_apart
-from moml._task_names import task_names
+from moml._support import checks
+from moml._support.nesting import Nesting, fields_of, taken_apart
+from moml._support.task_names import task_names
 from moml.architecture._base import Architecture, own_prefix
 from moml.data.inputs import Inputs, TaskInputs, call
 
@@ -59,10 +59,10 @@ class WholeModel(Architecture):
         heads: Mapping[Any, nn.Module | Iterable[nn.Module]] | None = None,
     ) -> None:
         super().__init__()
-        self.model = _checks.instance("model", model, nn.Module, "a module")
+        self.model = checks.instance("model", model, nn.Module, "a module")
         self.tasks = task_names(tasks, "tasks")
         if heads is not None:
-            _checks.instance("heads", heads, Mapping, "a mapping from task to its submodules")
+            checks.instance("heads", heads, Mapping, "a mapping from task to its submodules")
         self._heads = {
             str(task): (own,) if isinstance(own, nn.Module) else _submodules(task, own)
             for task, own in (heads or {}).items()
@@ -137,6 +137,6 @@ class WholeModel(Architecture):
 def _submodules(task: Any, own: Any) -> tuple[nn.Module, ...]:
     if isinstance(own, (str, type)) or not isinstance(own, Iterable):
         raise ValueError(
-            f"`heads[{task!r}]` should be submodules of the model, found {_checks.found(own)}."
+            f"`heads[{task!r}]` should be submodules of the model, found {checks.found(own)}."
         )
     return tuple(own)

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor, nn
 
-from moml import _checks
-from moml._task_names import task_names
+from moml._support import checks
+from moml._support.task_names import task_names
 from moml.architecture._base import PerInput, head_dict
 from moml.architecture._experts import ExpertLevel, stem_and_experts
 from moml.architecture._stages import Encoder
@@ -47,8 +47,8 @@ class CGC(PerInput):
     ) -> None:
         super().__init__()
         self.heads, self.tasks = head_dict(heads), task_names(heads)
-        _checks.whole("shared", shared, least=1)
-        _checks.whole("own", own, least=1)
+        checks.whole("shared", shared, least=1)
+        checks.whole("own", own, least=1)
         number = shared + own * len(heads)
         self.stem, *made = stem_and_experts(encoder, number, stem=stem, at_most=stages)
         mine = {t: made[shared + own * i :][:own] for i, t in enumerate(self.tasks)}

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from moml import _checks
-from moml._modules import TaskModules
-from moml._task_names import task_names
+from moml._support import checks
+from moml._support.task_names import task_names
+from moml._support.typed_modules import TaskModules
 from moml.architecture._base import PerInput, head_dict
 from moml.architecture._cross_task import CrossTask, projection
 from moml.architecture._layers import local
@@ -56,9 +56,9 @@ class DenseExchange(PerInput):
         intermediate: float = 0.0,
     ) -> None:
         super().__init__()
-        _checks.whole("scale", scale, least=1)
-        _checks.flag("attention", attention)
-        _checks.number("intermediate", intermediate, least=0.0)
+        checks.whole("scale", scale, least=1)
+        checks.flag("attention", attention)
+        checks.number("intermediate", intermediate, least=0.0)
         self.heads, self.tasks = head_dict(heads), task_names(heads)
         self.encoder = Stages.of(encoder, at_most=1)
         width, dims = self.encoder.width(-1), len(self.encoder.shape(-1))

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from moml import _checks
-from moml._modules import module_dict, module_list
-from moml._task_names import task_names
+from moml._support import checks
+from moml._support.task_names import task_names
+from moml._support.typed_modules import module_dict, module_list
 from moml.architecture._base import PerInput, head_dict
 from moml.architecture._experts import stem_and_experts
 from moml.architecture._gate import mixture, pooled
@@ -60,11 +60,11 @@ class DSelectK(PerInput):
         stem: int = 1,
     ) -> None:
         super().__init__()
-        _checks.whole("experts", experts)
-        _checks.whole("selected", selected)
-        _checks.number("gamma", gamma, above=0.0)
-        _checks.number("entropy", entropy, least=0.0)
-        _checks.flag("static", static)
+        checks.whole("experts", experts)
+        checks.whole("selected", selected)
+        checks.number("gamma", gamma, above=0.0)
+        checks.number("entropy", entropy, least=0.0)
+        checks.flag("static", static)
         if experts < 2 or experts & (experts - 1):
             raise ValueError(
                 f"`experts` should be a power of two, found {experts}. Selectors are binary codes, "

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from moml import _checks
-from moml._nesting import Nesting, taken_apart
+from moml._support import checks
+from moml._support.nesting import Nesting, taken_apart
 from moml.architecture._base import Architecture, head_dict, own_prefix
 from moml.data.inputs import Inputs, TaskInputs, call
 
@@ -34,7 +34,7 @@ class HPS(Architecture):
 
     def __init__(self, encoder: nn.Module, heads: Mapping[str, nn.Module]) -> None:
         super().__init__()
-        self.encoder = _checks.instance("encoder", encoder, nn.Module, "a module")
+        self.encoder = checks.instance("encoder", encoder, nn.Module, "a module")
         self.heads = head_dict(heads)
         self.tasks = tuple(self.heads)
         self._nestings: dict[str, Nesting] = {}  # of outputs of the encoder that are no tensor

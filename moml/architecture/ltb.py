@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from moml import _checks
-from moml._modules import module_list
-from moml._task_names import task_names
+from moml._support import checks
+from moml._support.task_names import task_names
+from moml._support.typed_modules import module_list
 from moml.architecture._base import PerInput, head_dict
 from moml.architecture._gate import mixture
 from moml.architecture._stages import Encoder, towers
@@ -54,8 +54,8 @@ class LTB(Randomized, PerInput):
         seed: int | None = None,
     ) -> None:
         super().__init__(seed)
-        _checks.number("temperature", temperature, above=0.0)
-        _checks.number("final_temperature", final_temperature, above=0.0)
+        checks.number("temperature", temperature, above=0.0)
+        checks.number("final_temperature", final_temperature, above=0.0)
         if not temperature >= final_temperature:
             raise ValueError(
                 "`temperature` should be at least `final_temperature`, found "

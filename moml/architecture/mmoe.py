@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor, nn
 
-from moml._modules import TaskModules, module_list
-from moml._task_names import task_names
+from moml._support.task_names import task_names
+from moml._support.typed_modules import TaskModules, module_list
 from moml.architecture._base import PerInput, head_dict
 from moml.architecture._experts import stem_and_experts
 from moml.architecture._gate import Gate, mixture, pooled

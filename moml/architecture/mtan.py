@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from moml import _checks
-from moml._modules import module_dict
-from moml._task_names import task_names
+from moml._support import checks
+from moml._support.task_names import task_names
+from moml._support.typed_modules import module_dict
 from moml.architecture._base import PerInput, head_dict
 from moml.architecture._gate import pooled
 from moml.architecture._layers import channel_dim, local, normed, pointwise, upsampled
@@ -54,9 +54,9 @@ class MTAN(PerInput):
     ) -> None:
         super().__init__()
         if reduction is not None:
-            _checks.whole("reduction", reduction, least=1)
-        _checks.whole("stages", stages, least=1)
-        _checks.instance("encoder", encoder, nn.Module, "a module")
+            checks.whole("reduction", reduction, least=1)
+        checks.whole("stages", stages, least=1)
+        checks.instance("encoder", encoder, nn.Module, "a module")
         self.heads, self.tasks = head_dict(heads), task_names(heads)
         self.trunk = encoder if isinstance(encoder, Leveled) else _Pairs(encoder, stages)
         shapes = shapes_of(self.trunk, example_of(encoder), lambda m, x: sum(m.levels(x), ()))

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from moml._modules import TaskModules, module_list
-from moml._task_names import task_names
+from moml._support.task_names import task_names
+from moml._support.typed_modules import TaskModules, module_list
 from moml.architecture._base import PerInput, head_dict
 from moml.architecture._gate import towards_own
 from moml.architecture._layers import channel_dim, normed, pointwise

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor, nn
 
-from moml import _checks
-from moml._modules import module_list
-from moml._task_names import task_names
+from moml._support import checks
+from moml._support.task_names import task_names
+from moml._support.typed_modules import module_list
 from moml.architecture._base import PerInput, head_dict
 from moml.architecture._experts import ExpertLevel
 from moml.architecture._stages import Encoder, towers
@@ -47,7 +47,7 @@ class PLE(PerInput):
         super().__init__()
         self.heads, self.tasks = head_dict(heads), task_names(heads)
         for name, value in (("shared", shared), ("own", own), ("levels", levels)):
-            _checks.whole(name, value, least=1)
+            checks.whole(name, value, least=1)
         made = towers(encoder, shared + own * len(heads), at_most=levels + 1)
         found = len(made[0])
         if found < 2:

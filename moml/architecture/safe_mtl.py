@@ -9,9 +9,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from moml import _checks
-from moml._modules import TaskModules, module_dict
-from moml._task_names import task_names
+from moml._support import checks
+from moml._support.task_names import task_names
+from moml._support.typed_modules import TaskModules, module_dict
 from moml.architecture._base import PerInput, head_dict
 from moml.architecture._gate import mixture
 from moml.architecture._stages import Encoder, redrawn, towers
@@ -60,11 +60,11 @@ class SafeMTL(PerInput):
         seed: int | None = None,
     ) -> None:
         super().__init__()
-        _checks.choice("gate", gate, get_args(GateKind))
-        _checks.choice("where", where, get_args(Where))
-        _checks.number("temperature", temperature, above=0.0)
+        checks.choice("gate", gate, get_args(GateKind))
+        checks.choice("where", where, get_args(Where))
+        checks.number("temperature", temperature, above=0.0)
         if seed is not None:
-            _checks.seed(seed)
+            checks.seed(seed)
         self.heads, self.tasks = head_dict(heads), task_names(heads)
         self.public, *private = towers(encoder, 1 + len(heads), at_most=1)
         self.private = module_dict(dict(zip(self.tasks, private, strict=True)))

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from moml import _checks
-from moml._modules import module_list
-from moml._task_names import task_names
+from moml._support import checks
+from moml._support.task_names import task_names
+from moml._support.typed_modules import module_list
 from moml.architecture._base import PerInput, head_dict
 from moml.architecture._cka import debiased_cka
 from moml.architecture._gate import pooled
@@ -47,12 +47,12 @@ class SharingTable(PerInput):
     ) -> None:
         super().__init__()
         self.heads = head_dict(heads)
-        _checks.whole("stages", stages, least=1)
+        checks.whole("stages", stages, least=1)
         if table is not None:
             what = "a mapping from task to numbers of copies"
-            for row in _checks.instance("table", table, Mapping, what).values():
-                for number in _checks.numbers("table", row, what):
-                    _checks.whole("table", number)
+            for row in checks.instance("table", table, Mapping, what).values():
+                for number in checks.numbers("table", row, what):
+                    checks.whole("table", number)
         longest = max((len(row) for row in (table or {}).values()), default=stages)
         copies = len(heads) if table is None else 1 + max(max(row) for row in table.values())
         made = towers(encoder, copies, at_most=longest)

@@ -9,7 +9,7 @@ from typing import Self, final
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.attack._ascent import Ascent, TotalLoss
 from moml.attack._expected import Expected
 from moml.attack._objective import Loss, Objective, Success, as_objective
@@ -59,10 +59,10 @@ class Attack(ABC):
         seed: int = 0,
     ) -> None:
         check_interval(bounds)
-        _checks.whole("eot", eot, least=1)
+        checks.whole("eot", eot, least=1)
         self.ball, self.bounds, self.eot, self.seed = ball, bounds, eot, seed
         self.ascent = TotalLoss() if ascent is None else ascent
-        self.generator = torch.Generator().manual_seed(_checks.seed(seed))
+        self.generator = torch.Generator().manual_seed(checks.seed(seed))
 
     def __repr__(self) -> str:
         shown = {k: v for k, v in vars(self).items() if k != "generator" and not k.startswith("_")}

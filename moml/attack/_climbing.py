@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.attack._answer import Answer
 from moml.attack._ascent import Ascent
 from moml.attack._base import Attack, Bounds
@@ -47,8 +47,8 @@ class Climbing(Attack):
         seed: int,
     ) -> None:
         super().__init__(ball, bounds=bounds, ascent=ascent, eot=eot, seed=seed)
-        _checks.whole("steps", steps, least=1)
-        _checks.whole("restarts", restarts, least=1)
+        checks.whole("steps", steps, least=1)
+        checks.whole("restarts", restarts, least=1)
         self.steps, self.restarts, self.early_stop = steps, restarts, early_stop
 
     def _perturb(self, goal: Objective, region: Region) -> Tensor:

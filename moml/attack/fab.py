@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.attack._answer import Answer
 from moml.attack._ascent import Ascent
 from moml.attack._assess import Assessment, assess
@@ -60,8 +60,8 @@ class FAB(Attack):
         seed: int = 0,
     ) -> None:
         super().__init__(ball, bounds=bounds, ascent=ascent, eot=eot, seed=seed)
-        _checks.whole("steps", steps, least=1)
-        _checks.whole("restarts", restarts, least=1)
+        checks.whole("steps", steps, least=1)
+        checks.whole("restarts", restarts, least=1)
         self.steps, self.restarts = steps, restarts
         self._anywhere = False
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.attack._ascent import Ascent, input_gradient
 from moml.attack.ball import L2, Ball, Linf
 from moml.weighting import Weighting
@@ -52,7 +52,7 @@ class OneDelta(Ascent):
         goal_mask: bool = True,
         hold: float = 0.25,
     ) -> None:
-        _checks.number("hold", hold, least=0, most=1)
+        checks.number("hold", hold, least=0, most=1)
         if weighting is None and not isinstance(ball, (Linf, L2)):
             raise ValueError(
                 f"`ball` should be Linf or L2 for the max-min direction, found {ball}. "

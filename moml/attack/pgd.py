@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.attack._answer import Answer
 from moml.attack._ascent import Ascent
 from moml.attack._assess import assess
@@ -67,7 +67,7 @@ class PGD(Climbing):
                 "all runs would be the same."
             )
         self.step_size = 2.5 * ball.eps / steps if step_size is None else step_size
-        _checks.number("step_size", self.step_size)
+        checks.number("step_size", self.step_size)
         if self.step_size <= 0 < ball.eps:
             raise ValueError(f"`step_size` should be positive, found {step_size}.")
         self.random_start = random_start

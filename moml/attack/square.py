@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.attack._assess import assess
 from moml.attack._base import Attack, Bounds
 from moml.attack._objective import Objective
@@ -50,8 +50,8 @@ class Square(Attack):
         super().__init__(ball, bounds=bounds, eot=eot, seed=seed)
         if not isinstance(ball, (Linf, L2)):
             raise ValueError(f"`ball` should be Linf or L2 for Square, found {ball}.")
-        _checks.whole("queries", queries, least=1)
-        _checks.number("share", share, above=0, most=1)
+        checks.whole("queries", queries, least=1)
+        checks.number("share", share, above=0, most=1)
         self.queries, self.share = queries, share
 
     @torch.no_grad()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from moml import _checks
+from moml._support import checks
 from moml.attack._ascent import Ascent
 from moml.attack._assess import assess
 from moml.attack._base import Attack, Bounds
@@ -62,9 +62,9 @@ class UAP(Attack):
         seed: int = 0,
     ) -> None:
         super().__init__(ball, bounds=bounds, ascent=ascent, seed=seed)
-        _checks.whole("epochs", epochs, least=1)
+        checks.whole("epochs", epochs, least=1)
         self.step_size = ball.eps / 5 if step_size is None else step_size
-        _checks.number("step_size", self.step_size)
+        checks.number("step_size", self.step_size)
         if self.step_size <= 0 < ball.eps:
             raise ValueError(f"`step_size` should be positive, found {step_size}.")
         self.epochs, self.optimizer = epochs, optimizer

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 
 
 def read_weights(
@@ -34,7 +34,7 @@ def read_weights(
     except Exception as error:  # both raise what their formats' readers raise
         raise ValueError(
             f"`weights` should be a file of tensors by name, found '{path}', which cannot be read "
-            f"as one: {_checks.said(error)}"
+            f"as one: {checks.said(error)}"
         ) from error
     found = {key: value for key, value in stored.items() if not key.startswith(leave_out)}
     counters = {key for key in like if key.endswith("num_batches_tracked")}  # not in old files

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 from torch.nn import functional
 
-from moml import _checks
+from moml._support import checks
 
 Output = Literal["real", "positive", "direction"]
 
@@ -63,7 +63,7 @@ class DenseHead(nn.Module):
         super().__init__()
         if output not in get_args(Output):
             raise ValueError(f"`output` should be one of {get_args(Output)}, found {output!r}.")
-        _checks.number("typical", typical, above=0)
+        checks.number("typical", typical, above=0)
         self.output, self.typical = output, typical
         self.layers = nn.Sequential(
             nn.Conv2d(in_features, hidden, 3, padding=1),

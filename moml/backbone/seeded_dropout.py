@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from moml import _checks
+from moml._support import checks
 
 _BITS = 0xFFFFFFFF
 
@@ -36,7 +36,7 @@ class SeededDropout(nn.Module):
 
     def __init__(self, p: float = 0.5, *, seed: int = 0) -> None:
         super().__init__()
-        _checks.number("p", p, least=0, below=1)
+        checks.number("p", p, least=0, below=1)
         self.p = p
         self.register_buffer("key", torch.tensor(seed * 1_000_003 + 12_345))
 

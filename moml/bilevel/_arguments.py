@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from moml import _checks
+from moml._support import checks
 from moml.bilevel._problem import BilevelProblem
 from moml.bilevel.hypergradient import Hypergradient
 from moml.bilevel.inner import InnerSolver
@@ -25,13 +25,13 @@ def check_bilevel(inner: Any, hypergradient: Any) -> None:
     hint = ""
     if isinstance(inner, torch.optim.Optimizer):
         hint = "An optimizer of PyTorch has no differentiable steps, `InnerSGD` and others do."
-    _checks.instance("inner", inner, InnerSolver, _INNER, hint)
-    _checks.instance("hypergradient", hypergradient, Hypergradient, _HYPERGRADIENT)
+    checks.instance("inner", inner, InnerSolver, _INNER, hint)
+    checks.instance("hypergradient", hypergradient, Hypergradient, _HYPERGRADIENT)
 
 
 def check_problem(problem: Any) -> None:
     """Raise a `ValueError` for a problem without a lower level."""
-    _checks.instance(
+    checks.instance(
         "problem",
         problem,
         BilevelProblem,

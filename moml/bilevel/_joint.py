@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from moml._random import random_state, replayed
+from moml._support.random_state import random_state, replayed
 from moml.errors import NonFiniteError
 from moml.evaluation import Heads, checked
 from moml.oracle._features import Features

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from moml._autograd_errors import explained
+from moml._support.autograd_errors import explained
 from moml.bilevel._problem import BilevelProblem, Params
 
 Tensors = list[Tensor]

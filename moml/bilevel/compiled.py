@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from moml import _checks
+from moml._support import checks
 from moml.bilevel._fingerprint import fingerprint
 from moml.bilevel._problem import BilevelProblem
 from moml.bilevel.carry import Restart
@@ -103,7 +103,7 @@ class Compiled(Oracle):
         except Exception as error:  # tracing raises many kinds
             raise ValueError(
                 "A compiled step should be a function of its tensors alone, found one that looks "
-                f"at values or draws random numbers: {_checks.said(error)}. "
+                f"at values or draws random numbers: {checks.said(error)}. "
                 "Use the oracle without Compiled."
             ) from error
         with torch.no_grad():

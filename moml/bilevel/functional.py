@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from moml._substitution import TURN, substituted
+from moml._support.substitution import TURN, substituted
 
 Statistics = Literal["batch", "running", "support"]
 """What batch normalisation normalises by: see `Functional`."""

@@ -79,7 +79,7 @@ def known_names(key: str, classes: Mapping[str, str]) -> list[str]:
         return catalog.names(classes[key])
     if key not in _TORCH:
         return []
-    refused = ("Optimizer", "LBFGS", "LRScheduler", "ReduceLROnPlateau")  # see moml._steppable
+    refused = ("Optimizer", "LBFGS", "LRScheduler", "ReduceLROnPlateau")  # not steppable
     module = import_module(_TORCH[key])
     there = [name for name in module.__all__ if inspect.isclass(getattr(module, name))]
     return sorted(name for name in there if name not in refused)

@@ -12,9 +12,9 @@ import yaml
 from torch import Tensor
 
 from moml._data_bounds import BoundsOption, data_bounds, shown
-from moml._files import versions, write_json, write_text
 from moml._preflight import above_zero, positive
 from moml._run_lock import locked
+from moml._support.files import versions, write_json, write_text
 from moml.architecture import HPS, Architecture
 from moml.attack import APGD, FAB, FGSM, L1, L2, PGD, UAP, Ball, Linf, Square
 from moml.attack._base import inside

@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 
 from moml import catalog
-from moml._files import write_json, write_text
 from moml._run_lock import locked
+from moml._support.files import write_json, write_text
 from moml.cli._sweep_folder import check_folder
 from moml.cli._sweep_options import (
     check_options,

@@ -10,9 +10,10 @@ import torch
 from jsonargparse import Namespace
 from torch import Tensor
 
-from moml import _checks, catalog
+from moml import catalog
 from moml._check_data import sources_of
-from moml._nesting import taken_apart
+from moml._support import checks
+from moml._support.nesting import taken_apart
 from moml.cli.parser import Parser, options_in
 from moml.data import Batch, FewShotSuite, Source, Suite, loader_of
 from moml.data.inputs import tensors_in
@@ -115,7 +116,7 @@ def _check_all(suite: Suite, split: Split, sources: Source | Mapping[str, Source
         except (EOFError, IndexError, OSError, RuntimeError, ValueError) as error:
             raise ValueError(
                 f"Data ({where}) should be readable, found {type(error).__name__}: "
-                f"{_checks.said(error)}"
+                f"{checks.said(error)}"
             ) from error
         _check(suite, batch, where)
 

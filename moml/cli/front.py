@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from moml._files import write_json, write_text
 from moml._run_lock import locked
+from moml._support.files import write_json, write_text
 from moml.cli.parser import Parser, build_trainer, dump, train_parser
 
 

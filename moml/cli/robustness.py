@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from moml._data_bounds import BoundsOption, data_bounds
-from moml._files import write_json
 from moml._preflight import positive
+from moml._support.files import write_json
 from moml.attack import L1, L2, Linf
 from moml.attack.card import MaskedGradients, robustness_card
 from moml.cli.parser import Parser

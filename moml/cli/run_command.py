@@ -10,11 +10,11 @@ from pathlib import Path
 from shlex import quote
 from typing import Any, Protocol
 
-from moml._files import write_json, write_text
-from moml._launch import Launch
 from moml._origin import look_up, origin, record
 from moml._run_lock import NAME as LOCK
 from moml._run_lock import locked
+from moml._support.files import write_json, write_text
+from moml._support.launch import Launch
 from moml.cli.parser import Parser, build, command_of, dump, read_config
 
 Results = dict[str, Any]

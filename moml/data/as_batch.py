@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from moml._nesting import fields_of
+from moml._support.nesting import fields_of
 from moml.data.batch import Batch
 
 _FIELDS = ("inputs", "targets", "present", "weights")

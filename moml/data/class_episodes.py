@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.data.batch import Batch
 from moml.data.episode_batch import EpisodeBatch
 from moml.data.episodes import EpisodeSource
@@ -62,10 +62,10 @@ class ClassEpisodes(EpisodeSource):
         augment: Augmentation | None = None,
     ) -> None:
         for name, value in (("ways", ways), ("shots", shots), ("queries", queries)):
-            _checks.whole(name, value, least=1)
-        _checks.instance("labels", labels, Tensor, "a tensor", "Convert it: `torch.as_tensor`.")
+            checks.whole(name, value, least=1)
+        checks.instance("labels", labels, Tensor, "a tensor", "Convert it: `torch.as_tensor`.")
         if augment is not None:
-            _checks.function("augment", augment, "lambda images, generator: images")
+            checks.function("augment", augment, "lambda images, generator: images")
         if labels.shape != (len(inputs),):
             raise ValueError(
                 f"`labels` should be one integer per input, of shape ({len(inputs)},), "

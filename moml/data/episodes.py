@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 
 import torch
 
-from moml import _checks
+from moml._support import checks
 from moml.data.episode_batch import EpisodeBatch
 from moml.data.loader import BatchLoader
 
@@ -42,10 +42,10 @@ class EpisodeLoader(BatchLoader[EpisodeBatch]):
         batches_per_epoch: int = 100,
         seed: int = 0,
     ) -> None:
-        _checks.whole("meta_batch_size", meta_batch_size, least=1)
-        _checks.whole("batches_per_epoch", batches_per_epoch, least=1)
-        _checks.instance("source", source, EpisodeSource, _SOURCE)
-        _checks.seed(seed)
+        checks.whole("meta_batch_size", meta_batch_size, least=1)
+        checks.whole("batches_per_epoch", batches_per_epoch, least=1)
+        checks.instance("source", source, EpisodeSource, _SOURCE)
+        checks.seed(seed)
         self.source, self.meta_batch_size, self.seed = source, meta_batch_size, seed
         self._batches_per_epoch = batches_per_epoch
 
@@ -78,10 +78,10 @@ class EpisodeList(BatchLoader[EpisodeBatch]):
     def __init__(
         self, source: EpisodeSource, count: int, *, meta_batch_size: int, seed: int = 0
     ) -> None:
-        _checks.whole("count", count, least=1)
-        _checks.whole("meta_batch_size", meta_batch_size, least=1)
-        _checks.instance("source", source, EpisodeSource, _SOURCE)
-        _checks.seed(seed)
+        checks.whole("count", count, least=1)
+        checks.whole("meta_batch_size", meta_batch_size, least=1)
+        checks.instance("source", source, EpisodeSource, _SOURCE)
+        checks.seed(seed)
         self.source, self.count, self.seed = source, count, seed
         self.meta_batch_size = min(meta_batch_size, count)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.data.batch import Batch
 from moml.data.source import Source
 
@@ -23,8 +23,8 @@ class Part(Source):
     """
 
     def __init__(self, source: Source, indices: Tensor) -> None:
-        _checks.instance("source", source, Source, "a source such as `moml.data.TensorSource`")
-        _checks.instance("indices", indices, Tensor, "a tensor of numbers of samples")
+        checks.instance("source", source, Source, "a source such as `moml.data.TensorSource`")
+        checks.instance("indices", indices, Tensor, "a tensor of numbers of samples")
         if len(indices) == 0:
             raise ValueError("`indices` should name at least one sample, found none.")
         self.source, self.indices = source, indices
@@ -55,13 +55,13 @@ def hold_out(sources: Sources, share: float, *, seed: int = 0) -> tuple[Sources,
     Raises:
         ValueError: If the share is out of range or a source has one sample only.
     """
-    _checks.number("share", share, above=0.0, below=1.0)
-    _checks.seed(seed)
+    checks.number("share", share, above=0.0, below=1.0)
+    checks.seed(seed)
     if isinstance(sources, Source):
         return _divide(sources, share, seed)
     what = "a source such as `moml.data.TensorSource`, or one by task"
-    for source in _checks.instance("sources", sources, Mapping, what).values():
-        _checks.instance("sources", source, Source, what)
+    for source in checks.instance("sources", sources, Mapping, what).values():
+        checks.instance("sources", source, Source, what)
     parts = {t: _divide(s, share, seed + 101 * i) for i, (t, s) in enumerate(sources.items())}
     return {t: rest for t, (rest, _) in parts.items()}, {t: held for t, (_, held) in parts.items()}
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from moml._nesting import taken_apart
+from moml._support.nesting import taken_apart
 
 Inputs = Any
 """A tensor; a tuple or list of positional arguments; a mapping of keyword arguments; or

@@ -10,8 +10,8 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from moml import _checks
-from moml._task_names import by_task
+from moml._support import checks
+from moml._support.task_names import by_task
 from moml.data.batch import Batch
 from moml.data.inputs import TaskInputs
 from moml.data.source import Source
@@ -74,17 +74,17 @@ class Loader(BatchLoader[Batch]):
         drop_last: bool = False,
         seed: int = 0,
     ) -> None:
-        _checks.instance(
+        checks.instance(
             "source",
             source,
             Source,
             "a source such as `moml.data.TensorSource`",
             "Wrap a data set of PyTorch: `moml.data.DatasetSource(dataset, tasks)`.",
         )
-        _checks.whole("batch_size", batch_size, least=1)
-        _checks.flag("shuffle", shuffle)
-        _checks.flag("drop_last", drop_last)
-        _checks.seed(seed)
+        checks.whole("batch_size", batch_size, least=1)
+        checks.flag("shuffle", shuffle)
+        checks.flag("drop_last", drop_last)
+        checks.seed(seed)
         self.source, self.batch_size = source, min(batch_size, len(source))
         self.shuffle, self.drop_last, self.seed = shuffle, drop_last, seed
         self._part = (0, 1)
@@ -148,8 +148,8 @@ class MultiLoader(BatchLoader[Batch]):
 
     def __init__(self, loaders: Mapping[str, Loader]) -> None:
         what = "a mapping from task to its `Loader`"
-        for loader in _checks.instance("loaders", loaders, Mapping, what).values():
-            _checks.instance("loaders", loader, Loader, what)
+        for loader in checks.instance("loaders", loaders, Mapping, what).values():
+            checks.instance("loaders", loader, Loader, what)
         self.loaders = by_task(loaders, "loaders")
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from moml import _checks
+from moml._support import checks
 from moml.data.loader import AnyBatch, BatchLoader
 
 AHEAD = 2  # batches per thread
@@ -23,8 +23,8 @@ class Prefetched(BatchLoader[AnyBatch]):
     """
 
     def __init__(self, loader: BatchLoader[AnyBatch], workers: int) -> None:
-        _checks.instance("loader", loader, BatchLoader, "a loader such as `moml.data.Loader`")
-        _checks.whole("workers", workers, least=1)
+        checks.instance("loader", loader, BatchLoader, "a loader such as `moml.data.Loader`")
+        checks.whole("workers", workers, least=1)
         self.loader, self.ahead = loader, AHEAD * workers
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="moml-batches")
         self._coming: dict[int, Future[AnyBatch]] = {}
@@ -57,5 +57,5 @@ def prefetched(loader: BatchLoader[AnyBatch], workers: int) -> BatchLoader[AnyBa
     Raises:
         ValueError: If the number is negative.
     """
-    _checks.whole("workers", workers, least=0)
+    checks.whole("workers", workers, least=0)
     return Prefetched(loader, workers) if workers else loader

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from moml import _checks
-from moml._task_names import task_names
+from moml._support import checks
+from moml._support.task_names import task_names
 from moml.data.as_batch import as_batch
 from moml.data.batch import Batch
 
@@ -54,14 +54,14 @@ class TensorSource(Source):
         present: Mapping[str, Tensor] | None = None,
         weights: Mapping[str, Tensor] | None = None,
     ) -> None:
-        _checks.instance("inputs", inputs, Tensor, "a tensor", "Convert it: `torch.as_tensor`.")
+        checks.instance("inputs", inputs, Tensor, "a tensor", "Convert it: `torch.as_tensor`.")
         if len(inputs) == 0:
             raise ValueError("`inputs` should hold at least one sample, found an empty data set.")
         for field, values in (("targets", targets), ("present", present), ("weights", weights)):
             if values is None and field != "targets":
                 continue
             what = "a mapping from task to tensor"
-            for name, tensor in _checks.instance(field, values, Mapping, what).items():
+            for name, tensor in checks.instance(field, values, Mapping, what).items():
                 _check_rows(field, name, tensor, len(inputs))
         self.inputs, self.targets, self.present = inputs, dict(targets), dict(present or {})
         self.weights = dict(weights or {})
@@ -115,10 +115,10 @@ class DatasetSource(Source):
         ):
             raise ValueError(
                 "`dataset` should have a length and items by number, found "
-                f"{_checks.found(dataset)}. Stream other data by `moml.fit(..., batches=...)`."
+                f"{checks.found(dataset)}. Stream other data by `moml.fit(..., batches=...)`."
             )
         if collate is not None:
-            _checks.function("collate", collate, "torch.utils.data.default_collate")
+            checks.function("collate", collate, "torch.utils.data.default_collate")
         if len(dataset) == 0:
             raise ValueError("`dataset` should hold at least one sample, found an empty data set.")
         self.dataset, self.tasks, self.collate = dataset, task_names(tasks, "tasks"), collate

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from moml._task_names import task_names
+from moml._support.task_names import task_names
 from moml.data.batch import Batch
 from moml.data.source import Source
 from moml.data.suite import Split, Suite, TaskSpec

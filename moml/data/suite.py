@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 
 from torch import nn
 
-from moml import _checks
 from moml._given_losses import as_loss
+from moml._support import checks
 from moml.data.batch import Batch
 from moml.data.bounds import Bounds
 from moml.data.loader import BatchLoader, Loader, MultiLoader
@@ -49,9 +49,9 @@ class TaskSpec:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "loss", as_loss(self.loss))
-        _checks.function("metrics", self.metrics, "lambda: {'accuracy': MulticlassAccuracy(3)}")
-        _checks.instance("main", self.main, str, "the name of a metric")
-        _checks.number("scale", self.scale, above=0.0)
+        checks.function("metrics", self.metrics, "lambda: {'accuracy': MulticlassAccuracy(3)}")
+        checks.instance("main", self.main, str, "the name of a metric")
+        checks.number("scale", self.scale, above=0.0)
 
 
 @dataclass(frozen=True)

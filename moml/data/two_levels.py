@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from moml import _checks
+from moml._support import checks
 from moml.data.bilevel_batch import BilevelBatch
 from moml.data.loader import BatchLoader
 
@@ -21,9 +21,9 @@ class TwoLevels(BatchLoader[BilevelBatch]):
 
     def __init__(self, lower: Sequence[BatchLoader[Any]], upper: BatchLoader[Any]) -> None:
         what = "a list of loaders such as `moml.data.Loader`"
-        for loader in _checks.instance("lower", lower, (list, tuple), what):
-            _checks.instance("lower", loader, BatchLoader, what)
-        _checks.instance("upper", upper, BatchLoader, "a loader such as `moml.data.Loader`")
+        for loader in checks.instance("lower", lower, (list, tuple), what):
+            checks.instance("lower", loader, BatchLoader, what)
+        checks.instance("upper", upper, BatchLoader, "a loader such as `moml.data.Loader`")
         if not lower:
             raise ValueError("`lower` should hold at least one loader, found none.")
         self.lower, self.upper = tuple(lower), upper

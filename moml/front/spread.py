@@ -7,7 +7,7 @@ from itertools import combinations, pairwise
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 
 
 def spread(num_tasks: int, number: int) -> Tensor:
@@ -24,7 +24,7 @@ def spread(num_tasks: int, number: int) -> Tensor:
     Raises:
         ValueError: If there are fewer than one per task, or fewer than two tasks.
     """
-    _checks.whole("num_tasks", num_tasks, least=2, unit="to have a front")
+    checks.whole("num_tasks", num_tasks, least=2, unit="to have a front")
     if number < num_tasks:
         raise ValueError(
             f"`preferences` should be at least one per task ({num_tasks}), found {number}."

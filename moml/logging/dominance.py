@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.optim import SGD, Adagrad, Adam, AdamW, RMSprop
 
-from moml import _checks
+from moml._support import checks
 from moml.callback import Callback, Training
 from moml.optim import GradientStep
 
@@ -36,7 +36,7 @@ class Dominance(Callback):
     """
 
     def __init__(self, *, decay: float = 0.9) -> None:
-        _checks.number("decay", decay, least=0.0, below=1.0)
+        checks.number("decay", decay, least=0.0, below=1.0)
         self.decay = decay
         self.shares: dict[str, float] = {}
         self.parts: dict[int, list[Tensor]] = {}

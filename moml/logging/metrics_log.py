@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from moml._files import naming
+from moml._support.files import naming
 from moml.callback import Training
 from moml.logging._base import PeriodicLog
 

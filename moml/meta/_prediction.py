@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from moml._nesting import fields_of
+from moml._support.nesting import fields_of
 
 
 def prediction_of(output: Any, which: str | int | None, target: str) -> Tensor:

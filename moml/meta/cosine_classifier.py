@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from moml import _checks
+from moml._support import checks
 
 
 class CosineClassifier(nn.Module):
@@ -27,7 +27,7 @@ class CosineClassifier(nn.Module):
                 f"`encoder` should have an integer attribute `out_features`, found {width!r} on "
                 f"{type(encoder).__name__}."
             )
-        _checks.number("temperature", temperature, above=0)
+        checks.number("temperature", temperature, above=0)
         self.encoder, self.temperature = encoder, temperature
         self.prototypes = nn.Linear(width, classes, bias=False)
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from torch import Tensor
 from torch.nn import Parameter, functional
 
-from moml import _checks
-from moml._substitution import substituted
+from moml._support import checks
+from moml._support.substitution import substituted
 from moml.bilevel import BilevelProblem, Params
 from moml.data import Batch, TaskInputs
 from moml.meta.cosine_classifier import CosineClassifier, adversarial_entropy
@@ -104,7 +104,7 @@ def check_entropy(entropy: float) -> float:
     Raises:
         ValueError: If it is not positive.
     """
-    _checks.number("entropy", entropy, above=0)
+    checks.number("entropy", entropy, above=0)
     return entropy
 
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
-from moml import _checks
 from moml._given_losses import as_loss
 from moml._loss_value import loss_value
+from moml._support import checks
 from moml.backbone import renew_masks
 from moml.bilevel import BilevelProblem, InnerSolver, Params
 from moml.bilevel.functional import Functional, Statistics
@@ -114,7 +114,7 @@ class FewShot(BilevelProblem):
         check_network(network)
         if objectives is not None:
             check_objectives(objectives)
-        _checks.number("proximal", proximal, least=0)
+        checks.number("proximal", proximal, least=0)
         self.objectives = {"query": Clean()} if objectives is None else dict(objectives)
         self.loss, self.target, self.proximal = as_loss(loss), target, proximal
         self.multi_step, self.inner_steps = multi_step, 1 if inner_steps is None else inner_steps

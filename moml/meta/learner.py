@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
-from moml import _checks
+from moml._support import checks
 from moml.backbone import norms
 from moml.meta.step_statistics import StepStatistics
 
@@ -58,7 +58,7 @@ class Learner(nn.Module):
         if rates not in get_args(Rates):
             raise ValueError(f"`rates` should be one of {get_args(Rates)}, found {rates!r}.")
         if inner_lr is not None:
-            _checks.number("inner_lr", inner_lr, above=0)
+            checks.number("inner_lr", inner_lr, above=0)
         self.network, self.kind, self.steps, self.inner_lr = network, rates, steps, inner_lr
         self.generators = list(generators)
         self.selected = adapted

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 
 
 class WeightForm(ABC):
@@ -44,7 +44,7 @@ class Free(WeightForm):
     """
 
     def __init__(self, start: float = 0.1) -> None:
-        _checks.number("start", start, above=0)
+        checks.number("start", start, above=0)
         self.start = start
 
     def initial(self, count: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moml import _checks
+from moml._support import checks
 from moml.data import TwoLevels, hold_out, loader_of, prefetched
 from moml.data.stream import LoaderStream
 from moml.method._base import Setting
@@ -48,7 +48,7 @@ def check_share(held_out: float) -> float:
     Raises:
         ValueError: If it does not lie between 0 and 1.
     """
-    _checks.number("held_out", held_out, above=0.0, below=1.0)
+    checks.number("held_out", held_out, above=0.0, below=1.0)
     return held_out
 
 
@@ -58,4 +58,4 @@ def check_rate(name: str, rate: float | None) -> float | None:
     Raises:
         ValueError: If it is not positive.
     """
-    return None if rate is None else _checks.number(name, rate, above=0)
+    return None if rate is None else checks.number(name, rate, above=0)

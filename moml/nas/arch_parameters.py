@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from moml import _checks
+from moml._support import checks
 from moml.nas.relaxation import Relaxation
 from moml.nas.relaxation._base import Moment
 from moml.nas.search_space import SearchSpace
@@ -27,7 +27,7 @@ class ArchParameters(nn.Module):
     def __init__(self, space: SearchSpace, relaxation: Relaxation, *, seed: int = 0) -> None:
         super().__init__()
         self.space, self.relaxation = space, relaxation
-        generator = torch.Generator().manual_seed(_checks.seed(seed))
+        generator = torch.Generator().manual_seed(checks.seed(seed))
         self.values = nn.ParameterDict(
             {
                 f"{name}{SEPARATOR}{key}": nn.Parameter(value)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
-from moml import _checks
+from moml._support import checks
 from moml.evaluation import Evaluation
 
 Rule = Literal["adam", "rmsprop", "adagrad"]
@@ -52,14 +52,14 @@ class AdaTask(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        _checks.number("lr", lr, least=0.0)
-        self.rule = _checks.choice("rule", rule, get_args(Rule))
-        if len(_checks.numbers("betas", betas, "two numbers")) != 2:
+        checks.number("lr", lr, least=0.0)
+        self.rule = checks.choice("rule", rule, get_args(Rule))
+        if len(checks.numbers("betas", betas, "two numbers")) != 2:
             raise ValueError(f"`betas` should be two numbers, found {betas}.")
         for beta in betas:
-            _checks.number("betas", beta, least=0.0, below=1.0)
-        _checks.number("eps", eps, least=0.0)
-        _checks.number("weight_decay", weight_decay, least=0.0)
+            checks.number("betas", beta, least=0.0, below=1.0)
+        checks.number("eps", eps, least=0.0)
+        checks.number("weight_decay", weight_decay, least=0.0)
         self._handed: dict[Parameter, list[tuple[int, Tensor]]] = {}
         super().__init__(
             params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}

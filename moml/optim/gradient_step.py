@@ -12,7 +12,7 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from moml import _checks
+from moml._support import checks
 from moml.evaluation import Evaluation
 from moml.optim._base import Updater
 from moml.optim.ada_task import AdaTask
@@ -38,11 +38,11 @@ class GradientStep(Updater):
         scheduler: Callable[[Optimizer], LRScheduler] | None = None,
         clip_norm: float | None = None,
     ) -> None:
-        _checks.instance("optimizer", optimizer, Optimizer, "an optimizer of `torch.optim`")
+        checks.instance("optimizer", optimizer, Optimizer, "an optimizer of `torch.optim`")
         if clip_norm is not None:
-            _checks.number("clip_norm", clip_norm, above=0.0, infinite=True)
+            checks.number("clip_norm", clip_norm, above=0.0, infinite=True)
         if scheduler is not None:
-            _checks.function("scheduler", scheduler, "lambda optimizer: StepLR(optimizer, 10)")
+            checks.function("scheduler", scheduler, "lambda optimizer: StepLR(optimizer, 10)")
         if _needs_argument(type(optimizer).step, optimizer):
             raise ValueError(
                 "`optimizer` should take a step without evaluating losses again, found "
@@ -154,7 +154,7 @@ def _checked_scheduler(scheduler: Any, optimizer: Optimizer) -> LRScheduler:
     if not callable(getattr(scheduler, "step", None)):
         raise ValueError(
             "`scheduler` should make a scheduler of `torch.optim.lr_scheduler` for the optimizer, "
-            f"found a function that returns {_checks.found(scheduler)}."
+            f"found a function that returns {checks.found(scheduler)}."
         )
     kind = type(scheduler).__name__
     if getattr(scheduler, "optimizer", optimizer) is not optimizer:

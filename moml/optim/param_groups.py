@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 from torch.nn import Parameter
 
-from moml import _checks
+from moml._support import checks
 
 Groups = Mapping[str, Mapping[str, Any]]
 """Settings of an optimizer by pattern of parameter names."""
@@ -43,10 +43,10 @@ def param_groups(module: nn.Module, settings: Groups) -> list[dict[str, Any]]:
         >>> torch.optim.AdamW(groups, lr=1e-3).param_groups[1]["lr"]
         0.0001
     """
-    _checks.instance("module", module, nn.Module, "a network (a `torch.nn.Module`)")
+    checks.instance("module", module, nn.Module, "a network (a `torch.nn.Module`)")
     what = "settings by pattern of names, such as `{'encoder': {'lr': 1e-4}}`"
-    for pattern in _checks.instance("settings", settings, Mapping, what):
-        _checks.instance("settings", pattern, str, what)
+    for pattern in checks.instance("settings", settings, Mapping, what):
+        checks.instance("settings", pattern, str, what)
     named = dict(module.named_parameters())
     rest: list[Parameter] = []
     own: dict[str, list[Parameter]] = {pattern: [] for pattern in settings}

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
-from moml import _checks
+from moml._support import checks
 from moml.evaluation import Evaluation
 from moml.optim._base import Updater
 
@@ -41,7 +41,7 @@ class Several(Updater):
     def __init__(self, updaters: Sequence[Updater | Optimizer]) -> None:
         if not isinstance(updaters, (list, tuple)):
             raise ValueError(
-                f"`updaters` should be a list of optimizers, found {_checks.found(updaters)}."
+                f"`updaters` should be a list of optimizers, found {checks.found(updaters)}."
             )
         if not updaters:
             raise ValueError("`updaters` should hold at least one optimizer, found none.")

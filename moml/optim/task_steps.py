@@ -11,8 +11,8 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from moml import _checks
-from moml._task_names import task_names
+from moml._support import checks
+from moml._support.task_names import task_names
 from moml.evaluation import Evaluation
 from moml.optim._base import Updater
 
@@ -55,19 +55,19 @@ class TaskSteps(Updater):
         scheduler: Callable[[Optimizer], LRScheduler] | None = None,
         seed: int = 0,
     ) -> None:
-        _checks.function("make_optimizer", make_optimizer, "lambda ps: torch.optim.SGD(ps, 0.1)")
+        checks.function("make_optimizer", make_optimizer, "lambda ps: torch.optim.SGD(ps, 0.1)")
         if scheduler is not None:
-            _checks.function("scheduler", scheduler, "lambda optimizer: StepLR(optimizer, 10)")
+            checks.function("scheduler", scheduler, "lambda optimizer: StepLR(optimizer, 10)")
         self.tasks = task_names(tasks, "tasks")
         self.num_groups = len(self.tasks) if num_groups is None else num_groups
-        _checks.whole("num_groups", self.num_groups)
+        checks.whole("num_groups", self.num_groups)
         if not 1 <= self.num_groups <= len(tasks):
             raise ValueError(
                 f"`num_groups` should be from 1 to the number of tasks ({len(tasks)}), "
                 f"found {num_groups}."
             )
-        self.resample = _checks.choice("resample", resample, get_args(Resample))
-        _checks.flag("independent", independent)
+        self.resample = checks.choice("resample", resample, get_args(Resample))
+        checks.flag("independent", independent)
         self.make_optimizer, self.network = make_optimizer, list(parameters)
         count = self.num_groups if independent else 1
         self.optimizers = [make_optimizer(self.network) for _ in range(count)]
@@ -76,7 +76,7 @@ class TaskSteps(Updater):
             scheduler,
             [] if scheduler is None else [scheduler(optimizer) for optimizer in self.optimizers],
         )
-        self._generator = torch.Generator().manual_seed(_checks.seed(seed))
+        self._generator = torch.Generator().manual_seed(checks.seed(seed))
         self._groups: list[list[int]] = []
         self._dealt = -1  # epoch or step of the last deal
 

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
-from moml import _checks
+from moml._support import checks
 from moml.evaluation import Heads
 from moml.oracle._base import Oracle, check_has_losses, positions
 from moml.oracle._features import Features
@@ -24,8 +24,8 @@ class Backpropagation(Oracle):
     """Computes the losses, cuts the graph at the representation, finds each step's layout."""
 
     def __init__(self, *, heads: Heads = "weighted", rows: Strategy = "auto") -> None:
-        self.heads = _checks.choice("heads", heads, get_args(Heads))
-        self.rows = _checks.choice("rows", rows, get_args(Strategy))
+        self.heads = checks.choice("heads", heads, get_args(Heads))
+        self.rows = checks.choice("rows", rows, get_args(Strategy))
         self._layouts = Layouts(rows)
         self._tasks: dict[tuple[str, ...], Tensor] = {}
         self._module: weakref.ref[nn.Module] | None = None

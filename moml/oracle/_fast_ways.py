@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.oracle._rows import Plan, Row
 
 _LOG = logging.getLogger("moml")
@@ -66,7 +66,7 @@ class FastWays:
             rows = form(plan)
         except Exception as error:  # whatever an operation or a hook raises under vmap
             one_by_one = form(Plan(1, plan.way))  # raises what is not vectorising's fault
-            self._fall_back(f"{type(error).__name__}: {_checks.said(error)}")
+            self._fall_back(f"{type(error).__name__}: {checks.said(error)}")
             return one_by_one
         if trusted or self._compared:
             return rows

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from moml._autocast import without_autocast
-from moml._flat import flat, numbers, shaped
+from moml._support.autocast import without_autocast
+from moml._support.flat import flat, numbers, shaped
 from moml.evaluation import Evaluation, Heads, accumulate, accumulate_flat, checked
 from moml.oracle._cross import products_of_rows
 from moml.oracle._features import Features

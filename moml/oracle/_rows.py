@@ -11,8 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from moml._autograd_errors import explained
-from moml._flat import flat
+from moml._support.autograd_errors import explained
+from moml._support.flat import flat
 
 Row = list[Tensor | None]
 """One task's gradient, a tensor per parameter; ``None`` where it does not reach."""

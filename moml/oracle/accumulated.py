@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from moml import _checks
-from moml._replay import buffers_kept, draws_of, restore_draws
+from moml._support import checks
+from moml._support.replay import buffers_kept, draws_of, restore_draws
 from moml.data.batch import Batch
 from moml.errors import NoLabelsError
 from moml.evaluation import Heads
@@ -51,8 +51,8 @@ class Accumulated(Oracle):
         hint = ""
         if isinstance(oracle, Representation):
             hint = "A representation's gradient is as long as the batch: there is nothing to add."
-        self.oracle = _checks.instance("oracle", oracle, Direct, "`moml.oracle.Direct()`", hint)
-        self.parts = _checks.whole("parts", parts, least=1)
+        self.oracle = checks.instance("oracle", oracle, Direct, "`moml.oracle.Direct()`", hint)
+        self.parts = checks.whole("parts", parts, least=1)
 
     def __call__(self, problem: Problem, batch: Batch) -> Live:
         """The losses of the whole batch."""

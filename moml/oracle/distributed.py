@@ -12,9 +12,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import Parameter
 
-from moml import _checks
-from moml._flat import numbers, shaped
-from moml._processes import Processes
+from moml._support import checks
+from moml._support.collectives import Processes
+from moml._support.flat import numbers, shaped
 from moml.evaluation import Evaluation, Heads, accumulate_flat, checked
 from moml.oracle._base import Oracle, positions
 from moml.oracle._layout import places, trainable
@@ -53,7 +53,7 @@ class Distributed(Oracle):
     """
 
     def __init__(self, oracle: Oracle, *, group: dist.ProcessGroup | None = None) -> None:
-        self.oracle: Direct | Accumulated | Representation = _checks.instance(
+        self.oracle: Direct | Accumulated | Representation = checks.instance(
             "oracle",
             oracle,
             (Direct, Accumulated, Representation),

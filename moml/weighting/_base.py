@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from moml import _checks
-from moml._autocast import without_autocast
+from moml._support import checks
+from moml._support.autocast import without_autocast
 from moml.evaluation import Evaluation
 from moml.weighting._answers import check_direction, check_weights, finite_rows
 from moml.weighting._memory import Memory
@@ -284,7 +284,7 @@ class Randomized(nn.Module):
     def __init__(self, seed: int | None = None) -> None:
         super().__init__()
         self.generator = torch.Generator().manual_seed(
-            torch.initial_seed() if seed is None else _checks.seed(seed)
+            torch.initial_seed() if seed is None else checks.seed(seed)
         )
 
     def reseed(self, stream: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 
 Preference = Sequence[float] | Mapping[str, float] | None
 """One number per task, in order or by name; ``None`` for no preference."""
@@ -24,9 +24,9 @@ def given_per_task(given: Any, *, argument: str) -> Preference:
         return None
     what = "numbers, in the order of the tasks or by task name"
     if isinstance(given, Mapping):
-        values = _checks.numbers(argument, list(given.values()), what)
+        values = checks.numbers(argument, list(given.values()), what)
         return dict(zip(given, values, strict=True))
-    return _checks.numbers(argument, given, what)
+    return checks.numbers(argument, given, what)
 
 
 def per_task(

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.weighting._base import GramianWeighting
 from moml.weighting._gramian import Array, checked, solve_each
 from moml.weighting._preference import Preference, given_per_task, preference_of, present_preference
@@ -41,7 +41,7 @@ class AlignedMTL(GramianWeighting):
 
     def __init__(self, *, scale: Scale = "min", preference: Preference = None) -> None:
         super().__init__()
-        self.scale = _checks.choice("scale", scale, get_args(Scale))
+        self.scale = checks.choice("scale", scale, get_args(Scale))
         self.given = given_per_task(preference, argument="preference")
 
     def _allocate(self, num_tasks: int) -> None:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.weighting._base import GramianWeighting
 from moml.weighting._cagrad import cagrad_weights
 from moml.weighting._gramian import solve_each
@@ -37,8 +37,8 @@ class CAGrad(GramianWeighting):
 
     def __init__(self, *, c: float = 0.4, rescale: Literal[0, 1, 2] = 1) -> None:
         super().__init__()
-        self.c = _checks.number("c", c, least=0.0)
-        self.rescale = _checks.choice("rescale", rescale, (0, 1, 2))
+        self.c = checks.number("c", c, least=0.0)
+        self.rescale = checks.choice("rescale", rescale, (0, 1, 2))
 
     def weights(
         self, gramian: Tensor, losses: Tensor | None = None, *, tasks: Tensor | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.weighting._base import LossWeighting
 from moml.weighting._preference import Preference, given_per_task, preference_of, present_preference
 
@@ -33,7 +33,7 @@ class COSMOS(LossWeighting):
     def __init__(self, *, preference: Preference = None, pull: float = 1.0) -> None:
         super().__init__()
         self.given = given_per_task(preference, argument="preference")
-        self.pull = _checks.number("pull", pull, least=0.0)
+        self.pull = checks.number("pull", pull, least=0.0)
 
     def _allocate(self, num_tasks: int) -> None:
         preference = preference_of(self.given, self.names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.evaluation import Evaluation
 from moml.weighting._base import JacobianAggregator
 from moml.weighting._memory import Memory
@@ -37,9 +37,9 @@ class DBMTL(JacobianAggregator):
 
     def __init__(self, *, beta: float = 0.9, sigma: float = 0.0, log_heads: bool = False) -> None:
         super().__init__()
-        self.beta = _checks.number("beta", beta, least=0.0, below=1.0)
-        self.sigma = _checks.number("sigma", sigma, least=0.0)
-        self.log_heads = _checks.flag("log_heads", log_heads)
+        self.beta = checks.number("beta", beta, least=0.0, below=1.0)
+        self.sigma = checks.number("sigma", sigma, least=0.0)
+        self.log_heads = checks.flag("log_heads", log_heads)
 
     def _allocate(self, num_tasks: int) -> None:
         self.smoothed = Memory(num_tasks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.evaluation import Evaluation
 from moml.weighting._base import LossWeighting
 
@@ -39,8 +39,8 @@ class DWA(LossWeighting):
 
     def __init__(self, *, temperature: float = 2.0, window: int | None = None) -> None:
         super().__init__()
-        self.temperature = _checks.number("temperature", temperature, above=0.0)
-        self.window = None if window is None else _checks.whole("window", window, least=1)
+        self.temperature = checks.number("temperature", temperature, above=0.0)
+        self.window = None if window is None else checks.whole("window", window, least=1)
 
     def _allocate(self, num_tasks: int) -> None:
         self.register_buffer("sums", torch.zeros(num_tasks, dtype=torch.float64))

@@ -9,7 +9,7 @@ import torch
 from scipy.optimize import linprog
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.weighting._base import GramianWeighting
 from moml.weighting._gramian import Array, single
 from moml.weighting._positive import nonnegative_losses
@@ -58,8 +58,8 @@ class EPO(GramianWeighting):
     ) -> None:
         super().__init__()
         self.given = given_per_task(preference, argument="preference")
-        self.tolerance = _checks.number("tolerance", tolerance, above=0.0)
-        self.descent = _checks.choice("descent", descent, get_args(Descent))
+        self.tolerance = checks.number("tolerance", tolerance, above=0.0)
+        self.descent = checks.choice("descent", descent, get_args(Descent))
 
     def _allocate(self, num_tasks: int) -> None:
         preference = preference_of(self.given, self.names)

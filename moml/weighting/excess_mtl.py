@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.evaluation import Evaluation
 from moml.weighting._answers import finite_rows
 from moml.weighting._base import Needs, Weighting
@@ -40,8 +40,8 @@ class ExcessMTL(Weighting):
 
     def __init__(self, *, lr: float = 0.01, warmup: int = 0) -> None:
         super().__init__()
-        self.lr = _checks.number("lr", lr, above=0.0)
-        self.warmup = _checks.whole("warmup", warmup, least=0, unit="steps")
+        self.lr = checks.number("lr", lr, above=0.0)
+        self.warmup = checks.whole("warmup", warmup, least=0, unit="steps")
 
     def _allocate(self, num_tasks: int) -> None:
         self.register_buffer("logits", torch.zeros(num_tasks, dtype=torch.float64))

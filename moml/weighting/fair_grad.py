@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.weighting._base import GramianWeighting
 from moml.weighting._fair import fair_weights
 from moml.weighting._gramian import solve_each
@@ -34,7 +34,7 @@ class FairGrad(GramianWeighting):
 
     def __init__(self, *, alpha: float = 1.0) -> None:
         super().__init__()
-        self.alpha = _checks.number("alpha", alpha, above=0.0)
+        self.alpha = checks.number("alpha", alpha, above=0.0)
 
     def weights(
         self, gramian: Tensor, losses: Tensor | None = None, *, tasks: Tensor | None = None

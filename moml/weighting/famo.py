@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.evaluation import Evaluation
 from moml.weighting._adam import TaskwiseAdam
 from moml.weighting._base import LossWeighting
@@ -49,8 +49,8 @@ class FAMO(LossWeighting):
         self, *, lr: float = 0.025, decay: float = 1e-3, min_losses: Preference = None
     ) -> None:
         super().__init__()
-        self.lr = _checks.number("lr", lr, above=0.0)
-        self.decay = _checks.number("decay", decay, least=0.0)
+        self.lr = checks.number("lr", lr, above=0.0)
+        self.decay = checks.number("decay", decay, least=0.0)
         self.given = given_per_task(min_losses, argument="min_losses")
 
     def _allocate(self, num_tasks: int) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from moml import _checks
+from moml._support import checks
 from moml.evaluation import Evaluation
 from moml.weighting._base import LossWeighting, Needs
 from moml.weighting._clusters import clusters
@@ -51,13 +51,13 @@ class GALW(LossWeighting):
         groups: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
-        self.num_groups = _checks.whole("num_groups", num_groups, least=1)
-        self.warmup = _checks.whole("warmup", warmup, least=2, unit="steps for a slope")
+        self.num_groups = checks.whole("num_groups", num_groups, least=1)
+        self.warmup = checks.whole("warmup", warmup, least=2, unit="steps for a slope")
         self.groups = groups
         if groups is not None:
             what = "a mapping from task to number of its group"
-            for number in _checks.instance("groups", groups, Mapping, what).values():
-                _checks.whole("groups", number, least=0)
+            for number in checks.instance("groups", groups, Mapping, what).values():
+                checks.whole("groups", number, least=0)
 
     @property
     def needs(self) -> Needs:  # type: ignore[override]

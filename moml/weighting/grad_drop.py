@@ -7,7 +7,7 @@ from numbers import Real
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.weighting._base import JacobianAggregator, Randomized
 from moml.weighting._preference import Preference, given_per_task, per_task, rows
 
@@ -37,7 +37,7 @@ class GradDrop(Randomized, JacobianAggregator):
     def __init__(self, *, leak: float | Preference = 0.0, seed: int | None = None) -> None:
         super().__init__(seed)
         self.leak: float | Preference = (
-            _checks.number("leak", leak, least=0.0, most=1.0)
+            checks.number("leak", leak, least=0.0, most=1.0)
             if isinstance(leak, (str, Real))
             else given_per_task(leak, argument="leak")
         )

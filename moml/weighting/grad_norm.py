@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.evaluation import Evaluation
 from moml.weighting._adam import TaskwiseAdam
 from moml.weighting._base import GramianWeighting
@@ -42,8 +42,8 @@ class GradNorm(GramianWeighting):
 
     def __init__(self, *, alpha: float = 1.5, lr: float = 0.025) -> None:
         super().__init__()
-        self.alpha = _checks.number("alpha", alpha, least=0.0)
-        self.lr = _checks.number("lr", lr, above=0.0)
+        self.alpha = checks.number("alpha", alpha, least=0.0)
+        self.lr = checks.number("lr", lr, above=0.0)
 
     def _allocate(self, num_tasks: int) -> None:
         self.register_buffer("shares", torch.ones(num_tasks, dtype=torch.float64))

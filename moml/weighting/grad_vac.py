@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.weighting._base import GramianWeighting, Randomized
 from moml.weighting._gramian import Array, single
 
@@ -38,7 +38,7 @@ class GradVac(Randomized, GramianWeighting):
 
     def __init__(self, *, beta: float = 0.5, seed: int | None = None) -> None:
         super().__init__(seed)
-        self.beta = _checks.number("beta", beta, least=0.0, most=1.0)
+        self.beta = checks.number("beta", beta, least=0.0, most=1.0)
 
     def _allocate(self, num_tasks: int) -> None:
         self.register_buffer("targets", torch.zeros(num_tasks, num_tasks, dtype=torch.float64))

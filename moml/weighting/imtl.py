@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from moml import _checks
+from moml._support import checks
 from moml.evaluation import Evaluation
 from moml.weighting._base import GramianWeighting, Needs
 from moml.weighting._gramian import Array, checked, correlation, solve_each
@@ -50,8 +50,8 @@ class IMTL(GramianWeighting):
 
     def __init__(self, *, mode: Mode = "gradient", scaled_heads: bool = False) -> None:
         super().__init__()
-        self.mode = _checks.choice("mode", mode, get_args(Mode))
-        self.scaled_heads = _checks.flag("scaled_heads", scaled_heads)
+        self.mode = checks.choice("mode", mode, get_args(Mode))
+        self.scaled_heads = checks.flag("scaled_heads", scaled_heads)
         if scaled_heads and mode != "hybrid":
             raise ValueError(
                 f"`scaled_heads` should be set for mode 'hybrid' only, found mode {mode!r}."

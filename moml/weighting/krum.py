@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.weighting._base import GramianWeighting
 from moml.weighting._gramian import checked
 
@@ -32,8 +32,8 @@ class Krum(GramianWeighting):
 
     def __init__(self, *, byzantine: int = 1, selected: int = 1) -> None:
         super().__init__()
-        self.byzantine = _checks.whole("byzantine", byzantine, least=0)
-        self.selected = _checks.whole("selected", selected, least=1)
+        self.byzantine = checks.whole("byzantine", byzantine, least=0)
+        self.selected = checks.whole("selected", selected, least=1)
 
     def weights(
         self, gramian: Tensor, losses: Tensor | None = None, *, tasks: Tensor | None = None

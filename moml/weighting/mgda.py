@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.weighting._base import GramianWeighting
 from moml.weighting._gramian import checked, solve_each
 from moml.weighting._min_norm import frank_wolfe_weights, min_norm_weights
@@ -46,8 +46,8 @@ class MGDA(GramianWeighting):
 
     def __init__(self, *, normalize: Normalization = "none", solver: Solver = "exact") -> None:
         super().__init__()
-        self.normalize = _checks.choice("normalize", normalize, get_args(Normalization))
-        self.solver = _checks.choice("solver", solver, get_args(Solver))
+        self.normalize = checks.choice("normalize", normalize, get_args(Normalization))
+        self.solver = checks.choice("solver", solver, get_args(Solver))
 
     def weights(
         self, gramian: Tensor, losses: Tensor | None = None, *, tasks: Tensor | None = None

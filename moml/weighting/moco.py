@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.weighting._base import JacobianAggregator
 from moml.weighting._memory import Memory
 from moml.weighting._simplex import project_onto_simplex
@@ -49,11 +49,11 @@ class MoCo(JacobianAggregator):
         rho: float = 0.0,
     ) -> None:
         super().__init__()
-        self.beta = _checks.number("beta", beta, above=0.0, most=1.0)
-        self.beta_sigma = _checks.number("beta_sigma", beta_sigma)
-        self.gamma = _checks.number("gamma", gamma, least=0.0)
-        self.gamma_sigma = _checks.number("gamma_sigma", gamma_sigma)
-        self.rho = _checks.number("rho", rho, least=0.0)
+        self.beta = checks.number("beta", beta, above=0.0, most=1.0)
+        self.beta_sigma = checks.number("beta_sigma", beta_sigma)
+        self.gamma = checks.number("gamma", gamma, least=0.0)
+        self.gamma_sigma = checks.number("gamma_sigma", gamma_sigma)
+        self.rho = checks.number("rho", rho, least=0.0)
 
     def _allocate(self, num_tasks: int) -> None:
         shares = torch.full((num_tasks,), 1.0 / num_tasks, dtype=torch.float64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.evaluation import Evaluation
 from moml.weighting._base import Needs, Weighting, nothing_shared
 from moml.weighting._cross import finite_products
@@ -39,8 +39,8 @@ class MoDo(Weighting):
 
     def __init__(self, *, gamma: float = 1e-3, rho: float = 0.1) -> None:
         super().__init__()
-        self.gamma = _checks.number("gamma", gamma, least=0.0)
-        self.rho = _checks.number("rho", rho, least=0.0)
+        self.gamma = checks.number("gamma", gamma, least=0.0)
+        self.rho = checks.number("rho", rho, least=0.0)
 
     def _allocate(self, num_tasks: int) -> None:
         shares = torch.full((num_tasks,), 1.0 / num_tasks, dtype=torch.float64)

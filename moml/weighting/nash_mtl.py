@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.weighting._base import GramianWeighting
 from moml.weighting._fair import fair_weights
 from moml.weighting._gramian import checked, solve_each
@@ -41,7 +41,7 @@ class NashMTL(GramianWeighting):
         self.max_norm = (
             None
             if max_norm is None
-            else _checks.number("max_norm", max_norm, above=0.0, infinite=True)
+            else checks.number("max_norm", max_norm, above=0.0, infinite=True)
         )
 
     def weights(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.weighting._base import LossWeighting
 from moml.weighting._preference import Preference, given_per_task, per_task, preference_of, rows
 
@@ -38,7 +38,7 @@ class PBI(LossWeighting):
         super().__init__()
         self.given = given_per_task(preference, argument="preference")
         self.given_ideal = given_per_task(ideal, argument="ideal")
-        self.theta = _checks.number("theta", theta, least=0.0)
+        self.theta = checks.number("theta", theta, least=0.0)
 
     def _allocate(self, num_tasks: int) -> None:
         ideal = per_task(self.given_ideal, self.names, argument="ideal", default=0.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.weighting._base import GramianWeighting
 from moml.weighting._cone import constrained_weights
 from moml.weighting._gramian import single, solve_each
@@ -40,10 +40,10 @@ class PCD(GramianWeighting):
     ) -> None:
         super().__init__()
         if primary is not None:
-            _checks.instance("primary", primary, (str, int), "the name of a task")
+            checks.instance("primary", primary, (str, int), "the name of a task")
         self.primary = primary
-        self.tau = _checks.number("tau", tau, least=0.0, most=1.0)
-        self.beta = _checks.number("beta", beta, least=0.0, below=1.0)
+        self.tau = checks.number("tau", tau, least=0.0, most=1.0)
+        self.beta = checks.number("beta", beta, least=0.0, below=1.0)
 
     def _allocate(self, num_tasks: int) -> None:
         if self.primary is not None and self.primary not in self.names:

@@ -7,7 +7,7 @@ import torch
 from scipy.optimize import linprog
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.weighting._base import GramianWeighting
 from moml.weighting._gramian import Array, even, single
 from moml.weighting._min_norm import min_norm_weights
@@ -50,8 +50,8 @@ class PMGDA(GramianWeighting):
     ) -> None:
         super().__init__()
         self.given = given_per_task(preference, argument="preference")
-        self.tolerance = _checks.number("tolerance", tolerance, above=0.0)
-        self.sigma = _checks.number("sigma", sigma, above=0.0, most=1.0)
+        self.tolerance = checks.number("tolerance", tolerance, above=0.0)
+        self.sigma = checks.number("sigma", sigma, above=0.0, most=1.0)
 
     def _allocate(self, num_tasks: int) -> None:
         preference = preference_of(self.given, self.names)

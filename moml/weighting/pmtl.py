@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.weighting._base import GramianWeighting
 from moml.weighting._gramian import Array, even, single
 from moml.weighting._min_norm import min_norm_weights
@@ -46,8 +46,8 @@ class PMTL(GramianWeighting):
         self.others = others
         if others is not None:
             what = "several preferences, each a number per task"
-            _checks.instance("others", others, Sequence, what)
-            self.others = [_checks.numbers("others", other, what) for other in others]
+            checks.instance("others", others, Sequence, what)
+            self.others = [checks.numbers("others", other, what) for other in others]
 
     def _allocate(self, num_tasks: int) -> None:
         preference = preference_of(self.given, self.names)

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.evaluation import Evaluation
 from moml.weighting._base import LossWeighting, Randomized
 
@@ -55,9 +55,9 @@ class RLW(Randomized, LossWeighting):
         seed: int | None = None,
     ) -> None:
         super().__init__(seed)
-        self.distribution = _checks.choice("distribution", distribution, get_args(Distribution))
-        self.level = _checks.choice("level", level, get_args(Level))
-        self.ones = _checks.whole("ones", ones, least=1)
+        self.distribution = checks.choice("distribution", distribution, get_args(Distribution))
+        self.level = checks.choice("level", level, get_args(Level))
+        self.ones = checks.whole("ones", ones, least=1)
 
     def _allocate(self, num_tasks: int) -> None:
         if self.distribution == "random_normal":

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from moml import _checks
+from moml._support import checks
 from moml.weighting._base import LossWeighting
 from moml.weighting._preference import rows
 
@@ -35,7 +35,7 @@ class RRUW(LossWeighting):
 
     def __init__(self, *, restraint: float = 1.0) -> None:
         super().__init__()
-        self.restraint = _checks.number("restraint", restraint, least=0.0)
+        self.restraint = checks.number("restraint", restraint, least=0.0)
 
     def _allocate(self, num_tasks: int) -> None:
         self.alphas = Parameter(torch.full((num_tasks,), 1.0 / num_tasks))

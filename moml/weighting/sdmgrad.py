@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.evaluation import Evaluation
 from moml.weighting._base import Needs, Weighting, nothing_shared
 from moml.weighting._cross import finite_products
@@ -53,10 +53,10 @@ class SDMGrad(Weighting):
         preference: Preference = None,
     ) -> None:
         super().__init__()
-        self.pull = _checks.number("pull", pull, least=0.0)
-        self.iterations = _checks.whole("iterations", iterations, least=1)
-        self.lr = _checks.number("lr", lr, above=0.0)
-        self.momentum = _checks.number("momentum", momentum, least=0.0, below=1.0)
+        self.pull = checks.number("pull", pull, least=0.0)
+        self.iterations = checks.whole("iterations", iterations, least=1)
+        self.lr = checks.number("lr", lr, above=0.0)
+        self.momentum = checks.number("momentum", momentum, least=0.0, below=1.0)
         self.given = given_per_task(preference, argument="preference")
 
     def _allocate(self, num_tasks: int) -> None:

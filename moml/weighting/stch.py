@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.evaluation import Evaluation
 from moml.weighting._base import LossWeighting
 from moml.weighting._positive import inverse, nonnegative_losses
@@ -61,10 +61,10 @@ class STCH(LossWeighting):
         warmup: int = 0,
     ) -> None:
         super().__init__()
-        self.mu = _checks.number("mu", mu, above=0.0)
+        self.mu = checks.number("mu", mu, above=0.0)
         self.given = given_per_task(preference, argument="preference")
         self.given_ideal = given_per_task(ideal, argument="ideal")
-        self.warmup = _checks.whole("warmup", warmup, least=0, unit="epochs")
+        self.warmup = checks.whole("warmup", warmup, least=0, unit="epochs")
 
     def _allocate(self, num_tasks: int) -> None:
         ideal = per_task(self.given_ideal, self.names, argument="ideal", default=0.0)

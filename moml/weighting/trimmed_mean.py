@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.weighting._base import JacobianAggregator
 
 
@@ -27,7 +27,7 @@ class TrimmedMean(JacobianAggregator):
 
     def __init__(self, *, trim: int = 1) -> None:
         super().__init__()
-        self.trim = _checks.whole("trim", trim, least=0)
+        self.trim = checks.whole("trim", trim, least=0)
 
     def direction(
         self, jacobian: Tensor, losses: Tensor | None = None, *, tasks: Tensor | None = None

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from moml import _checks
+from moml._support import checks
 from moml.evaluation import accumulate
 from moml.weighting._base import LossWeighting
 
@@ -37,7 +37,7 @@ class UW(LossWeighting):
 
     def __init__(self, *, init: float = -0.5) -> None:
         super().__init__()
-        self.init = _checks.number("init", init)
+        self.init = checks.number("init", init)
 
     def _allocate(self, num_tasks: int) -> None:
         # In float64, as losses are: casts and their gradients cost a fiftieth of a small step.

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from moml._files import write_json
+from moml._support.files import write_json
 
 
 def run_shards(

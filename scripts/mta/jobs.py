@@ -17,7 +17,7 @@ from mta.one_delta import run_one_delta, run_opposed
 from mta.protocol import TUNED, VALIDATION_SEED, Scale
 from mta.training import run_generator
 
-from moml._files import write_json
+from moml._support.files import write_json
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from moml.__main__ import main
-from moml._launch import Launch
+from moml._support.launch import Launch
 from moml.architecture import HPS
 from moml.trainer import Trainer
 from tasks import TwoDigits

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import moml
-from moml._replay import kept_state
+from moml._support.replay import kept_state
 from moml.errors import NonFiniteError
 from moml.evaluation import Evaluation
 from moml.weighting import EW, UW, GramianWeighting, JacobianAggregator, LossWeighting

@@ -13,7 +13,7 @@ import math
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.attack.ball._base import Ball, rows, uniform
 from moml.attack.ball._plane import one_by_one
 
@@ -42,7 +42,7 @@ class L1(Ball):
         self, eps: float | Tensor, *, mutable: Tensor | None = None, share: float = 0.01
     ) -> None:
         super().__init__(eps, mutable=mutable)
-        _checks.number("share", share, above=0, most=1)
+        checks.number("share", share, above=0, most=1)
         self.share = share
 
     def norm(self, delta: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from torch import Tensor, nn
 
-from moml._modules import TaskModules
+from moml._support.typed_modules import TaskModules
 from moml.architecture import Architecture
 from moml.data.inputs import Inputs, TaskInputs
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from moml import _checks
+from moml._support import checks
 from moml.architecture import Architecture
 from moml.attack._base import Bounds
 from moml.attack._region import Region, check_bounds, check_interval, check_tensor
@@ -54,7 +54,7 @@ class Generator(nn.Module):
         self.architecture, self.ball, self.bounds = architecture, ball, bounds
         noise = None
         if universal is not None:
-            draw = torch.Generator().manual_seed(_checks.seed(seed))
+            draw = torch.Generator().manual_seed(checks.seed(seed))
             noise = torch.rand(1, *universal, generator=draw)
         self.register_buffer("noise", noise)
 

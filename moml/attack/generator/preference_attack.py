@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
-from moml import _checks
+from moml._support import checks
 from moml.attack.generator.aim import Aim
 from moml.attack.generator.preference_generator import PreferenceGenerator
 from moml.data.batch import Batch
@@ -46,7 +46,7 @@ class PreferenceAttack(Problem):
                 f"`aims` should have the generator's tasks {sorted(generator.tasks)}, "
                 f"found {sorted(aims)}."
             )
-        _checks.number("corners", corners, least=0, most=1)
+        checks.number("corners", corners, least=0, most=1)
         self.generator, self.aims, self.corners = generator, dict(aims), corners
         self._draws = Randomized(seed)
         self._module = nn.ModuleDict({"generator": generator, "draws": self._draws})

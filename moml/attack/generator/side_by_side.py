@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from moml._modules import TaskModules
+from moml._support.typed_modules import TaskModules
 
 
 class SideBySide(nn.Module):

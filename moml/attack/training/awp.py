@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from moml import _checks
-from moml._substitution import substituted
+from moml._support import checks
+from moml._support.substitution import substituted
 from moml.problem import AroundProblem, Losses, Problem
 
 
@@ -26,7 +26,7 @@ class AWP(AroundProblem):
     """
 
     def __init__(self, problem: Problem, *, gamma: float = 5e-3) -> None:
-        _checks.number("gamma", gamma, least=0)
+        checks.number("gamma", gamma, least=0)
         super().__init__(problem)
         self.gamma = gamma
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from moml import _checks
+from moml._support import checks
 from moml.architecture import Architecture
 from moml.attack import Attack
 from moml.attack._labels import two_classes
@@ -51,7 +51,7 @@ class TRADES(Perturbing):
         beta: float = 6.0,
     ) -> None:
         super().__init__(architecture, losses, attack)
-        _checks.number("beta", beta, least=0)
+        checks.number("beta", beta, least=0)
         self.beta = beta
 
     @property

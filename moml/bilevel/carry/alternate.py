@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from moml import _checks
+from moml._support import checks
 from moml.bilevel._problem import BilevelProblem
 from moml.bilevel.carry._base import single
 from moml.bilevel.carry._optimized import MakeOptimizer, MakeScheduler, Optimized
@@ -36,8 +36,8 @@ class Alternate(Optimized):
         clip_norm: float | None = None,
     ) -> None:
         super().__init__(optimizer, scheduler=scheduler, clip_norm=clip_norm)
-        _checks.whole("steps", steps, least=1)
-        _checks.whole("first", first, least=0)
+        checks.whole("steps", steps, least=1)
+        checks.whole("first", first, least=0)
         self.steps, self.first = steps, first
 
     def advance(self, problem: BilevelProblem, solutions: Sequence[LowerSolution]) -> None:

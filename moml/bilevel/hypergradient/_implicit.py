@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.bilevel._lower import LowerLevel, Tensors, fresh
 from moml.bilevel.hypergradient._base import (
     Certificate,
@@ -98,8 +98,8 @@ class Implicit(Hypergradient):
             ("absolute_tolerance", absolute_tolerance),
             ("residual_tolerance", residual_tolerance),
         ):
-            _checks.number(name, value, least=0, infinite=True)
-        _checks.choice("on_invalid", on_invalid, get_args(OnInvalid))
+            checks.number(name, value, least=0, infinite=True)
+        checks.choice("on_invalid", on_invalid, get_args(OnInvalid))
         self.tolerance, self.absolute_tolerance = tolerance, absolute_tolerance
         self.residual_tolerance, self.on_invalid = residual_tolerance, on_invalid
         self._largest, self._warned = 0.0, False

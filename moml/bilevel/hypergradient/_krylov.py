@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moml import _checks
+from moml._support import checks
 from moml.bilevel.hypergradient._implicit import Implicit, OnInvalid
 
 
@@ -36,7 +36,7 @@ class Krylov(Implicit):
             residual_tolerance=residual_tolerance,
             on_invalid=on_invalid,
         )
-        _checks.whole("rounds", rounds, least=1)
-        _checks.number("damping", damping, least=0)
-        _checks.number("linear_tolerance", linear_tolerance, least=0)
+        checks.whole("rounds", rounds, least=1)
+        checks.number("damping", damping, least=0)
+        checks.number("linear_tolerance", linear_tolerance, least=0)
         self.rounds, self.linear_tolerance, self.damping = rounds, linear_tolerance, damping

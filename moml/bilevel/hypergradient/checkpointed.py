@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
-from moml import _checks
-from moml._random import random_state, replayed
+from moml._support import checks
+from moml._support.random_state import random_state, replayed
 from moml.bilevel._lower import LowerLevel, Tensors, fresh
 from moml.bilevel.hypergradient._base import Hypergradient, LowerSolution, looks
 from moml.bilevel.inner import InnerSolver, InnerState
@@ -36,7 +36,7 @@ class Checkpointed(Hypergradient):
     def __init__(self, segment: int | None = None) -> None:
         super().__init__()
         if segment is not None:
-            _checks.whole("segment", segment, least=1)
+            checks.whole("segment", segment, least=1)
         self.segment = segment
 
     def _solve(self, lower: LowerLevel, inner: InnerSolver, start: Tensors) -> LowerSolution:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.bilevel.hypergradient._base import Certificate, LowerSolution
 from moml.bilevel.hypergradient._implicit import (
     Hessian,
@@ -47,7 +47,7 @@ class Cholesky(Implicit):
             residual_tolerance=residual_tolerance,
             on_invalid=on_invalid,
         )
-        _checks.number("damping", damping, least=0)
+        checks.number("damping", damping, least=0)
         self.damping = damping
 
     def _systems(

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from moml import _checks
-from moml._random import random_state, replayed
+from moml._support import checks
+from moml._support.random_state import random_state, replayed
 from moml.bilevel._lower import LowerLevel, Tensors, fresh
 from moml.bilevel.hypergradient._base import (
     Hypergradient,
@@ -38,7 +38,7 @@ class FiniteDifference(Hypergradient):
 
     def __init__(self, radius: float = 0.01) -> None:
         super().__init__()
-        _checks.number("radius", radius, above=0)
+        checks.number("radius", radius, above=0)
         self.radius = radius
 
     def _solve(self, lower: LowerLevel, inner: InnerSolver, start: Tensors) -> LowerSolution:

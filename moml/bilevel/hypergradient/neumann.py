@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.bilevel.hypergradient._base import Certificate, LowerSolution
 from moml.bilevel.hypergradient._implicit import (
     Hessian,
@@ -51,9 +51,9 @@ class Neumann(Implicit):
             residual_tolerance=residual_tolerance,
             on_invalid=on_invalid,
         )
-        _checks.whole("terms", terms, least=1)
+        checks.whole("terms", terms, least=1)
         if rate is not None:
-            _checks.number("rate", rate, above=0)
+            checks.number("rate", rate, above=0)
         self.terms, self.rate = terms, rate
 
     def _systems(

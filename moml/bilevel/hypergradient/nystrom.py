@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.bilevel.hypergradient._base import Certificate, LowerSolution
 from moml.bilevel.hypergradient._implicit import (
     Hessian,
@@ -56,10 +56,10 @@ class Nystrom(Implicit):
             residual_tolerance=residual_tolerance,
             on_invalid=on_invalid,
         )
-        _checks.whole("rank", rank, least=1)
-        _checks.number("damping", damping, above=0)
+        checks.whole("rank", rank, least=1)
+        checks.number("damping", damping, above=0)
         self.rank, self.damping = rank, damping
-        self.generator = torch.Generator().manual_seed(_checks.seed(seed))
+        self.generator = torch.Generator().manual_seed(checks.seed(seed))
 
     def _systems(
         self, hessian: Hessian, right: Tensor, solution: LowerSolution

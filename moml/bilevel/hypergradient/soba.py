@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.bilevel.hypergradient._base import Certificate, LowerSolution
 from moml.bilevel.hypergradient._implicit import Hessian, Implicit, relative_residual
 
@@ -30,8 +30,8 @@ class SOBA(Implicit):
 
     def __init__(self, rate: float = 0.1, *, steps: int = 1) -> None:
         super().__init__(on_invalid="ignore")
-        _checks.number("rate", rate, above=0)
-        _checks.whole("steps", steps, least=1)
+        checks.number("rate", rate, above=0)
+        checks.whole("steps", steps, least=1)
         self.rate, self.steps = rate, steps
         # By number of systems: all objectives', or that of their weighted sum.
         self._adjoints: dict[int, Tensor] = {}

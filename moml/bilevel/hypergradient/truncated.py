@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from moml import _checks
+from moml._support import checks
 from moml.bilevel._lower import LowerLevel, Tensors
 from moml.bilevel.hypergradient._base import Hypergradient, LowerSolution, require_plain_look
 from moml.bilevel.hypergradient.unrolled import trainable, walk_attached
@@ -27,7 +27,7 @@ class Truncated(Hypergradient):
 
     def __init__(self, k: int) -> None:
         super().__init__()
-        _checks.whole("k", k)
+        checks.whole("k", k)
         if k < 1:
             raise ValueError(f"`k` should be at least 1, found {k}. See `FirstOrder` for none.")
         self.k = k

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.bilevel._joint import JointRows, only
 from moml.bilevel._lower import LowerLevel, Tensors, fresh
 from moml.bilevel.hypergradient._base import Hypergradient, LowerSolution, require_plain_look
@@ -53,8 +53,8 @@ class ValueFunction(Hypergradient):
 
     def __init__(self, rho: float = 0.1, *, step_size: float = 1e-2) -> None:
         super().__init__()
-        _checks.number("rho", rho, least=0)
-        _checks.number("step_size", step_size, above=0)
+        checks.number("rho", rho, least=0)
+        checks.number("step_size", step_size, above=0)
         self.rho, self.step_size = rho, step_size
 
     def _solve(self, lower: LowerLevel, inner: InnerSolver, start: Tensors) -> LowerSolution:

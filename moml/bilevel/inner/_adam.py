@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.bilevel._lower import Tensors
 from moml.bilevel.inner._base import (
     InnerState,
@@ -36,8 +36,8 @@ class AdamRule(UpdateRule):
         super().__init__(
             lr, steps=steps, weight_decay=weight_decay, project=project, clip_norm=clip_norm
         )
-        check_decay("betas", *_checks.numbers("betas", betas, "two numbers"))
-        self.betas, self.eps = betas, _checks.number("eps", eps, least=0)
+        check_decay("betas", *checks.numbers("betas", betas, "two numbers"))
+        self.betas, self.eps = betas, checks.number("eps", eps, least=0)
 
     def _slots(self, theta: Tensors) -> Any:
         return zeros(theta), zeros(theta)

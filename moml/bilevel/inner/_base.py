@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.bilevel._lower import LowerLevel, Tensors
 from moml.bilevel._problem import Params
 
@@ -41,7 +41,7 @@ class InnerSolver(ABC):
     """
 
     def __init__(self, *, steps: int, project: Projection | None = None) -> None:
-        _checks.whole("steps", steps, least=0)
+        checks.whole("steps", steps, least=0)
         self.steps, self.project = steps, project
 
     @abstractmethod
@@ -110,9 +110,9 @@ class UpdateRule(InnerSolver):
     ) -> None:
         super().__init__(steps=steps, project=project)
         if clip_norm is not None:
-            _checks.number("clip_norm", clip_norm, above=0, infinite=True)
-        _checks.number("lr", lr, least=0)
-        _checks.number("weight_decay", weight_decay, least=0)
+            checks.number("clip_norm", clip_norm, above=0, infinite=True)
+        checks.number("lr", lr, least=0)
+        checks.number("weight_decay", weight_decay, least=0)
         self.lr, self.weight_decay, self.clip_norm = lr, weight_decay, clip_norm
 
     def begin(self, lower: LowerLevel, theta: Tensors) -> InnerState:
@@ -179,6 +179,6 @@ def check_decay(name: str, *values: float) -> None:
         ValueError: If not.
     """
     for value in values:
-        _checks.number(name, value)
+        checks.number(name, value)
     if not all(0 <= value < 1 for value in values):
         raise ValueError(f"`{name}` should lie in [0, 1), found {values}.")

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.bilevel._lower import Tensors
 from moml.bilevel.inner._base import InnerState, Projection, UpdateRule, safe_sqrt, zeros
 
@@ -41,7 +41,7 @@ class InnerAdagrad(UpdateRule):
         super().__init__(
             lr, steps=steps, weight_decay=weight_decay, project=project, clip_norm=clip_norm
         )
-        self.eps = _checks.number("eps", eps, least=0)
+        self.eps = checks.number("eps", eps, least=0)
 
     def _slots(self, theta: Tensors) -> Any:
         return zeros(theta)

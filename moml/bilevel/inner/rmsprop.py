@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.bilevel._lower import Tensors
 from moml.bilevel.inner._base import (
     InnerState,
@@ -49,7 +49,7 @@ class InnerRMSprop(UpdateRule):
         super().__init__(
             lr, steps=steps, weight_decay=weight_decay, project=project, clip_norm=clip_norm
         )
-        self.alpha, self.eps = alpha, _checks.number("eps", eps, least=0)
+        self.alpha, self.eps = alpha, checks.number("eps", eps, least=0)
         check_decay("alpha", alpha)
 
     def _slots(self, theta: Tensors) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.bilevel._lower import Tensors
 from moml.bilevel.inner._base import InnerState, Projection, UpdateRule, zeros
 
@@ -42,7 +42,7 @@ class InnerSGD(UpdateRule):
         super().__init__(
             lr, steps=steps, weight_decay=weight_decay, project=project, clip_norm=clip_norm
         )
-        _checks.number("momentum", momentum, least=0, below=1)
+        checks.number("momentum", momentum, least=0, below=1)
         if nesterov and momentum == 0:
             raise ValueError("`nesterov` should go with a `momentum` above 0, found 0.")
         self.momentum, self.nesterov = momentum, nesterov

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
-from moml import _checks
+from moml._support import checks
 from moml.problem import Losses, Problem
 
 
@@ -35,9 +35,9 @@ class AnalyticProblem(Problem):
     """Largest losses on the front."""
 
     def __init__(self, *, num_variables: int, seed: int = 0) -> None:
-        _checks.whole("num_variables", num_variables, least=1)
+        checks.whole("num_variables", num_variables, least=1)
         self.num_variables = num_variables
-        self._point = Point(self._start(torch.Generator().manual_seed(_checks.seed(seed))))
+        self._point = Point(self._start(torch.Generator().manual_seed(checks.seed(seed))))
 
     @property
     def module(self) -> Point:
@@ -97,4 +97,4 @@ def at_least(name: str, least: int, value: int) -> int:
     Raises:
         ValueError: If it is not.
     """
-    return _checks.whole(name, value, least=least)
+    return checks.whole(name, value, least=least)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.front.problems._dtlz import DTLZ, bent, curve, on_sphere, smooth
 
 
@@ -21,7 +21,7 @@ class DTLZ5(DTLZ):
     """
 
     def __init__(self, *, num_losses: int = 3, distance: int = 8, seed: int = 0) -> None:
-        _checks.whole("num_losses", num_losses)
+        checks.whole("num_losses", num_losses)
         if num_losses > 3:
             raise ValueError(
                 f"`num_losses` should be 2 or 3, found {num_losses}. Fronts of more are not known."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.front.problems._base import AnalyticProblem
 
 
@@ -27,7 +27,7 @@ class ZDT2(AnalyticProblem):
     nadir = (1.0, 1.0)
 
     def __init__(self, *, num_variables: int = 30, seed: int = 0) -> None:
-        _checks.whole("num_variables", num_variables, least=2)
+        checks.whole("num_variables", num_variables, least=2)
         super().__init__(num_variables=num_variables, seed=seed)
 
     def values(self, x: Tensor) -> tuple[Tensor, Tensor]:

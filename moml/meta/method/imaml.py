@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from moml import _checks
+from moml._support import checks
 from moml.bilevel import ConjugateGradient
 from moml.meta.method._base import Composition, MetaMethod, Setup, by_gradient
 
@@ -36,7 +36,7 @@ class IMAML(MetaMethod):
         rounds: int = 5,
         on_invalid: Literal["warn", "raise", "ignore"] = "warn",
     ) -> None:
-        _checks.number("proximal", proximal, above=0)
+        checks.number("proximal", proximal, above=0)
         self.proximal, self.inner_steps = proximal, inner_steps
         self.rounds, self.on_invalid = rounds, on_invalid
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moml import _checks
+from moml._support import checks
 from moml.bilevel import Unrolled
 from moml.meta.method._base import Composition, MetaMethod, Setup, by_gradient
 
@@ -31,7 +31,7 @@ class MAMLPlusPlus(MetaMethod):
     def __init__(
         self, *, multi_step: float = 0.15, step_norms: bool = True, step_statistics: bool = False
     ) -> None:
-        _checks.number("multi_step", multi_step, least=0, most=1)
+        checks.number("multi_step", multi_step, least=0, most=1)
         self.multi_step, self.step_norms = multi_step, step_norms
         self.step_statistics = step_statistics
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from moml import _checks
+from moml._support import checks
 from moml.nas.genotype import Genotype
 from moml.nas.method._base import GradientMethod, SearchComposition, SearchMethod, SearchSetting
 from moml.nas.method.e2rnas import E2RNAS
@@ -37,7 +37,7 @@ class ProposedStart(SearchMethod):
     def __init__(
         self, by: GradientMethod | None = None, *, first: int = 8, cost: float = 0.0
     ) -> None:
-        _checks.whole("first", first, least=1)
+        checks.whole("first", first, least=1)
         self.by, self.first, self.cost = by or E2RNAS(), first, cost
 
     def compose(self, setting: SearchSetting) -> SearchComposition | None:

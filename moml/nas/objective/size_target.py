@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.nas.objective._base import Objective, View
 
 
@@ -22,7 +22,7 @@ class SizeTarget(Objective):
     """
 
     def __init__(self, target: float) -> None:
-        _checks.number("target", target, above=0)
+        checks.number("target", target, above=0)
         self.target = target
 
     def __call__(self, view: View) -> Tensor:

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from moml.catalog import hint
+from moml._support.hints import hint
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any, final
 import numpy as np
 import torch
 
-from moml import _checks
+from moml._support import checks
 from moml.nas.genotype import Genotype
 from moml.nas.search_space import SearchSpace
 
@@ -79,11 +79,11 @@ class OuterSearch(ABC):
         candidates: Iterable[Genotype] | None = None,
         seed: int = 0,
     ) -> None:
-        _checks.whole("measured", measured, least=1)
+        checks.whole("measured", measured, least=1)
         if not set(known) <= set(_KNOWN):
             raise ValueError(f"`known` should be among {sorted(_KNOWN)}, found {tuple(known)}.")
         self.space, self.measured, self.known = space, measured, tuple(known)
-        self.generator = torch.Generator().manual_seed(_checks.seed(seed))
+        self.generator = torch.Generator().manual_seed(checks.seed(seed))
         self.history: list[Trained] = []
         """What was reported, in this order."""
         self._keys: set[str] = set()

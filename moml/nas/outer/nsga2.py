@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from moml import _checks
+from moml._support import checks
 from moml.nas.cell import CellSpec, Choice
 from moml.nas.genotype import Genotype
 from moml.nas.ops import get_op
@@ -36,7 +36,7 @@ class NSGA2(OuterSearch):
 
     def __init__(self, space: Any, *, population: int = 6, seed: int = 0, **arguments: Any) -> None:
         super().__init__(space, seed=seed, **arguments)
-        _checks.whole("population", population, least=2)
+        checks.whole("population", population, least=2)
         self.population, self.seed = population, seed
         self._open: dict[str, list[optuna.trial.Trial]]
         self._events: list[tuple[str, str, list[float]]]

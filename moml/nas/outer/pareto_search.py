@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from moml import _checks
+from moml._support import checks
 from moml.nas.genotype import Genotype
 from moml.nas.outer._base import SIZES_FROM, OuterSearch
 from moml.nas.outer._expected_improvement import expected_improvement
@@ -73,7 +73,7 @@ class ParetoSearch(OuterSearch):
         **arguments: Any,
     ) -> None:
         super().__init__(space, **arguments)
-        _checks.whole("start", start, least=2)
+        checks.whole("start", start, least=2)
         if prior_cost < 0 or proposals < 2:
             raise ValueError(
                 "`prior_cost` should be at least 0 and `proposals` at least 2, "

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from moml import _checks
+from moml._support import checks
 from moml.nas.genotype import Genotype
 from moml.nas.outer._base import SIZES_FROM, OuterSearch
 
@@ -32,7 +32,7 @@ class StratifiedSearch(OuterSearch):
 
     def __init__(self, space: Any, *, strata: int = 5, **arguments: Any) -> None:
         super().__init__(space, **arguments)
-        _checks.whole("strata", strata, least=2)
+        checks.whole("strata", strata, least=2)
         self._strata = Strata(self, strata)
 
     def _propose(self) -> Genotype:

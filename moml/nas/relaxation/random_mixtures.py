@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.nas.cell import CellSpec
 from moml.nas.relaxation._base import Moment, Relaxation
 
@@ -26,7 +26,7 @@ class RandomMixtures(Relaxation):
     """
 
     def __init__(self, concentration: float = 0.5) -> None:
-        _checks.number("concentration", concentration, above=0)
+        checks.number("concentration", concentration, above=0)
         self.concentration = concentration
 
     def weights(self, cell: CellSpec, parameters: Mapping[str, Tensor], moment: Moment) -> Tensor:

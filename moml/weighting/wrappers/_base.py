@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.evaluation import Evaluation, Heads, Reweighted
 from moml.weighting._base import Needs, Weighting
 
@@ -24,7 +24,7 @@ class Wrapper(Weighting):
 
     def __init__(self, weighting: Weighting) -> None:
         super().__init__()
-        self.weighting = _checks.instance(
+        self.weighting = checks.instance(
             "weighting", weighting, Weighting, "a weighting such as `moml.weighting.MGDA()`"
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.evaluation import Evaluation
 from moml.weighting._base import Weighting
 from moml.weighting._capture import Capture
@@ -30,7 +30,7 @@ class CRMOGM(Wrapper):
 
     def __init__(self, weighting: Weighting, *, alpha: float = 0.9) -> None:
         super().__init__(weighting)
-        self.alpha = _checks.number("alpha", alpha, least=0.0, below=1.0)
+        self.alpha = checks.number("alpha", alpha, least=0.0, below=1.0)
 
     def _allocate(self, num_tasks: int) -> None:
         super()._allocate(num_tasks)

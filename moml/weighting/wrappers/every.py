@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.evaluation import Evaluation, Heads
 from moml.weighting._base import Weighting
 from moml.weighting.wrappers._base import Recorder, Wrapper
@@ -33,7 +33,7 @@ class Every(Wrapper):
 
     def __init__(self, weighting: Weighting, *, n: int) -> None:
         super().__init__(weighting)
-        self.n = _checks.whole("n", n, least=1)
+        self.n = checks.whole("n", n, least=1)
 
     def _allocate(self, num_tasks: int) -> None:
         super()._allocate(num_tasks)

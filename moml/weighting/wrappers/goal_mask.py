@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from moml import _checks
+from moml._support import checks
 from moml.evaluation import Evaluation, Reweighted
 from moml.weighting._base import GramianWeighting, LossWeighting, Weighting
 from moml.weighting.ew import EW
@@ -38,9 +38,9 @@ class GoalMask(Wrapper):
     ) -> None:
         super().__init__(EW() if weighting is None else weighting)
         if isinstance(goals, Mapping):
-            _checks.numbers("goals", list(goals.values()), "a loss by task")
+            checks.numbers("goals", list(goals.values()), "a loss by task")
         elif goals is not None:
-            _checks.number("goals", goals)
+            checks.number("goals", goals)
         self.goals = goals
 
     def _allocate(self, num_tasks: int) -> None:

@@ -6,7 +6,7 @@ from typing import get_args
 
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.evaluation import Evaluation
 from moml.weighting._base import Needs, Weighting
 from moml.weighting._normalization import Normalization, gradient_factors
@@ -31,8 +31,8 @@ class GradientNormalization(Wrapper):
         self, weighting: Weighting, *, by: Normalization = "l2", apply: bool = True
     ) -> None:
         super().__init__(weighting)
-        self.by = _checks.choice("by", by, get_args(Normalization))
-        self.apply_factors = _checks.flag("apply", apply)
+        self.by = checks.choice("by", by, get_args(Normalization))
+        self.apply_factors = checks.flag("apply", apply)
 
     @property
     def own_needs(self) -> Needs:  # type: ignore[override]

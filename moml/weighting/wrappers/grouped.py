@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from moml import _checks
+from moml._support import checks
 from moml.evaluation import Evaluation
 from moml.weighting._base import Needs, Randomized, Weighting, nothing_shared
 from moml.weighting.wrappers._base import Wrapper
@@ -31,7 +31,7 @@ class Grouped(Wrapper):
 
     def __init__(self, weighting: Weighting, *, groups: int = 4) -> None:
         super().__init__(weighting)
-        self.groups = _checks.whole("groups", groups, least=1)
+        self.groups = checks.whole("groups", groups, least=1)
         self.members = nn.ModuleList(independent(weighting, k) for k in range(1, groups))
 
     def _allocate(self, num_tasks: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.evaluation import Evaluation
 from moml.weighting._base import LossWeighting, Needs, Weighting
 from moml.weighting._capture import Capture
@@ -28,7 +28,7 @@ class Scaled(Wrapper):
     def __init__(self, weighting: Weighting, *, scaling: LossWeighting | None = None) -> None:
         super().__init__(weighting)
         self.scaling = SI() if scaling is None else scaling
-        _checks.instance("scaling", self.scaling, Weighting, "a weighting such as `UW()`")
+        checks.instance("scaling", self.scaling, Weighting, "a weighting such as `UW()`")
 
     @property
     def own_needs(self) -> Needs:  # type: ignore[override]

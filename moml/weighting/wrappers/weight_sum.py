@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
-from moml import _checks
+from moml._support import checks
 from moml.evaluation import Evaluation
 from moml.weighting._base import Weighting
 from moml.weighting.wrappers._base import Recorder, Wrapper
@@ -28,7 +28,7 @@ class WeightSum(Wrapper):
 
     def __init__(self, weighting: Weighting, *, total: Total = "tasks") -> None:
         super().__init__(weighting)
-        self.total = _checks.choice("total", total, get_args(Total))
+        self.total = checks.choice("total", total, get_args(Total))
 
     def update(self, evaluation: Evaluation) -> Tensor:
         """Apply the rescaled weights."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from moml._checks import found
+from moml._support.checks import found
 
 V = TypeVar("V")
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from moml._random import random_state, restore_random_state
+from moml._support.random_state import random_state, restore_random_state
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn import Parameter
 
-from moml._replay import overwrite
+from moml._support.replay import overwrite
 
 AnyObject = TypeVar("AnyObject")
 AnyTensor = TypeVar("AnyTensor", bound=Tensor)
