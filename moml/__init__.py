@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from moml.architecture import Architecture
     from moml.bilevel import BilevelProblem
     from moml.data import Batch, Suite, TaskSpec
-    from moml.evaluation import Evaluation
+    from moml.gradients.task_gradients import Evaluation
     from moml.loop import History, fit
     from moml.multitask import MultiTask
     from moml.optim import Updater
@@ -37,7 +37,7 @@ _HOME = {
     "Architecture": "moml.architecture",
     "Batch": "moml.data",
     "BilevelProblem": "moml.bilevel",
-    "Evaluation": "moml.evaluation",
+    "Evaluation": "moml.gradients.task_gradients",
     "FactoredProblem": "moml.problem",
     "History": "moml.loop",
     "MultiTask": "moml.multitask",

@@ -20,8 +20,8 @@ from moml._own_loop.parallel import processes_of
 from moml._own_loop.step import Step
 from moml._support.autograd_errors import fresh_graph
 from moml.errors import NonFiniteError
-from moml.evaluation import Heads
-from moml.oracle._rows import Strategy
+from moml.gradients.rows import Strategy
+from moml.gradients.task_gradients import Heads
 from moml.weighting import Weighting
 
 Losses = Mapping[Any, Tensor] | Sequence[Tensor]

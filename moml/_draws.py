@@ -12,7 +12,7 @@ from moml.data.batch import Batch
 from moml.data.inputs import tensors_in
 from moml.data.stream import Stream
 from moml.errors import NonFiniteError
-from moml.evaluation import Evaluation
+from moml.gradients.task_gradients import Evaluation
 from moml.oracle import Oracle
 from moml.problem import Objectives
 

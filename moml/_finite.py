@@ -13,7 +13,7 @@ from torch.nn import Parameter
 from moml._support.replay import buffers_kept, restore_draws
 from moml.callback import Training
 from moml.errors import NonFiniteError
-from moml.evaluation import Evaluation
+from moml.gradients.task_gradients import Evaluation
 
 
 def finite_gradients(

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from moml._preflight import positive
-from moml.evaluation import Heads
+from moml.gradients.rows import Strategy
+from moml.gradients.task_gradients import Heads
 from moml.method import Method
 from moml.oracle import Accumulated, Direct, Oracle, Representation
-from moml.oracle._rows import Strategy
 from moml.weighting import Every, GradientNormalization, Weighting, WeightSum
 from moml.weighting._normalization import Normalization
 

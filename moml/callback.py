@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from moml.data.stream import Stream
-from moml.evaluation import Evaluation
+from moml.gradients.task_gradients import Evaluation
 from moml.optim import Updater
 from moml.oracle import Oracle
 from moml.problem import Objectives

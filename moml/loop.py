@@ -20,7 +20,7 @@ from moml.callback import Callback, History, StepRecord, Training
 from moml.checkpoint import Checkpoint
 from moml.data.stream import Stream
 from moml.errors import NoLabelsError, NonFiniteError
-from moml.evaluation import Evaluation
+from moml.gradients.task_gradients import Evaluation
 from moml.optim import Updater
 from moml.oracle import Oracle
 from moml.problem import Objectives

@@ -39,14 +39,14 @@ from moml.data import BatchLoader, Suite, prefetched
 from moml.data.stream import LoaderStream
 from moml.data.subset import named
 from moml.data.suite import Schedule, Split
-from moml.evaluation import Heads
+from moml.gradients.rows import Strategy
+from moml.gradients.task_gradients import Heads
 from moml.logging import Conflicts
 from moml.loop import fit
 from moml.method import Composition, Method, Setting
 from moml.multitask import MultiTask, Precision
 from moml.optim import GradientStep, param_groups
 from moml.oracle import Distributed
-from moml.oracle._rows import Strategy
 from moml.validation import (
     Scores,
     Validation,

@@ -40,7 +40,7 @@ from moml.data.stream import IterableStream
 from moml.losses import CrossEntropy
 from moml.optim import GradientStep
 from moml.oracle import Direct, Oracle, Representation
-from moml.oracle._rows import Strategy
+from moml.gradients.rows import Strategy
 from moml.weighting import (
     CAGrad, DWA, EW, GLS, MGDA, MoDo, NashMTL, PCGrad, RLW, SDMGrad, UPGrad, UW, Every, Weighting,
 )  # fmt: skip

@@ -14,7 +14,7 @@ import moml
 from moml.architecture import HPS
 from moml.callback import Callback
 from moml.data import Batch
-from moml.evaluation import Evaluation
+from moml.gradients.task_gradients import Evaluation
 from moml.oracle import Accumulated, Direct, Distributed, Representation
 from moml.weighting import EW, MGDA, TrimmedMean
 from tests.helpers import TASKS, flat_gradients, problem

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from moml._support import checks
 from moml._support.nesting import fields_of
-from moml.evaluation import Heads
-from moml.oracle._rows import Strategy
+from moml.gradients.rows import Strategy
+from moml.gradients.task_gradients import Heads
 from moml.weighting import Weighting
 
 _HEADS, _ROWS = get_args(Heads), get_args(Strategy)

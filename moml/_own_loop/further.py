@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from moml.evaluation import Evaluation
+from moml.gradients.task_gradients import Evaluation
 
 
 class FurtherLosses:

@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.utils.weak import WeakIdKeyDictionary
 
-from moml.oracle._features import Features
-from moml.oracle._graph import reach
-from moml.oracle._layouts import Found, Layouts
-from moml.oracle._rows import Strategy
+from moml.gradients.features import Features
+from moml.gradients.graph import reach
+from moml.gradients.layouts import Found, Layouts
+from moml.gradients.rows import Strategy
 from moml.weighting import Weighting
 
 _LOG = logging.getLogger("moml")
@@ -96,7 +96,7 @@ class Memory:
         """Say once that heads inside a compiled function cannot be told from shared layers.
 
         Args:
-            joined: As `moml.oracle._graph.Reach.joined`.
+            joined: As `moml.gradients.graph.Reach.joined`.
         """
         if joined and not self._said:
             self._said = True

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from moml.errors import NonFiniteError
-from moml.evaluation import Evaluation, Heads
+from moml.gradients.task_gradients import Evaluation, Heads
 
 
 class Rescaled(Evaluation):

@@ -17,11 +17,11 @@ from moml._own_loop.parallel import Leaves, Together
 from moml._own_loop.rescaled import Rescaled
 from moml._support.collectives import Processes
 from moml.errors import NonFiniteError
-from moml.evaluation import Evaluation, Heads
-from moml.oracle._features import Features
-from moml.oracle._layouts import Found
-from moml.oracle._live import Live, ParameterRows, RepresentationRows
-from moml.oracle._rows import Strategy, combine_rows
+from moml.gradients.features import Features
+from moml.gradients.layouts import Found
+from moml.gradients.live import Live, ParameterRows, RepresentationRows
+from moml.gradients.rows import Strategy, combine_rows
+from moml.gradients.task_gradients import Evaluation, Heads
 from moml.oracle.distributed import Combined, OfRepresentation
 from moml.weighting import Weighting
 

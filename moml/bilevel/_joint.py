@@ -11,11 +11,11 @@ from torch import Tensor
 
 from moml._support.random_state import random_state, replayed
 from moml.errors import NonFiniteError
-from moml.evaluation import Heads, checked
-from moml.oracle._features import Features
-from moml.oracle._layout import Layout
-from moml.oracle._live import ParameterRows, accumulate_row
-from moml.oracle._rows import Plan, Row, add_rows, combine_rows, gramian_of_rows
+from moml.gradients.features import Features
+from moml.gradients.layout import Layout
+from moml.gradients.live import ParameterRows, accumulate_row
+from moml.gradients.rows import Plan, Row, add_rows, combine_rows, gramian_of_rows
+from moml.gradients.task_gradients import Heads, checked
 
 if TYPE_CHECKING:
     from moml.bilevel.hypergradient import LowerSolution

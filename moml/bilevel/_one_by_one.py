@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from moml.bilevel._solved import Solved
-from moml.oracle._features import Features
-from moml.oracle._layout import Layout
-from moml.oracle._live import Live, ParameterRows
-from moml.oracle._rows import Row, add_rows
+from moml.gradients.features import Features
+from moml.gradients.layout import Layout
+from moml.gradients.live import Live, ParameterRows
+from moml.gradients.rows import Row, add_rows
 
 
 class OneByOne(ParameterRows):

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from moml.bilevel.hypergradient import Hypergradient, LowerSolution
-from moml.oracle._features import Features
-from moml.oracle._rows import Plan, Row, add_rows
+from moml.gradients.features import Features
+from moml.gradients.rows import Plan, Row, add_rows
 
 
 @dataclass(frozen=True, kw_only=True)

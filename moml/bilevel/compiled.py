@@ -17,9 +17,9 @@ from moml.bilevel.carry import Restart
 from moml.bilevel.hypergradient import Checkpointed, FirstOrder, Truncated, Unrolled
 from moml.bilevel.oracle import Bilevel
 from moml.data.structure import tensors_of, with_tensors
-from moml.evaluation import Evaluation, Given
+from moml.gradients.live import ParameterRows
+from moml.gradients.task_gradients import Evaluation, Given
 from moml.oracle._base import Oracle, positions
-from moml.oracle._live import ParameterRows
 
 _TRACED = (Unrolled, Truncated, Checkpointed, FirstOrder)
 

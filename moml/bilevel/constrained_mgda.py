@@ -9,7 +9,7 @@ from torch import Tensor
 
 from moml.bilevel._constrained_min_norm import constrained_min_norm_weights
 from moml.bilevel._joint import JointRows
-from moml.evaluation import Evaluation
+from moml.gradients.task_gradients import Evaluation
 from moml.weighting import Weighting
 
 Dual = Literal["exact", "authors"]

@@ -18,11 +18,11 @@ from moml.bilevel.hypergradient import Certificate, Hypergradient, LowerSolution
 from moml.bilevel.inner import InnerSolver
 from moml.data.bilevel_batch import BilevelBatch
 from moml.errors import NonFiniteError
+from moml.gradients.graph import reach
+from moml.gradients.layout import Layout
+from moml.gradients.live import DirectRows, Live, ParameterRows, RepresentationRows
+from moml.gradients.rows import Plan
 from moml.oracle._base import Oracle, positions
-from moml.oracle._graph import reach
-from moml.oracle._layout import Layout
-from moml.oracle._live import DirectRows, Live, ParameterRows, RepresentationRows
-from moml.oracle._rows import Plan
 from moml.problem import Losses
 
 

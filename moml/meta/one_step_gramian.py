@@ -10,8 +10,8 @@ from torch import Tensor
 from moml.bilevel import Hypergradient, InnerSGD, InnerSolver, LowerLevel, LowerSolution
 from moml.bilevel._lower import Tensors, fresh
 from moml.bilevel.hypergradient._base import require_plain_look, solved
+from moml.gradients.rows import Row, add_rows, combine_rows
 from moml.meta._weighted_sum import WeightedSum, check_terms
-from moml.oracle._rows import Row, add_rows, combine_rows
 
 
 class OneStepGramian(Hypergradient):

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
-from moml.evaluation import Evaluation
+from moml.gradients.task_gradients import Evaluation
 
 
 class Updater(ABC):

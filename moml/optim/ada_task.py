@@ -11,7 +11,7 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 
 from moml._support import checks
-from moml.evaluation import Evaluation
+from moml.gradients.task_gradients import Evaluation
 
 Rule = Literal["adam", "rmsprop", "adagrad"]
 

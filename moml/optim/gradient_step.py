@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from moml._support import checks
-from moml.evaluation import Evaluation
+from moml.gradients.task_gradients import Evaluation
 from moml.optim._base import Updater
 from moml.optim.ada_task import AdaTask
 

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from moml._support import checks
 from moml._support.task_names import task_names
-from moml.evaluation import Evaluation
+from moml.gradients.task_gradients import Evaluation
 from moml.optim._base import Updater
 
 Resample = Literal["run", "epoch", "step"]

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from moml._support import checks
-from moml.evaluation import Heads
+from moml.gradients.features import Features
+from moml.gradients.layouts import Found, Layouts
+from moml.gradients.live import Live
+from moml.gradients.rows import Strategy
+from moml.gradients.task_gradients import Heads
 from moml.oracle._base import Oracle, check_has_losses, positions
-from moml.oracle._features import Features
-from moml.oracle._layouts import Found, Layouts
-from moml.oracle._live import Live
-from moml.oracle._rows import Strategy
 from moml.problem import FactoredProblem, Losses, Problem
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from moml.errors import NoLabelsError
-from moml.evaluation import Evaluation
+from moml.gradients.task_gradients import Evaluation
 from moml.problem import Objectives, Problem
 
 

@@ -14,12 +14,12 @@ from moml._support import checks
 from moml._support.replay import buffers_kept, draws_of, restore_draws
 from moml.data.batch import Batch
 from moml.errors import NoLabelsError
-from moml.evaluation import Heads
+from moml.gradients.features import Features
+from moml.gradients.layout import Layout, places, trainable
+from moml.gradients.live import Live, ParameterRows
+from moml.gradients.rows import Plan, Row, add_rows
+from moml.gradients.task_gradients import Heads
 from moml.oracle._base import Oracle, check_has_losses, positions
-from moml.oracle._features import Features
-from moml.oracle._layout import Layout, places, trainable
-from moml.oracle._live import Live, ParameterRows
-from moml.oracle._rows import Plan, Row, add_rows
 from moml.oracle._shares import shared_out
 from moml.oracle.direct import Direct
 from moml.oracle.representation import Representation

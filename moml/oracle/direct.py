@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from moml.evaluation import Heads
+from moml.gradients.features import Features
+from moml.gradients.layouts import Found
+from moml.gradients.live import ParameterRows
+from moml.gradients.task_gradients import Heads
 from moml.oracle._backpropagation import Backpropagation
-from moml.oracle._features import Features
-from moml.oracle._layouts import Found
-from moml.oracle._live import ParameterRows
 from moml.problem import Losses
 
 

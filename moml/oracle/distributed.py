@@ -15,11 +15,11 @@ from torch.nn import Parameter
 from moml._support import checks
 from moml._support.collectives import Processes
 from moml._support.flat import numbers, shaped
-from moml.evaluation import Evaluation, Heads, accumulate_flat, checked
+from moml.gradients.layout import places, trainable
+from moml.gradients.live import Live
+from moml.gradients.rows import Row, gramian_of_rows
+from moml.gradients.task_gradients import Evaluation, Heads, accumulate_flat, checked
 from moml.oracle._base import Oracle, positions
-from moml.oracle._layout import places, trainable
-from moml.oracle._live import Live
-from moml.oracle._rows import Row, gramian_of_rows
 from moml.oracle._shares import shared_out
 from moml.oracle.accumulated import Accumulated
 from moml.oracle.direct import Direct

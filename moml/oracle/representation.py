@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
-from moml.evaluation import Heads
+from moml.gradients.features import Features
+from moml.gradients.layouts import Found
+from moml.gradients.live import Live, RepresentationRows
+from moml.gradients.task_gradients import Heads
 from moml.oracle._backpropagation import Backpropagation
-from moml.oracle._features import Features
-from moml.oracle._layouts import Found
-from moml.oracle._live import Live, RepresentationRows
 from moml.problem import FactoredProblem, Losses, Problem
 
 

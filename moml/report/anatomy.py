@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from moml.architecture import Architecture
 from moml.data.inputs import Inputs, tensors_in
-from moml.oracle._graph import reach
+from moml.gradients.graph import reach
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from moml.errors import NonFiniteError
-from moml.evaluation import Evaluation
+from moml.gradients.task_gradients import Evaluation
 
 
 def check_weights(weights: Any, names: Sequence[str], method: str) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from moml._support import checks
 from moml._support.autocast import without_autocast
-from moml.evaluation import Evaluation
+from moml.gradients.task_gradients import Evaluation
 from moml.weighting._answers import check_direction, check_weights, finite_rows
 from moml.weighting._memory import Memory
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from moml.evaluation import Evaluation, Heads, Reweighted
+from moml.gradients.task_gradients import Evaluation, Heads, Reweighted
 from moml.weighting._base import Weighting
 
 

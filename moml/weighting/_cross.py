@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from moml.errors import NonFiniteError
-from moml.evaluation import Evaluation
+from moml.gradients.task_gradients import Evaluation
 
 
 def finite_products(first: Evaluation, second: Evaluation) -> Tensor:

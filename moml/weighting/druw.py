@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from moml.evaluation import Evaluation
+from moml.gradients.task_gradients import Evaluation
 from moml.weighting._base import LossWeighting
 from moml.weighting._capture import Capture
 from moml.weighting.dwa import DWA

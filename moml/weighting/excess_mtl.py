@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from moml._support import checks
-from moml.evaluation import Evaluation
+from moml.gradients.task_gradients import Evaluation
 from moml.weighting._answers import finite_rows
 from moml.weighting._base import Needs, Weighting
 from moml.weighting._memory import Memory

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from moml._support import checks
-from moml.evaluation import Evaluation
+from moml.gradients.task_gradients import Evaluation
 from moml.weighting._adam import TaskwiseAdam
 from moml.weighting._base import LossWeighting
 from moml.weighting._positive import nonnegative_losses

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from moml._support import checks
-from moml.evaluation import Evaluation
+from moml.gradients.task_gradients import Evaluation
 from moml.weighting._base import LossWeighting, Needs
 from moml.weighting._clusters import clusters
 from moml.weighting._preference import rows

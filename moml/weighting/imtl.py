@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from moml._support import checks
-from moml.evaluation import Evaluation
+from moml.gradients.task_gradients import Evaluation
 from moml.weighting._base import GramianWeighting, Needs
 from moml.weighting._gramian import Array, checked, correlation, solve_each
 from moml.weighting._preference import rows

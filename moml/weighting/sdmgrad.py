@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from moml._support import checks
-from moml.evaluation import Evaluation
+from moml.gradients.task_gradients import Evaluation
 from moml.weighting._base import Needs, Weighting, nothing_shared
 from moml.weighting._cross import finite_products
 from moml.weighting._preference import Preference, given_per_task, preference_of

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from moml._support import checks
-from moml.evaluation import accumulate
+from moml.gradients.task_gradients import accumulate
 from moml.weighting._base import LossWeighting
 
 

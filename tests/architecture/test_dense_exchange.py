@@ -9,8 +9,8 @@ from moml import MultiTask
 from moml.architecture import DenseExchange
 from moml.architecture._cross_task import CrossTask
 from moml.data import Batch
+from moml.gradients.graph import reach
 from moml.losses import CrossEntropy
-from moml.oracle._graph import reach
 from moml.report.anatomy import anatomy
 from tests.small_networks import TASKS, dense, set_to
 

@@ -20,7 +20,7 @@ from moml.architecture import (
     SharingTable,
 )
 from moml.data import TaskInputs
-from moml.oracle._graph import reach
+from moml.gradients.graph import reach
 from tests.small_networks import TASKS, cnn, digits, linear_heads
 
 EVERY = (

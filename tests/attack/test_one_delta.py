@@ -5,7 +5,7 @@ from torch import nn
 from moml.attack import L1, L2, PGD, Linf, Victim, cross_entropy, misclassified
 from moml.attack.generator import SideBySide
 from moml.attack.one_delta import OneDelta, max_min_weights
-from moml.evaluation import Evaluation
+from moml.gradients.task_gradients import Evaluation
 from moml.weighting import (
     EW,
     MGDA,

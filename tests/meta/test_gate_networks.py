@@ -16,7 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from moml.bilevel import Bilevel, InnerSGD, Unrolled
 from moml.data import Batch, EpisodeBatch
-from moml.evaluation import Evaluation
+from moml.gradients.task_gradients import Evaluation
 from moml.loop import fit
 from moml.losses import CrossEntropy
 from moml.meta import Calibration, Clean, FewShot

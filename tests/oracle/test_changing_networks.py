@@ -11,7 +11,7 @@ import moml
 from moml.architecture import HPS
 from moml.callback import Callback
 from moml.checkpoint import Checkpoint
-from moml.evaluation import Evaluation
+from moml.gradients.task_gradients import Evaluation
 from moml.oracle import Accumulated, Direct, Representation
 from moml.weighting import DBMTL, EW, MGDA, ExcessMTL, GradDrop, MoCo
 from tests.helpers import TASKS, batch, flat_gradients, problem

@@ -8,9 +8,9 @@ import moml
 from moml.architecture import HPS
 from moml.backbone import MLP, ResNet8, SmallCNN
 from moml.data import Batch
+from moml.gradients.ghost import GhostRows
 from moml.losses import CrossEntropy
 from moml.oracle import Direct
-from moml.oracle._ghost import GhostRows
 from moml.weighting import MGDA
 from tests.helpers import TASKS, batch, flat_grad, network, problem
 

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from moml.backbone import MLP
+from moml.gradients.by_layer import LayerRows
+from moml.gradients.segments import segments
 from moml.oracle import Direct
-from moml.oracle._layer_rows import LayerRows
-from moml.oracle._segments import segments
 from tests.helpers import flat_grad, problem
 from tests.oracle.test_ghost import ENCODERS, WEIGHTS, images, model_of
 

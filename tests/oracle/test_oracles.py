@@ -7,8 +7,8 @@ from torch import nn
 import moml
 from moml.architecture import HPS
 from moml.data import Batch
+from moml.gradients.rows import gramian_of_rows
 from moml.oracle import Direct, Representation
-from moml.oracle._rows import gramian_of_rows
 from tests.helpers import TASKS, batch, flat_grad, flat_gradients, network, problem
 
 WEIGHTS = torch.tensor([0.2, 0.0, 1.7], dtype=torch.float64)

@@ -8,7 +8,7 @@ import torch
 import moml
 from moml import Evaluation
 from moml.errors import NonFiniteError
-from moml.evaluation import Given
+from moml.gradients.task_gradients import Given
 from moml.weighting import (
     DBMTL,
     EPO,

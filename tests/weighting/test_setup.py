@@ -10,7 +10,7 @@ from torch import nn
 import moml
 from moml._support.replay import kept_state
 from moml.errors import NonFiniteError
-from moml.evaluation import Evaluation
+from moml.gradients.task_gradients import Evaluation
 from moml.weighting import EW, UW, GramianWeighting, JacobianAggregator, LossWeighting
 from tests.weightings import all_weightings
 

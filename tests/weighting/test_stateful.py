@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from moml import Evaluation
-from moml.evaluation import Source
+from moml.gradients.task_gradients import Source
 from moml.weighting import (
     CRMOGM,
     DBMTL,

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from moml.bilevel._lower import LowerLevel, Tensors, fresh
 from moml.bilevel.inner import InnerSolver
-from moml.oracle._fast_ways import FastWays
-from moml.oracle._graph import reach
-from moml.oracle._live import Live
-from moml.oracle._rows import Plan, Row, form_rows
+from moml.gradients.fast_ways import FastWays
+from moml.gradients.graph import reach
+from moml.gradients.live import Live
+from moml.gradients.rows import Plan, Row, form_rows
 from moml.problem import Losses
 
 # Operations whose second derivatives have no efficient batched form.

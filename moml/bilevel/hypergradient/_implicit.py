@@ -26,7 +26,7 @@ from moml.bilevel.hypergradient._base import (
     solved,
 )
 from moml.bilevel.inner import InnerSolver
-from moml.oracle._rows import Row
+from moml.gradients.rows import Row
 
 OnInvalid = Literal["warn", "raise", "ignore"]
 
@@ -184,7 +184,7 @@ class Implicit(Hypergradient):
 
 
 def _reaches(output: Tensor, inputs: Sequence[Tensor]) -> bool:
-    from moml.oracle._graph import reach
+    from moml.gradients.graph import reach
 
     known = set(inputs)
     return any(leaf in known for leaf in reach([output]).leaves)

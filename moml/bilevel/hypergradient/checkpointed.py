@@ -15,7 +15,7 @@ from moml._support.random_state import random_state, replayed
 from moml.bilevel._lower import LowerLevel, Tensors, fresh
 from moml.bilevel.hypergradient._base import Hypergradient, LowerSolution, looks
 from moml.bilevel.inner import InnerSolver, InnerState
-from moml.oracle._rows import Row, add_rows
+from moml.gradients.rows import Row, add_rows
 
 
 class Checkpointed(Hypergradient):

@@ -17,7 +17,7 @@ from moml.bilevel.hypergradient._base import (
     solved,
 )
 from moml.bilevel.inner import InnerSGD, InnerSolver, VirtualStep
-from moml.oracle._rows import Row, add_rows, combine_rows
+from moml.gradients.rows import Row, add_rows, combine_rows
 
 
 class FiniteDifference(Hypergradient):

@@ -9,7 +9,7 @@ from torch import Tensor
 from moml.bilevel._lower import LowerLevel, Tensors, fresh
 from moml.bilevel.hypergradient._base import Hypergradient, LowerSolution, looks
 from moml.bilevel.inner import InnerSolver, InnerState
-from moml.oracle._rows import Row
+from moml.gradients.rows import Row
 
 
 class FirstOrder(Hypergradient):

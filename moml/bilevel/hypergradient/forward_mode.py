@@ -18,7 +18,7 @@ from moml.bilevel.hypergradient._base import (
     unflat,
 )
 from moml.bilevel.inner import InnerSolver, InnerState
-from moml.oracle._rows import Plan, Row, form_rows
+from moml.gradients.rows import Plan, Row, form_rows
 
 _LARGEST = 4096
 

@@ -9,7 +9,7 @@ from moml.bilevel._lower import LowerLevel, Tensors
 from moml.bilevel.hypergradient._base import Hypergradient, LowerSolution, require_plain_look
 from moml.bilevel.hypergradient.unrolled import trainable, walk_attached
 from moml.bilevel.inner import InnerSolver, InnerState
-from moml.oracle._rows import Row
+from moml.gradients.rows import Row
 
 
 class Truncated(Hypergradient):

@@ -11,8 +11,8 @@ from moml.bilevel._joint import JointRows, only
 from moml.bilevel._lower import LowerLevel, Tensors, fresh
 from moml.bilevel.hypergradient._base import Hypergradient, LowerSolution, require_plain_look
 from moml.bilevel.inner import InnerSolver
-from moml.oracle._live import Live
-from moml.oracle._rows import Row
+from moml.gradients.live import Live
+from moml.gradients.rows import Row
 from moml.problem import Losses
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from moml._support import checks
-from moml.evaluation import Evaluation, Heads, Reweighted
+from moml.gradients.task_gradients import Evaluation, Heads, Reweighted
 from moml.weighting._base import Needs, Weighting
 
 _COST: tuple[Needs, ...] = ("losses", "gramian", "jacobian")

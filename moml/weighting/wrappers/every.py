@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from moml._support import checks
-from moml.evaluation import Evaluation, Heads
+from moml.gradients.task_gradients import Evaluation, Heads
 from moml.weighting._base import Weighting
 from moml.weighting.wrappers._base import Recorder, Wrapper
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from moml._support import checks
-from moml.evaluation import Evaluation, Reweighted
+from moml.gradients.task_gradients import Evaluation, Reweighted
 from moml.weighting._base import GramianWeighting, LossWeighting, Weighting
 from moml.weighting.ew import EW
 from moml.weighting.wrappers._base import Wrapper

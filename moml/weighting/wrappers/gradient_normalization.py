@@ -7,7 +7,7 @@ from typing import get_args
 from torch import Tensor
 
 from moml._support import checks
-from moml.evaluation import Evaluation
+from moml.gradients.task_gradients import Evaluation
 from moml.weighting._base import Needs, Weighting
 from moml.weighting._normalization import Normalization, gradient_factors
 from moml.weighting.wrappers._base import Recorder, Wrapper

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from moml._support import checks
-from moml.evaluation import Evaluation
+from moml.gradients.task_gradients import Evaluation
 from moml.weighting._base import Needs, Randomized, Weighting, nothing_shared
 from moml.weighting.wrappers._base import Wrapper
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from moml._support import checks
-from moml.evaluation import Evaluation
+from moml.gradients.task_gradients import Evaluation
 from moml.weighting._base import LossWeighting, Needs, Weighting
 from moml.weighting._capture import Capture
 from moml.weighting.si import SI

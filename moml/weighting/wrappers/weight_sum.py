@@ -7,7 +7,7 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from moml._support import checks
-from moml.evaluation import Evaluation
+from moml.gradients.task_gradients import Evaluation
 from moml.weighting._base import Weighting
 from moml.weighting.wrappers._base import Recorder, Wrapper
 

@@ -12,15 +12,14 @@ from torch.nn import Parameter
 
 from moml._support.autocast import without_autocast
 from moml._support.flat import flat, numbers, shaped
-from moml.evaluation import Evaluation, Heads, accumulate, accumulate_flat, checked
-from moml.oracle._cross import products_of_rows
-from moml.oracle._features import Features
-from moml.oracle._former import RowFormer
-from moml.oracle._ghost import GhostRows
-from moml.oracle._layer_rows import LayerRows
-from moml.oracle._layout import Layout
-from moml.oracle._layouts import Found
-from moml.oracle._rows import (
+from moml.gradients.by_layer import LayerRows
+from moml.gradients.cross import products_of_rows
+from moml.gradients.features import Features
+from moml.gradients.former import RowFormer
+from moml.gradients.ghost import GhostRows
+from moml.gradients.layout import Layout
+from moml.gradients.layouts import Found
+from moml.gradients.rows import (
     Plan,
     Row,
     add_rows,
@@ -29,6 +28,7 @@ from moml.oracle._rows import (
     gradients,
     gramian_of_rows,
 )
+from moml.gradients.task_gradients import Evaluation, Heads, accumulate, accumulate_flat, checked
 
 _FORMERS: Mapping[str, type[RowFormer]] = {
     "rows": RowFormer, "ghost": GhostRows, "layers": LayerRows,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from moml.oracle._rows import Row, flatten_column
+from moml.gradients.rows import Row, flatten_column
 
 _WIDTH = 2**16  # columns multiplied at a time, in float64
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from moml.oracle._former import RowFormer
-from moml.oracle._rows import Plan, Row, add_rows, combine_rows, form_rows, gramian_of_rows
-from moml.oracle._segments import Segment, segments
+from moml.gradients.former import RowFormer
+from moml.gradients.rows import Plan, Row, add_rows, combine_rows, form_rows, gramian_of_rows
+from moml.gradients.segments import Segment, segments
 
 
 class LayerRows(RowFormer):

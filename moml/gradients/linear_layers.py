@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 from torch.autograd.graph import Node
 
-from moml.oracle._graph import is_leaf
+from moml.gradients.graph import is_leaf
 
 User = tuple[Node, int]
 """An operation that uses a result, and as which of its arguments."""

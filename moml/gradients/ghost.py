@@ -19,10 +19,10 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 from torch.nn import Parameter
 
-from moml.oracle._cross import products_of_rows
-from moml.oracle._former import RowFormer
-from moml.oracle._linear_leaves import Leaf
-from moml.oracle._rows import (
+from moml.gradients.cross import products_of_rows
+from moml.gradients.former import RowFormer
+from moml.gradients.linear_layers import Leaf
+from moml.gradients.rows import (
     Plan,
     Row,
     add_rows,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from moml._support import checks
-from moml.oracle._rows import Plan, Row
+from moml.gradients.rows import Plan, Row
 
 _LOG = logging.getLogger("moml")
 _TOLERANCE = 1e-3  # of the norm; float32 sums in another order differ by 1e-6

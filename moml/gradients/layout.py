@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor
 from torch.nn import Parameter
 
-from moml.oracle._features import Features
-from moml.oracle._graph import Walk, is_leaf, nested, reach
-from moml.oracle._linear_leaves import LinearLayer, linear_layers, worth_it
-from moml.oracle._rows import Operations, Plan, Strategy, plan_ghost, plan_rows
+from moml.gradients.features import Features
+from moml.gradients.graph import Walk, is_leaf, nested, reach
+from moml.gradients.linear_layers import LinearLayer, linear_layers, worth_it
+from moml.gradients.rows import Operations, Plan, Strategy, plan_ghost, plan_rows
 
 _REENTRANT = "CheckpointFunction"
 _UNKNOWN = Operations(batched=False, compiled=False)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from moml.oracle._rows import Row, add_rows, combine_rows, gramian_of_rows
+from moml.gradients.rows import Row, add_rows, combine_rows, gramian_of_rows
 
 if TYPE_CHECKING:
-    from moml.oracle._live import ParameterRows
+    from moml.gradients.live import ParameterRows
 
 
 class RowFormer:

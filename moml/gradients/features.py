@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from moml.oracle._rows import Plan, Row, form_rows
+from moml.gradients.rows import Plan, Row, form_rows
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.autograd.graph import Node
 from torch.nn import Parameter
 
-from moml.oracle._fast_ways import FastWays, ProvenLayers
-from moml.oracle._features import Features
-from moml.oracle._graph import Walk, walk
-from moml.oracle._layout import Layout, lay_out, plain_leaves
-from moml.oracle._rows import Strategy
+from moml.gradients.fast_ways import FastWays, ProvenLayers
+from moml.gradients.features import Features
+from moml.gradients.graph import Walk, walk
+from moml.gradients.layout import Layout, lay_out, plain_leaves
+from moml.gradients.rows import Strategy
 
 Declared = tuple[Iterable[Parameter], Mapping[str, Iterable[Parameter]]]
 """Shared parameters, and private ones per task."""
@@ -65,7 +65,7 @@ class Layouts:
 
     Args:
         strategy: How rows are formed, as for `moml.oracle.Direct`.
-        verify: As for `moml.oracle._layout.lay_out`.
+        verify: As for `moml.gradients.layout.lay_out`.
     """
 
     def __init__(self, strategy: Strategy, *, verify: bool = True) -> None:
