@@ -13,7 +13,7 @@ from moml._support import checks
 from moml.architecture import Architecture
 from moml.data import Batch, Source, Suite, TaskSpec, TensorSource
 from moml.data.suite import Split
-from moml.validation import evaluating, number
+from moml.training.validation import evaluating, number
 
 _SPLITS: dict[Split, str] = {"train": "training", "val": "validation", "test": "test"}
 

@@ -12,7 +12,7 @@ from torch import nn
 from moml._check_data import sources_of
 from moml._support import checks
 from moml.data import Suite
-from moml.validation import Metrics, directions
+from moml.training.validation import Metrics, directions
 
 
 def width_of(encoder: nn.Module) -> int:

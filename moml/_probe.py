@@ -12,7 +12,7 @@ from moml._support.replay import draws_of, restore_draws
 from moml.architecture import Architecture
 from moml.data import Batch, Suite, TaskSpec
 from moml.data.inputs import tensors_in
-from moml.validation import evaluating
+from moml.training.validation import evaluating
 
 SAMPLES = 4
 Result = TypeVar("Result")

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from moml.checkpoint import make_folder
+from moml.training.checkpoint import make_folder
 
 try:
     import fcntl

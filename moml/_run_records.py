@@ -10,9 +10,9 @@ from rich.console import Console
 
 from moml._preflight import positive
 from moml._support.files import read_json
-from moml.callback import Callback
-from moml.checkpoint import Checkpoint
 from moml.logging import Conflicts, Log, MetricsLog, Progress, TensorBoardLog, read_metrics
+from moml.training.callback import Callback
+from moml.training.checkpoint import Checkpoint
 
 
 class RunRecords:

@@ -9,21 +9,21 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from moml._arguments import check_arguments
-from moml._draws import Draws, finite_losses
-from moml._finite import finite_gradients
-from moml._held import HeldParameters
-from moml._run_state import made_of, restore, state_of
 from moml._support.replay import draws_of, kept_state, overwrite, restore_draws
 from moml._support.signals import StopSignals
-from moml.callback import Callback, History, StepRecord, Training
-from moml.checkpoint import Checkpoint
 from moml.data.stream import Stream
 from moml.errors import NoLabelsError, NonFiniteError
 from moml.gradients.task_gradients import Evaluation
 from moml.optim import Updater
 from moml.oracle import Oracle
 from moml.problem import Objectives
+from moml.training.arguments import check_arguments
+from moml.training.callback import Callback, History, StepRecord, Training
+from moml.training.checkpoint import Checkpoint
+from moml.training.finite import finite_gradients
+from moml.training.further_batches import Draws, finite_losses
+from moml.training.held_parameters import HeldParameters
+from moml.training.run_state import made_of, restore, state_of
 from moml.weighting import Weighting
 
 __all__ = ["History", "fit"]

@@ -19,7 +19,7 @@ from moml.meta import (
     QueryObjective,
     Robust,
 )
-from moml.validation import Metrics
+from moml.training.validation import Metrics
 
 Norm = Literal["Linf", "L2", "L1"]
 OBJECTIVES = ("clean", "robust", "calibration")

@@ -27,7 +27,7 @@ from moml.meta_goals import Goals, Norm, Threat
 from moml.optim import GradientStep
 from moml.oracle import Oracle
 from moml.trainer import MakeOptimizer, MakeScheduler, wrap
-from moml.validation import Scores, Validation, eval_record, evaluating
+from moml.training.validation import Scores, Validation, eval_record, evaluating
 from moml.weighting import Weighting
 from moml.weighting._normalization import Normalization
 

@@ -19,7 +19,7 @@ from moml.data.suite import Split
 from moml.logging import read_metrics
 from moml.meta_trainer import MetaTrainer
 from moml.trainer import Trainer
-from moml.validation import Scores
+from moml.training.validation import Scores
 
 Weights = Literal["best", "last"]
 

@@ -21,8 +21,6 @@ from moml._support.files import write_json
 from moml._support.safetensors_file import save_weights
 from moml._support.signals import StopSignals
 from moml.attack import L1, L2, Ball, Linf
-from moml.callback import Callback
-from moml.checkpoint import read_state, write_atomically
 from moml.data import Suite
 from moml.errors import NonFiniteError
 from moml.loop import fit
@@ -32,6 +30,8 @@ from moml.nas.method import Executor, SearchComposition, SearchMethod, SearchSet
 from moml.nas.outer import Exhausted, OuterSearch
 from moml.nas.robust_training import Recipe, accuracies
 from moml.nas.search_space import SearchSpace
+from moml.training.callback import Callback
+from moml.training.checkpoint import read_state, write_atomically
 from moml.weighting import Weighting
 from moml.weighting._normalization import Normalization
 

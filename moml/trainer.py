@@ -33,8 +33,6 @@ from moml._support.launch import Launch
 from moml._support.schedules import Cosine
 from moml._support.steppable import steppable, stepping
 from moml.architecture import Architecture
-from moml.callback import Callback, History
-from moml.checkpoint import Checkpoint
 from moml.data import BatchLoader, Suite, prefetched
 from moml.data.stream import LoaderStream
 from moml.data.subset import named
@@ -47,7 +45,9 @@ from moml.method import Composition, Method, Setting
 from moml.multitask import MultiTask, Precision
 from moml.optim import GradientStep, param_groups
 from moml.oracle import Distributed
-from moml.validation import (
+from moml.training.callback import Callback, History
+from moml.training.checkpoint import Checkpoint
+from moml.training.validation import (
     Scores,
     Validation,
     directions,

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 import moml
 from moml import weighting as room
-from moml._draws import Draws, finite_losses
+from moml.training.further_batches import Draws, finite_losses
 from moml.architecture import HPS
 from moml.backbone import MLP, ResNet8
 from moml.data import Batch

@@ -28,7 +28,7 @@ import moml
 from moml.bilevel import (
     SOBA, Bilevel, BlockConjugateGradient, Checkpointed, InnerSGD, Neumann, Unrolled,
 )  # fmt: skip
-from moml.callback import Callback, Training
+from moml.training.callback import Callback, Training
 from moml.weighting import MGDA, Constant
 from tasks import QuadraticBilevel
 

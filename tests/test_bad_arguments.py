@@ -17,7 +17,6 @@ import moml.losses
 import moml.optim
 import moml.weighting
 from moml.architecture import HPS, LTB, MTAN, PLE, MMoE, SharingTable, WholeModel
-from moml.checkpoint import Checkpoint
 from moml.data import (
     Batch,
     BatchLoader,
@@ -34,6 +33,7 @@ from moml.data import (
 from moml.losses import CrossEntropy, MeanSquaredError
 from moml.optim import AdaTask, GradientStep, Several, TaskSteps, param_groups
 from moml.oracle import Accumulated, Direct, Distributed, Representation
+from moml.training.checkpoint import Checkpoint
 from moml.weighting import (
     CRMOGM,
     DWA,

@@ -7,12 +7,12 @@ from torch.optim.lr_scheduler import OneCycleLR, StepLR
 
 import moml
 from moml.architecture import HPS
-from moml.checkpoint import Checkpoint
 from moml.data import Batch
 from moml.errors import CheckpointError, NonFiniteError
 from moml.losses import MeanSquaredError
 from moml.optim import Updater
 from moml.oracle import Accumulated, Direct
+from moml.training.checkpoint import Checkpoint
 from moml.weighting import EW
 from tests.helpers import TASKS, batch, network, problem
 

@@ -5,8 +5,8 @@ import pickle
 import pytest
 import torch
 
-from moml.checkpoint import Checkpoint, read_state, write_atomically
 from moml.errors import CheckpointError
+from moml.training.checkpoint import Checkpoint, read_state, write_atomically
 
 
 def test_the_last_two_are_kept(tmp_path):

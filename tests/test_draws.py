@@ -6,11 +6,11 @@ from torch import nn
 
 import moml
 from moml.architecture import HPS
-from moml.callback import Callback
 from moml.data import Loader
 from moml.data.stream import LoaderStream
 from moml.errors import NonFiniteError
 from moml.oracle import Direct, Representation
+from moml.training.callback import Callback
 from moml.weighting import EW, LossWeighting, MoDo, Scaled, SDMGrad
 from tests.helpers import TASKS, batch, flat_gradients, network, problem
 

@@ -9,12 +9,12 @@ from torch import nn
 
 import moml
 from moml.architecture import HPS
-from moml.callback import Callback
-from moml.checkpoint import Checkpoint, read_state
 from moml.data import Batch, Loader, TensorSource
 from moml.errors import CheckpointError, NonFiniteError
 from moml.optim import GradientStep
 from moml.oracle import Direct, Representation
+from moml.training.callback import Callback
+from moml.training.checkpoint import Checkpoint, read_state
 from moml.weighting import DWA, EW, MGDA, RLW, UW, Every
 from tests.helpers import TASKS, batch, network, problem
 from tests.weightings import all_weightings

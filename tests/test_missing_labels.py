@@ -9,10 +9,10 @@ from torch import nn
 
 import moml
 from moml.architecture import HPS
-from moml.checkpoint import Checkpoint
 from moml.data import Batch
 from moml.losses import BinaryCrossEntropy, CosineDistance, CrossEntropy, MaskedL1, MeanSquaredError
 from moml.oracle import Accumulated, Direct, Distributed, Representation
+from moml.training.checkpoint import Checkpoint
 from moml.weighting import EW, MGDA, NashMTL
 from tests.helpers import TASKS, batch, network, problem
 

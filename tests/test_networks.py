@@ -12,10 +12,10 @@ from torch import nn
 
 import moml
 from moml.architecture import HPS
-from moml.callback import Callback
 from moml.data import Batch
 from moml.gradients.task_gradients import Evaluation
 from moml.oracle import Accumulated, Direct, Distributed, Representation
+from moml.training.callback import Callback
 from moml.weighting import EW, MGDA, TrimmedMean
 from tests.helpers import TASKS, flat_gradients, problem
 from tests.networks import NETWORKS, RANDOM, build

@@ -9,13 +9,13 @@ from torch import nn
 
 import moml
 from moml.architecture import HPS
-from moml.callback import Callback
-from moml.checkpoint import Checkpoint
 from moml.data import Batch
 from moml.errors import CheckpointError
 from moml.losses import CrossEntropy, MeanSquaredError
 from moml.optim import GradientStep, Several
 from moml.oracle import Direct
+from moml.training.callback import Callback
+from moml.training.checkpoint import Checkpoint
 from moml.weighting import UW
 
 
@@ -161,7 +161,7 @@ def test_resuming_callbacks_whose_state_does_not_fit(tmp_path):
 
 
 def test_checkpoints_that_say_nothing_of_losses_are_read(tmp_path):
-    from moml.checkpoint import read_state, write_atomically
+    from moml.training.checkpoint import read_state, write_atomically
 
     run(tmp_path, steps=2)
     state = read_state(tmp_path / "last.pt")

@@ -29,7 +29,6 @@ from moml.attack.objectives import (
     misclassified,
     targeted,
 )
-from moml.checkpoint import Checkpoint
 from moml.cli._attack_folder import check_folder, settings_of
 from moml.cli.parser import Parser
 from moml.data import Bounds, TaskInputs
@@ -39,6 +38,7 @@ from moml.logging import MetricsLog, Progress
 from moml.loop import fit
 from moml.oracle import Direct
 from moml.run import Run, load_multi_task_run
+from moml.training.checkpoint import Checkpoint
 from moml.weighting import EW, Weighting
 
 _NORMS: dict[str, type[Ball]] = {"Linf": Linf, "L2": L2, "L1": L1}

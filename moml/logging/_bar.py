@@ -9,7 +9,7 @@ from rich import progress
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from moml.callback import Training
+from moml.training.callback import Training
 
 
 class _StatusProgress(progress.Progress):

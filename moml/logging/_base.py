@@ -6,8 +6,8 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
-from moml.callback import Callback, Training
 from moml.logging._means import Means
+from moml.training.callback import Callback, Training
 
 
 class Log(Callback):

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from moml.callback import Training
+from moml.training.callback import Training
 
 
 class Lines:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from moml.callback import Training
 from moml.logging._diagnostics import diagnostics
+from moml.training.callback import Training
 
 
 class Means:

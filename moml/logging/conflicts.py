@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from moml.callback import Callback, Training
 from moml.logging._base import positive
+from moml.training.callback import Callback, Training
 
 
 class Conflicts(Callback):

@@ -11,8 +11,8 @@ from torch.nn import Parameter
 from torch.optim import SGD, Adagrad, Adam, AdamW, RMSprop
 
 from moml._support import checks
-from moml.callback import Callback, Training
 from moml.optim import GradientStep
+from moml.training.callback import Callback, Training
 
 
 class Dominance(Callback):

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from moml._support.files import naming
-from moml.callback import Training
 from moml.logging._base import PeriodicLog
+from moml.training.callback import Training
 
 
 class MetricsLog(PeriodicLog):

@@ -7,11 +7,11 @@ from typing import Any
 
 from rich.console import Console
 
-from moml.callback import Training
 from moml.logging._bar import Bar
 from moml.logging._base import Log
 from moml.logging._lines import Lines
 from moml.logging._means import Means
+from moml.training.callback import Training
 
 LINES, UPDATES = 20, 200  # at most, per run
 

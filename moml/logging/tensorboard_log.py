@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moml.callback import Training
 from moml.logging._base import PeriodicLog
+from moml.training.callback import Training
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

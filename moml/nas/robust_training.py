@@ -15,8 +15,6 @@ from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
 from moml.architecture import Architecture
 from moml.attack import FGSM, PGD, Attack, Ball, Victim, cross_entropy, misclassified
 from moml.attack._base import Bounds, check_bounds, inside
-from moml.callback import Callback
-from moml.checkpoint import Checkpoint
 from moml.data import Batch, Suite
 from moml.data.inputs import Inputs, TaskInputs
 from moml.data.stream import LoaderStream
@@ -27,6 +25,8 @@ from moml.nas.training_extras import Extras
 from moml.optim import GradientStep
 from moml.oracle import Direct
 from moml.problem import Losses, Problem
+from moml.training.callback import Callback
+from moml.training.checkpoint import Checkpoint
 from moml.weighting import EW
 
 Schedule = Literal["one_cycle", "cosine"]

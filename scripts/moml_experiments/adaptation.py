@@ -18,12 +18,12 @@ from torch import nn
 
 import moml
 from moml.bilevel import Bilevel, FirstOrder, InnerSGD, Unrolled
-from moml.callback import Callback, Training
+from moml.training.callback import Callback, Training
 from moml.meta import CosineClassifier, DomainAdaptation, MinimaxEntropy
 from moml.oracle import Direct, Oracle
 from moml.problem import Objectives
 from moml.report.html import cell, element, escape, section, table
-from moml.validation import evaluating
+from moml.training.validation import evaluating
 from moml.weighting import EW, MGDA, CAGrad, GradientNormalization, Weighting, WeightSum
 from moml_experiments._shards import run_shards, spread
 from tasks import FontAdaptation

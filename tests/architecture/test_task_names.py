@@ -10,13 +10,13 @@ import moml
 from moml import architecture
 from moml.architecture import HPS, MMoE, WholeModel
 from moml.backbone import MLP
-from moml.checkpoint import Checkpoint
 from moml.data import Batch, TaskInputs
 from moml.logging import MetricsLog
 from moml.losses import CrossEntropy
 from moml.oracle import Direct
 from moml.report import write_report
 from moml.trainer import Trainer
+from moml.training.checkpoint import Checkpoint
 from moml.weighting import MGDA, UW
 from tests.small_suite import Small
 

@@ -5,9 +5,9 @@ import torch
 
 import moml
 from moml.architecture import LTB, DSelectK, SafeMTL
-from moml.callback import Callback
-from moml.checkpoint import Checkpoint
 from moml.oracle import Direct
+from moml.training.callback import Callback
+from moml.training.checkpoint import Checkpoint
 from moml.weighting import EW, MGDA
 from tests.helpers import TASKS, batch, network, problem
 

@@ -24,9 +24,9 @@ from moml.bilevel import (
     Truncated,
     Unrolled,
 )
-from moml.checkpoint import Checkpoint
 from moml.data import BilevelBatch
 from moml.errors import NonFiniteError
+from moml.training.checkpoint import Checkpoint
 from moml.weighting import EW, MGDA, CAGrad, UPGrad
 from tasks import DebSinha, LinearMAML, QuadraticBilevel
 

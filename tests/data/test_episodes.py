@@ -138,9 +138,9 @@ def test_fit_takes_episodes_and_resumes_to_the_same_bits(tmp_path):
     from torch import nn
 
     from moml import fit
-    from moml.checkpoint import Checkpoint
     from moml.oracle import Direct
     from moml.problem import Problem
+    from moml.training.checkpoint import Checkpoint
     from moml.weighting import EW
 
     class Regression(Problem):

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from moml.callback import Callback
 from moml.problem import Problem
+from moml.training.callback import Callback
 
 
 class Pull(Problem):

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 import moml
-from moml.callback import Callback
-from moml.checkpoint import Checkpoint
 from moml.data import Loader, TensorSource
 from moml.logging import Dominance
 from moml.optim import AdaTask, GradientStep
 from moml.oracle import Direct
+from moml.training.callback import Callback
+from moml.training.checkpoint import Checkpoint
 from moml.weighting import EW, CAGrad, GradDrop
 from tests.helpers import batch, network, problem
 from tests.optim.test_ada_task import Quadratics

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from moml.checkpoint import Checkpoint
 from moml.logging import Conflicts, MetricsLog, TensorBoardLog, read_metrics
 from moml.logging._means import cosines
 from moml.loop import fit
 from moml.oracle import Direct
+from moml.training.checkpoint import Checkpoint
 from moml.weighting import EW, MGDA
 
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from moml.checkpoint import Checkpoint
 from moml.logging import MetricsLog, TensorBoardLog, read_metrics
 from moml.loop import fit
 from moml.oracle import Direct
+from moml.training.checkpoint import Checkpoint
 from moml.weighting import MGDA
 
 

@@ -17,7 +17,7 @@ from moml.bilevel import (
 from moml.losses import CrossEntropy
 from moml.meta import Clean, FewShot, adapted
 from moml.meta.method import MAMLPlusPlus, Setup
-from moml.validation import evaluating
+from moml.training.validation import evaluating
 from tests.meta.test_few_shot import episodes, mlp
 
 STEPS, RATE = 2, 0.2

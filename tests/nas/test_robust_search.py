@@ -8,7 +8,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import moml
 from moml.attack import Linf
 from moml.bilevel import Bilevel, FiniteDifference, FirstOrder, InnerSGD, Unrolled
-from moml.checkpoint import Checkpoint
 from moml.data import Batch, BilevelBatch, TensorSource
 from moml.losses import CrossEntropy
 from moml.nas import (
@@ -38,6 +37,7 @@ from moml.nas.relaxation._base import Moment
 from moml.nas.robust_training import Recipe
 from moml.retrainer import Retrainer
 from moml.search_trainer import SearchTrainer
+from moml.training.checkpoint import Checkpoint
 from search_spaces import DARTS as DARTSSpace
 from search_spaces import NBDigits
 from tasks import Digits

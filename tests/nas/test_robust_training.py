@@ -5,8 +5,6 @@ import torch
 from torch import nn
 
 from moml.attack import Linf
-from moml.callback import Callback
-from moml.checkpoint import Checkpoint
 from moml.data import TensorSource
 from moml.nas import decode, decode_sizes
 from moml.nas.auxiliary_head import AuxiliaryHead
@@ -15,6 +13,8 @@ from moml.nas.decode import num_skips
 from moml.nas.drop_path import DropPath
 from moml.nas.robust_training import Recipe, warmed_cosine
 from moml.retrainer import Retrainer
+from moml.training.callback import Callback
+from moml.training.checkpoint import Checkpoint
 from search_spaces import DARTS, NBDigits
 from tasks import Digits
 

@@ -6,10 +6,10 @@ from torch import nn
 
 import moml
 from moml import Evaluation
-from moml.checkpoint import Checkpoint
 from moml.data import Loader, TensorSource
 from moml.optim import AdaTask, GradientStep
 from moml.oracle import Direct, Representation
+from moml.training.checkpoint import Checkpoint
 from moml.weighting import EW, MGDA, GradDrop
 from tests.helpers import batch, network, problem
 

@@ -5,11 +5,11 @@ import torch
 from torch import nn
 
 import moml
-from moml.callback import Callback
-from moml.checkpoint import Checkpoint
 from moml.data import Loader, TensorSource
 from moml.optim import AdaTask, GradientStep, TaskSteps
 from moml.oracle import Direct, Representation
+from moml.training.callback import Callback
+from moml.training.checkpoint import Checkpoint
 from moml.weighting import EW, MGDA, UW
 from tests.helpers import TASKS, batch, network, problem
 from tests.test_draws import model_with_statistics

@@ -15,11 +15,11 @@ from torch import nn
 import moml
 from moml import catalog
 from moml.architecture import HPS, DSelectK
-from moml.callback import Callback
-from moml.checkpoint import Checkpoint
 from moml.data import Batch, TaskInputs
 from moml.errors import NonFiniteError
 from moml.oracle import Accumulated, Direct, Distributed, Representation
+from moml.training.callback import Callback
+from moml.training.checkpoint import Checkpoint
 from tests.helpers import TASKS, batch, flat_grad, network, problem
 
 WEIGHTS = torch.tensor([0.2, 0.0, 1.7], dtype=torch.float64)

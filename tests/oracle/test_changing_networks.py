@@ -9,10 +9,10 @@ from torch.utils.checkpoint import checkpoint
 
 import moml
 from moml.architecture import HPS
-from moml.callback import Callback
-from moml.checkpoint import Checkpoint
 from moml.gradients.task_gradients import Evaluation
 from moml.oracle import Accumulated, Direct, Representation
+from moml.training.callback import Callback
+from moml.training.checkpoint import Checkpoint
 from moml.weighting import DBMTL, EW, MGDA, ExcessMTL, GradDrop, MoCo
 from tests.helpers import TASKS, batch, flat_gradients, problem
 

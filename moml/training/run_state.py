@@ -10,10 +10,10 @@ from torch import nn
 
 from moml._support import checks
 from moml._support.random_state import random_state, restore_random_state
-from moml.callback import Callback, Training
 from moml.errors import CheckpointError
 from moml.optim import Updater
 from moml.problem import Objectives
+from moml.training.callback import Callback, Training
 from moml.weighting import Weighting
 
 _LOG = logging.getLogger("moml")

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from moml.architecture import Architecture
-from moml.callback import Callback, Training
-from moml.checkpoint import read_state, write_atomically
 from moml.data import Batch, TaskSpec, as_batch
 from moml.metrics.improvement import delta_percent
+from moml.training.callback import Callback, Training
+from moml.training.checkpoint import read_state, write_atomically
 
 Metrics = dict[str, dict[str, float]]
 

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from moml._support.replay import buffers_kept, restore_draws
-from moml.callback import Training
 from moml.errors import NonFiniteError
 from moml.gradients.task_gradients import Evaluation
+from moml.training.callback import Training
 
 
 def finite_gradients(

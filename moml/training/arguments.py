@@ -8,10 +8,10 @@ from typing import Any
 from torch import nn
 
 from moml._support import checks
-from moml.callback import Callback
-from moml.checkpoint import Checkpoint
 from moml.oracle import Oracle
 from moml.problem import Objectives
+from moml.training.callback import Callback
+from moml.training.checkpoint import Checkpoint
 from moml.weighting import Weighting
 
 
@@ -33,9 +33,9 @@ def check_arguments(
     checks.whole("steps", steps, least=1)
     what = "a list of callbacks"
     hint = "Put it into a list." if isinstance(callbacks, Callback) else ""
-    hint = hint or "Derive from `moml.callback.Callback` for what looks on."
+    hint = hint or "Derive from `moml.training.callback.Callback` for what looks on."
     for callback in check("callbacks", callbacks, Sequence, what, hint):
         check("callbacks", callback, Callback, what, hint)
     if checkpoint is not None:
-        what = "a checkpoint such as `moml.checkpoint.Checkpoint('folder')`"
+        what = "a checkpoint such as `moml.training.checkpoint.Checkpoint('folder')`"
         check("checkpoint", checkpoint, Checkpoint, what)

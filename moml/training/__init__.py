@@ -1,0 +1,1 @@
+"""Parts of the loop: callbacks, checkpoints, validation, further batches, saved state."""
