@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from moml import architecture, bilevel, data, optim, oracle, weighting
-    from moml._backward import backward
     from moml.architecture import Architecture
     from moml.bilevel import BilevelProblem
     from moml.data import Batch, Suite, TaskSpec
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from moml.multitask import MultiTask
     from moml.optim import Updater
     from moml.oracle import Oracle
+    from moml.own_loop._backward import backward
     from moml.problem import FactoredProblem, Objectives, Problem
     from moml.run import load_run
     from moml.weighting import Weighting
@@ -48,7 +48,7 @@ _HOME = {
     "TaskSpec": "moml.data",
     "Updater": "moml.optim",
     "Weighting": "moml.weighting",
-    "backward": "moml._backward",
+    "backward": "moml.own_loop._backward",
     "fit": "moml.loop",
     "load_run": "moml.run",
 }

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from moml._support.nesting import tensors_in
 from moml._support.replay import draws_of, restore_draws
 from moml.architecture import Architecture
 from moml.data import Batch, Suite, TaskSpec
-from moml.data.inputs import tensors_in
 from moml.training.validation import evaluating
 
 SAMPLES = 4

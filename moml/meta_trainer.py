@@ -9,7 +9,6 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from moml._data_bounds import BoundsOption, data_bounds, shown
 from moml._preflight import above_zero, positive, usable_device, width_of
 from moml._run_lock import locked
 from moml._run_records import RunRecords, finished
@@ -18,6 +17,7 @@ from moml._support.safetensors_file import save_weights
 from moml._support.steppable import steppable, stepping
 from moml.bilevel import Bilevel, Compiled
 from moml.data import BatchLoader, EpisodeBatch, FewShotSuite, TaskSpec, prefetched
+from moml.data.declared_bounds import BoundsOption, data_bounds, shown
 from moml.data.stream import LoaderStream
 from moml.data.suite import Split
 from moml.loop import fit

@@ -11,17 +11,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
-from moml._brought_network import GraphCheck, check_fit
-from moml._given_losses import as_loss
-from moml._loss_value import in_words, loss_value, misfit
+from moml._support.nesting import tensors_in
 from moml._support.substitution import substituted
 from moml._support.task_names import by_task
 from moml.architecture import Architecture, WholeModel
+from moml.architecture._brought_network import GraphCheck, check_fit
 from moml.data.as_batch import as_batch
 from moml.data.batch import Batch
-from moml.data.inputs import mapped, tensors_in
+from moml.data.inputs import mapped
 from moml.errors import NoLabelsError
 from moml.losses import Loss
+from moml.losses.given import as_loss
+from moml.losses.value import in_words, loss_value, misfit
 from moml.problem import FactoredProblem, Losses
 
 Precision = Literal["float32", "bfloat16"]

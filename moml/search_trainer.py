@@ -12,7 +12,6 @@ from typing import Any, Literal
 import torch
 from rich.console import Console
 
-from moml._data_bounds import BoundsOption, data_bounds, shown
 from moml._options import wrap
 from moml._preflight import above_zero, positive, usable_device
 from moml._run_lock import locked
@@ -22,6 +21,7 @@ from moml._support.safetensors_file import save_weights
 from moml._support.signals import StopSignals
 from moml.attack import L1, L2, Ball, Linf
 from moml.data import Suite
+from moml.data.declared_bounds import BoundsOption, data_bounds, shown
 from moml.errors import NonFiniteError
 from moml.loop import fit
 from moml.losses import CrossEntropy

@@ -6,10 +6,10 @@ from torch import nn
 from torch.nn import functional
 
 from moml import MultiTask, fit
-from moml._given_losses import as_loss
 from moml.architecture import HPS
 from moml.data import Batch
 from moml.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError
+from moml.losses.given import as_loss
 from moml.oracle import Direct
 from moml.weighting import MGDA
 

@@ -151,7 +151,7 @@ def test_docstring_examples():
     from importlib import import_module
 
     tried = 0
-    for module in ("moml", "moml._backward", "moml.data", "moml.weighting"):
+    for module in ("moml", "moml.own_loop._backward", "moml.data", "moml.weighting"):
         result = doctest.testmod(import_module(module))
         assert result.failed == 0
         tried += result.attempted

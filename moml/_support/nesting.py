@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
@@ -58,6 +58,11 @@ def fields_of(value: Any) -> dict[str, Any] | None:
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return dict(zip(value._fields, value, strict=True))
     return None
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """All tensors of nested tuples, lists, mappings and dataclasses."""
+    return iter([value] if isinstance(value, Tensor) else taken_apart(value, "tensor")[0].values())
 
 
 def _walk(value: Any, name: str, tensors: dict[str, Tensor]) -> Nesting:

@@ -11,7 +11,6 @@ import torch
 import yaml
 from torch import Tensor
 
-from moml._data_bounds import BoundsOption, data_bounds, shown
 from moml._preflight import above_zero, positive
 from moml._run_lock import locked
 from moml._support.files import versions, write_json, write_text
@@ -32,6 +31,7 @@ from moml.attack.objectives import (
 from moml.cli._attack_folder import check_folder, settings_of
 from moml.cli.parser import Parser
 from moml.data import Bounds, TaskInputs
+from moml.data.declared_bounds import BoundsOption, data_bounds, shown
 from moml.data.stream import LoaderStream
 from moml.data.suite import Split
 from moml.logging import MetricsLog, Progress

@@ -7,12 +7,12 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from moml._data_bounds import BoundsOption, data_bounds
 from moml._preflight import positive
 from moml._support.files import write_json
 from moml.attack import L1, L2, Linf
 from moml.attack.card import MaskedGradients, robustness_card
 from moml.cli.parser import Parser
+from moml.data.declared_bounds import BoundsOption, data_bounds
 from moml.run import load_multi_task_run
 
 _NORMS = {"Linf": Linf, "L2": L2, "L1": L1}

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from moml.data.inputs import Inputs, TaskInputs, mapped, moved, tensors_in
+from moml._support.nesting import tensors_in
+from moml.data.inputs import Inputs, TaskInputs, mapped, moved
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -78,11 +78,6 @@ def _arguments(module: Callable[..., Any]) -> set[str]:
         return set(inspect.signature(takes).parameters)
     except (TypeError, ValueError):
         return set()
-
-
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """All tensors of nested tuples, lists, mappings and dataclasses."""
-    return iter([value] if isinstance(value, Tensor) else taken_apart(value, "tensor")[0].values())
 
 
 def mapped(

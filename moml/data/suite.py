@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Literal
 
 from torch import nn
 
-from moml._given_losses import as_loss
 from moml._support import checks
 from moml.data.batch import Batch
 from moml.data.bounds import Bounds
 from moml.data.loader import BatchLoader, Loader, MultiLoader
 from moml.data.source import Source
 from moml.losses import Loss
+from moml.losses.given import as_loss
 
 if TYPE_CHECKING:
     from torchmetrics import Metric

@@ -12,8 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
-from moml._given_losses import as_loss
-from moml._loss_value import loss_value
 from moml._support import checks
 from moml.backbone import renew_masks
 from moml.bilevel import BilevelProblem, InnerSolver, Params
@@ -24,6 +22,8 @@ from moml.data.batch import Batch
 from moml.data.bilevel_batch import BilevelBatch
 from moml.data.episode_batch import EpisodeBatch
 from moml.losses import Loss
+from moml.losses.given import as_loss
+from moml.losses.value import loss_value
 from moml.meta._episodes import (
     Pair,
     check_episodes,

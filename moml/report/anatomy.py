@@ -10,8 +10,9 @@ from torch import nn
 from torch.nn import Parameter
 from torch.utils.flop_counter import FlopCounterMode
 
+from moml._support.nesting import tensors_in
 from moml.architecture import Architecture
-from moml.data.inputs import Inputs, tensors_in
+from moml.data.inputs import Inputs
 from moml.gradients.graph import reach
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
+from moml._support.nesting import tensors_in
 from moml._support.replay import buffers_kept
 from moml.data.batch import Batch
-from moml.data.inputs import tensors_in
 from moml.data.stream import Stream
 from moml.errors import NonFiniteError
 from moml.gradients.task_gradients import Evaluation

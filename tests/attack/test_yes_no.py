@@ -149,7 +149,7 @@ def test_yes_no_tasks_are_judged_by_their_answers(undefined, outputs):
 
 @pytest.mark.supported
 def test_tasks_with_a_loss_of_torch_nn_are_judged_by_their_labels():
-    from moml._given_losses import as_loss
+    from moml.losses.given import as_loss
 
     z, labels = torch.randn(6, 3), torch.tensor([0, -100, 2, 1, -100, 0])
     judge = Judge(Victim(nn.Identity(), bounds=None), z, labels, as_loss(nn.CrossEntropyLoss()))

@@ -9,12 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from moml._own_loop.arguments import by_name
-from moml._own_loop.freeing import free
-from moml._own_loop.further import FurtherLosses
-from moml._own_loop.memory import Memory
-from moml._own_loop.parallel import Leaves, Together
-from moml._own_loop.rescaled import Rescaled
 from moml._support.collectives import Processes
 from moml.errors import NonFiniteError
 from moml.gradients.features import Features
@@ -23,6 +17,12 @@ from moml.gradients.live import Live, ParameterRows, RepresentationRows
 from moml.gradients.rows import Strategy, combine_rows
 from moml.gradients.task_gradients import Evaluation, Heads
 from moml.oracle.distributed import Combined, OfRepresentation
+from moml.own_loop.arguments import by_name
+from moml.own_loop.freeing import free
+from moml.own_loop.further import FurtherLosses
+from moml.own_loop.memory import Memory
+from moml.own_loop.parallel import Leaves, Together
+from moml.own_loop.rescaled import Rescaled
 from moml.weighting import Weighting
 
 _LOG = logging.getLogger("moml")

@@ -8,8 +8,8 @@ from typing import Any
 from torch import nn
 
 from moml._support import checks
+from moml._support.nesting import tensors_in
 from moml._support.task_names import in_words
-from moml.data.inputs import tensors_in
 from moml.problem import Losses
 
 _LOG = logging.getLogger("moml")

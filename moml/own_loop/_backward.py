@@ -7,7 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
-from moml._own_loop.arguments import (
+from moml._support.autograd_errors import fresh_graph
+from moml.errors import NonFiniteError
+from moml.gradients.rows import Strategy
+from moml.gradients.task_gradients import Heads
+from moml.own_loop.arguments import (
     by_name,
     check_finite,
     check_options,
@@ -16,12 +20,8 @@ from moml._own_loop.arguments import (
     scale_of,
     set_up,
 )
-from moml._own_loop.parallel import processes_of
-from moml._own_loop.step import Step
-from moml._support.autograd_errors import fresh_graph
-from moml.errors import NonFiniteError
-from moml.gradients.rows import Strategy
-from moml.gradients.task_gradients import Heads
+from moml.own_loop.parallel import processes_of
+from moml.own_loop.step import Step
 from moml.weighting import Weighting
 
 Losses = Mapping[Any, Tensor] | Sequence[Tensor]

@@ -10,8 +10,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn import Parameter
 
-from moml._own_loop.memory import Memory, parameters_reached
 from moml._support.collectives import Processes
+from moml.own_loop.memory import Memory, parameters_reached
 from moml.weighting import Weighting
 
 

@@ -8,9 +8,9 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from moml._support.nesting import tensors_in
 from moml.data import Bounds, FewShotSuite, Source, Suite, TensorSource
 from moml.data.bounds import leaves_bounds
-from moml.data.inputs import tensors_in
 from moml.data.suite import Split
 
 BoundsOption = Literal["suite"] | tuple[float, float] | None

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from moml._support import checks
-from moml.data.inputs import tensors_in
+from moml._support.nesting import tensors_in
 from moml.losses import Loss
 
 

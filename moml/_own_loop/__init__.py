@@ -1,1 +1,0 @@
-"""Parts of `moml.backward`, the way to use weightings in a training loop of one's own."""
