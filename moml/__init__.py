@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from moml.bilevel import BilevelProblem
     from moml.data import Batch, Suite, TaskSpec
     from moml.gradients.task_gradients import Evaluation
+    from moml.jobs.load import load_run
     from moml.loop import History, fit
     from moml.multitask import MultiTask
     from moml.optim import Updater
     from moml.oracle import Oracle
     from moml.own_loop._backward import backward
     from moml.problem import FactoredProblem, Objectives, Problem
-    from moml.run import load_run
     from moml.weighting import Weighting
 
 __version__ = "0.1.0"
@@ -50,7 +50,7 @@ _HOME = {
     "Weighting": "moml.weighting",
     "backward": "moml.own_loop._backward",
     "fit": "moml.loop",
-    "load_run": "moml.run",
+    "load_run": "moml.jobs.load",
 }
 _ROOMS = ("architecture", "bilevel", "data", "optim", "oracle", "weighting")
 

@@ -16,7 +16,7 @@ import torch
 
 import moml.architecture
 import tasks
-from moml import catalog
+from moml.jobs import catalog
 from moml.data import Suite
 from moml.report.anatomy import Anatomy, anatomy
 

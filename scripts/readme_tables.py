@@ -8,7 +8,7 @@ from pathlib import Path
 
 from _pages import with_block
 
-from moml import catalog
+from moml.jobs import catalog
 
 ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", ROOT / "docs" / "architectures.md")

@@ -12,7 +12,7 @@ from functools import cache
 def _context():
     """A server that has imported moml once, and forks for every script."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["moml", "moml.run", "tasks", "search_spaces"])
+    context.set_forkserver_preload(["moml", "moml.jobs.load", "tasks", "search_spaces"])
     return context
 
 

@@ -11,9 +11,9 @@ from torchmetrics.classification import MulticlassAccuracy
 import moml
 from moml.architecture import HPS
 from moml.data import Batch, TaskSpec, TensorSource
+from moml.jobs.multitask import Trainer
 from moml.losses import CrossEntropy
 from moml.oracle import Direct
-from moml.trainer import Trainer
 from moml.weighting import EW
 from tests.helpers import batch, network, problem
 from tests.small_suite import Small, metrics

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from moml import catalog
+from moml.jobs import catalog
 
 ROOT = Path(__file__).parent.parent
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from moml.__main__ import main
-from moml.cli.parser import build_trainer, train_parser
+from moml.jobs.config import build_trainer, train_parser
 from tests.forked import run_script
 from tests.trees import TREES, write
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from moml._run_lock import NAME as LOCK
-from moml.cli.parser import Parser, read_config
+from moml.jobs.config import Parser, read_config
+from moml.jobs.lock import NAME as LOCK
 
 
 def settings_of(parser: Parser, options: Any) -> dict[str, Any]:

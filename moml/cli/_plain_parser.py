@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from jsonargparse import ArgumentParser
 
-from moml.cli._phrases import phrased
+from moml.jobs.phrases import phrased
 
 
 class PlainParser(ArgumentParser):

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from moml._run_lock import NAME as LOCK
-from moml.cli.parser import command_of, read_config
+from moml.jobs.config import command_of, read_config
+from moml.jobs.lock import NAME as LOCK
 
 Labelled = Mapping[str, Mapping[str, Any]]
 _SWEPT = ("weightings", "methods", "architectures", "seeds", "learning_rates", "tune", "jobs",

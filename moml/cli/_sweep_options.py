@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from moml._preflight import above_zero, positive
-from moml.cli.parser import Parser, dump, options_in, train_parser
+from moml.jobs.config import Parser, dump, options_in, train_parser
+from moml.jobs.preflight import above_zero, positive
 
 _OWN = (
     "weightings", "methods", "architectures", "seeds", "learning_rates", "tune", "jobs", "output",

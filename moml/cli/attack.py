@@ -11,8 +11,6 @@ import torch
 import yaml
 from torch import Tensor
 
-from moml._preflight import above_zero, positive
-from moml._run_lock import locked
 from moml._support.files import versions, write_json, write_text
 from moml.architecture import HPS, Architecture
 from moml.attack import APGD, FAB, FGSM, L1, L2, PGD, UAP, Ball, Linf, Square
@@ -29,15 +27,17 @@ from moml.attack.objectives import (
     targeted,
 )
 from moml.cli._attack_folder import check_folder, settings_of
-from moml.cli.parser import Parser
 from moml.data import Bounds, TaskInputs
 from moml.data.declared_bounds import BoundsOption, data_bounds, shown
 from moml.data.stream import LoaderStream
 from moml.data.suite import Split
+from moml.jobs.config import Parser
+from moml.jobs.load import Run, load_multi_task_run
+from moml.jobs.lock import locked
+from moml.jobs.preflight import above_zero, positive
 from moml.logging import MetricsLog, Progress
 from moml.loop import fit
 from moml.oracle import Direct
-from moml.run import Run, load_multi_task_run
 from moml.training.checkpoint import Checkpoint
 from moml.weighting import EW, Weighting
 

@@ -13,8 +13,6 @@ from typing import Any
 
 import yaml
 
-from moml import catalog
-from moml._run_lock import locked
 from moml._support.files import write_json, write_text
 from moml.cli._sweep_folder import check_folder
 from moml.cli._sweep_options import (
@@ -23,9 +21,11 @@ from moml.cli._sweep_options import (
     learning_rates,
     sweep_parser,
 )
-from moml.cli.parser import dump
 from moml.cli.single import single_task_reference
-from moml.sweep import Job, at_edge, check_settings, run_jobs, tune, workers
+from moml.jobs import catalog
+from moml.jobs.config import dump
+from moml.jobs.lock import locked
+from moml.jobs.sweep import Job, at_edge, check_settings, run_jobs, tune, workers
 
 
 def run(argv: Sequence[str]) -> int:

@@ -10,14 +10,14 @@ import torch
 from jsonargparse import Namespace
 from torch import Tensor
 
-from moml import catalog
-from moml._check_data import sources_of
 from moml._support import checks
 from moml._support.nesting import taken_apart, tensors_in
-from moml.cli.parser import Parser, options_in
 from moml.data import Batch, FewShotSuite, Source, Suite, loader_of
 from moml.data.subset import named
 from moml.data.suite import Split
+from moml.jobs import catalog
+from moml.jobs.check_data import sources_of
+from moml.jobs.config import Parser, options_in
 
 _SPLITS: tuple[Split, ...] = ("train", "val", "test")
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moml.cli.parser import build_trainer, train_parser
+from moml.jobs.config import build_trainer, train_parser
 
 if TYPE_CHECKING:
     from rich.table import Table

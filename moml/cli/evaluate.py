@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from moml.cli._plain_parser import PlainParser
-from moml.run import load_run
+from moml.jobs.load import load_run
 
 
 def run(argv: Sequence[str]) -> int:

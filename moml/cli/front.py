@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from moml._run_lock import locked
 from moml._support.files import write_json, write_text
-from moml.cli.parser import Parser, build_trainer, dump, train_parser
+from moml.jobs.config import Parser, build_trainer, dump, train_parser
+from moml.jobs.lock import locked
 
 
 class Result(NamedTuple):
@@ -113,8 +113,8 @@ def _analytic(parser: Parser, config: Any, folder: Path) -> Result:
 
 
 def _suite(parser: Parser, config: Any, folder: Path) -> Result:
-    from moml.cli.run_command import start_run
     from moml.front import spread
+    from moml.jobs.start import start_run
 
     _kind(config)
     plain = train_parser()

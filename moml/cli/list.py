@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from moml import catalog
+from moml.jobs import catalog
 
 
 def run(argv: Sequence[str]) -> int:
@@ -41,7 +41,7 @@ def _plain(text: str) -> str:
 
 
 def _recipes() -> int:
-    for path in sorted((Path(catalog.__file__).parent / "recipes").glob("*.yaml")):
+    for path in sorted((Path(catalog.__file__).parents[1] / "recipes").glob("*.yaml")):
         first = path.read_text().splitlines()[0]
         print(f"{path.stem:24s} {first.lstrip('# ')}")
     return 0

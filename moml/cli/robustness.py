@@ -7,13 +7,13 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from moml._preflight import positive
 from moml._support.files import write_json
 from moml.attack import L1, L2, Linf
 from moml.attack.card import MaskedGradients, robustness_card
-from moml.cli.parser import Parser
 from moml.data.declared_bounds import BoundsOption, data_bounds
-from moml.run import load_multi_task_run
+from moml.jobs.config import Parser
+from moml.jobs.load import load_multi_task_run
+from moml.jobs.preflight import positive
 
 _NORMS = {"Linf": Linf, "L2": L2, "L1": L1}
 

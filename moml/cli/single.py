@@ -10,7 +10,6 @@ from typing import Any
 
 import yaml
 
-from moml._run_lock import locked
 from moml._support.files import write_json, write_text
 from moml.cli._sweep_folder import check_folder
 from moml.cli._sweep_options import (
@@ -19,9 +18,10 @@ from moml.cli._sweep_options import (
     learning_rates,
     sweep_parser,
 )
-from moml.cli.parser import dump, train_parser
 from moml.data.subset import named
-from moml.sweep import Job, at_edge, run_jobs, tune, workers
+from moml.jobs.config import dump, train_parser
+from moml.jobs.lock import locked
+from moml.jobs.sweep import Job, at_edge, run_jobs, tune, workers
 
 
 def run(argv: Sequence[str]) -> int:

@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from moml.cli.parser import train_parser
-from moml.cli.run_command import RunCommand, print_selected
-
-COMMAND = RunCommand(
-    "train",
-    train_parser,
-    ("suite", "method", "weighting"),
-    print_selected,
-    further="steps",
-)
+from moml.jobs.commands.train import COMMAND
 
 
 def run(argv: Sequence[str]) -> int:

@@ -29,7 +29,7 @@ from moml.meta.method import (
     ProtoNet,
     Reptile,
 )
-from moml.meta_trainer import MetaTrainer
+from moml.jobs.few_shot import MetaTrainer
 from moml.weighting import (
     EW,
     MGDA,

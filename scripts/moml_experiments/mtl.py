@@ -14,7 +14,7 @@ from moml.report import write_comparison
 from moml.report.comparison import Comparison
 from moml.report.comparison_table import comparison_table
 from moml.report.html import cell, element, escape, section, table
-from moml.sweep import workers
+from moml.jobs.sweep import workers
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "EW": {"weighting": {"class_path": "EW"}},

@@ -11,11 +11,11 @@ from moml import architecture
 from moml.architecture import HPS, MMoE, WholeModel
 from moml.backbone import MLP
 from moml.data import Batch, TaskInputs
+from moml.jobs.multitask import Trainer
 from moml.logging import MetricsLog
 from moml.losses import CrossEntropy
 from moml.oracle import Direct
 from moml.report import write_report
-from moml.trainer import Trainer
 from moml.training.checkpoint import Checkpoint
 from moml.weighting import MGDA, UW
 from tests.small_suite import Small

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from moml.__main__ import main
 from moml._support.launch import Launch
 from moml.architecture import HPS
-from moml.trainer import Trainer
+from moml.jobs.multitask import Trainer
 from tasks import TwoDigits
 
 SMALL = [

@@ -10,8 +10,8 @@ import yaml
 
 import moml
 from moml.__main__ import main
-from moml._run_lock import locked
-from moml.cli.parser import command_of
+from moml.jobs.config import command_of
+from moml.jobs.lock import locked
 
 SMALL = ["--suite", "tests.small_suite.Small", "--batch_size", "32", "--log_every", "5"]
 SINE = ["--suite", "Sinusoid", "--meta_batch_size", "2", "--val_episodes", "4",
@@ -139,7 +139,7 @@ def test_a_resumed_run_with_another_option(run, capsys):
 OTHER = """
 import sys
 from pathlib import Path
-from moml._run_lock import locked
+from moml.jobs.lock import locked
 with locked(Path(sys.argv[1])):
     print("locked", flush=True)
     sys.stdin.read()
@@ -180,7 +180,7 @@ def test_a_lock_is_taken_again_within_itself_and_kept_to_its_thread(tmp_path):
 def test_a_first_attempt_that_fails_leaves_the_folder_free(tmp_path, monkeypatch):
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(moml.trainer, "check_labels", lambda suite: 1 / 0)
+        patch.setattr(moml.jobs.multitask, "check_labels", lambda suite: 1 / 0)
         assert train(folder) == 2
     assert not folder.exists()
     assert train(folder, steps=2) == 0

@@ -8,9 +8,9 @@ import torch
 
 from moml.__main__ import main
 from moml.errors import NonFiniteError
+from moml.jobs.search import SearchTrainer, Trainings
 from moml.nas import Genotype
 from moml.report.search import draw_cell
-from moml.search_trainer import SearchTrainer, Trainings
 
 SMALL = [
     "search", "--space", "NBDigits", "--space.num_nodes", "3", "--space.channels", "4",

@@ -10,7 +10,7 @@ import yaml
 
 from moml.__main__ import main
 from moml.cli._sweep_options import around
-from moml.sweep import Job, at_edge
+from moml.jobs.sweep import Job, at_edge
 
 SMALL = ["--suite", "tests.small_suite.Small", "--batch_size", "32", "--steps", "4"]
 
@@ -166,7 +166,7 @@ def test_a_label_is_no_way_out_of_the_folder():
 
 KILLED = """
 import os, signal, time
-from moml.sweep import workers
+from moml.jobs.sweep import workers
 
 if __name__ == "__main__":
     with workers(1) as pool:

@@ -12,7 +12,7 @@ from moml.architecture import HPS
 from moml.data import Loader, Prefetched, Source, TensorSource, TwoLevels
 from moml.data.batch import Batch
 from moml.data.stream import LoaderStream
-from moml.trainer import Trainer
+from moml.jobs.multitask import Trainer
 from tasks import TwoDigits
 
 

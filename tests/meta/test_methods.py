@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 import moml.meta.method as methods
-from moml import catalog
 from moml.backbone import MLP, norms
 from moml.bilevel import Bilevel, InnerSGD, Unrolled
 from moml.data import Batch, EpisodeBatch
+from moml.jobs import catalog
 from moml.losses import CrossEntropy, MeanSquaredError
 from moml.meta import Clean, FewShot, QueryMetrics, Robust, adapted, judge
 from moml.meta.method import IMAML, Composition, Setup

@@ -9,6 +9,8 @@ import moml
 from moml.attack import Linf
 from moml.bilevel import Bilevel, FiniteDifference, FirstOrder, InnerSGD, Unrolled
 from moml.data import Batch, BilevelBatch, TensorSource
+from moml.jobs.retrain import Retrainer
+from moml.jobs.search import SearchTrainer
 from moml.losses import CrossEntropy
 from moml.nas import (
     ArchParameters,
@@ -35,8 +37,6 @@ from moml.nas.objective import Adversarial, Clean, SizeLimits, SizeTarget
 from moml.nas.relaxation import Dirichlet, EdgeNormalised, FairPaths, Gumbel, Softmax
 from moml.nas.relaxation._base import Moment
 from moml.nas.robust_training import Recipe
-from moml.retrainer import Retrainer
-from moml.search_trainer import SearchTrainer
 from moml.training.checkpoint import Checkpoint
 from search_spaces import DARTS as DARTSSpace
 from search_spaces import NBDigits

@@ -6,13 +6,13 @@ from torch import nn
 
 from moml.attack import Linf
 from moml.data import TensorSource
+from moml.jobs.retrain import Retrainer
 from moml.nas import decode, decode_sizes
 from moml.nas.auxiliary_head import AuxiliaryHead
 from moml.nas.cutout import cutout
 from moml.nas.decode import num_skips
 from moml.nas.drop_path import DropPath
 from moml.nas.robust_training import Recipe, warmed_cosine
-from moml.retrainer import Retrainer
 from moml.training.callback import Callback
 from moml.training.checkpoint import Checkpoint
 from search_spaces import DARTS, NBDigits

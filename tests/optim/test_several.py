@@ -4,9 +4,9 @@ import pytest
 import torch
 
 import moml
+from moml.jobs.multitask import Trainer
 from moml.optim import GradientStep, Several, param_groups
 from moml.oracle import Direct
-from moml.trainer import Trainer
 from moml.training.checkpoint import Checkpoint
 from moml.weighting import EW, MGDA, UW
 from tests.helpers import batch, network, problem

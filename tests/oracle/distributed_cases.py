@@ -13,10 +13,10 @@ import torch.distributed as dist
 from torch import nn
 
 import moml
-from moml import catalog
 from moml.architecture import HPS, DSelectK
 from moml.data import Batch, TaskInputs
 from moml.errors import NonFiniteError
+from moml.jobs import catalog
 from moml.oracle import Accumulated, Direct, Distributed, Representation
 from moml.training.callback import Callback
 from moml.training.checkpoint import Checkpoint

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-from moml import catalog
+from moml.jobs import catalog
 
 _WORDS: dict[Any, str] = {
     int: "an integer",

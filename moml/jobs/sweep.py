@@ -16,9 +16,9 @@ from typing import Any
 
 import yaml
 
-from moml import catalog
 from moml._support.files import read_json
 from moml.errors import NonFiniteError
+from moml.jobs import catalog
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def check_settings(methods: Mapping[str, Mapping[str, Any]], common: Mapping[str
     Raises:
         ValueError: If those of one are wrong.
     """
-    from moml.cli.parser import train_parser
+    from moml.jobs.config import train_parser
 
     for settings in methods.values():
         train_parser().parse_object({**common, **settings})
@@ -139,8 +139,8 @@ def run_one(settings: Mapping[str, Any], folder: str) -> dict[str, Any]:
     Raises:
         ValueError: If it was stopped by a signal, or its settings are wrong.
     """
-    from moml.cli.parser import build_trainer, dump, read_config, train_parser
-    from moml.cli.run_command import finish_run, start_run
+    from moml.jobs.config import build_trainer, dump, read_config, train_parser
+    from moml.jobs.start import finish_run, start_run
 
     path = Path(folder)
     parser = train_parser()

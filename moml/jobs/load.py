@@ -16,9 +16,9 @@ from moml._support.safetensors_file import load_weights
 from moml.architecture import Architecture
 from moml.data import FewShotSuite, Suite
 from moml.data.suite import Split
+from moml.jobs.few_shot import MetaTrainer
+from moml.jobs.multitask import Trainer
 from moml.logging import read_metrics
-from moml.meta_trainer import MetaTrainer
-from moml.trainer import Trainer
 from moml.training.validation import Scores
 
 Weights = Literal["best", "last"]
@@ -117,7 +117,7 @@ def load_run(path: str | Path, *, weights: Weights = "best") -> Run | MetaRun:
     Raises:
         ValueError: If it is not a finished run.
     """
-    from moml.cli.parser import command_of
+    from moml.jobs.config import command_of
 
     checks.instance("path", path, (str, Path), "a run folder")
     config = Path(path) / "config.yaml"
@@ -140,8 +140,8 @@ def load_multi_task_run(path: str | Path, *, weights: Weights = "best") -> Run:
     """
     from safetensors.torch import load_model
 
-    from moml.cli.parser import command_of, read_config
-    from moml.cli.train import COMMAND
+    from moml.jobs.commands.train import COMMAND
+    from moml.jobs.config import command_of, read_config
 
     folder = Path(path)
     config = folder / "config.yaml"
@@ -159,8 +159,8 @@ def load_multi_task_run(path: str | Path, *, weights: Weights = "best") -> Run:
 
 
 def _load_meta_run(folder: Path, weights: Weights) -> MetaRun:
-    from moml.cli.meta import COMMAND
-    from moml.cli.parser import read_config
+    from moml.jobs.commands.meta import COMMAND
+    from moml.jobs.config import read_config
 
     file = _weights_file(folder, weights, "meta")
     config = folder / "config.yaml"

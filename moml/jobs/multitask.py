@@ -13,21 +13,6 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from moml._check_data import check_labels, check_metrics, sources_of
-from moml._group_settings import check_settings
-from moml._options import Gradients, check_method, oracle_of, wrap
-from moml._preflight import (
-    above_zero,
-    one_of,
-    positive,
-    read_reference,
-    usable_device,
-    width_of,
-    with_example,
-)
-from moml._probe import check_parts
-from moml._run_lock import locked
-from moml._run_records import RunRecords, finished
 from moml._support.files import write_json
 from moml._support.launch import Launch
 from moml._support.schedules import Cosine
@@ -39,6 +24,21 @@ from moml.data.subset import named
 from moml.data.suite import Schedule, Split
 from moml.gradients.rows import Strategy
 from moml.gradients.task_gradients import Heads
+from moml.jobs.check_data import check_labels, check_metrics, sources_of
+from moml.jobs.group_settings import check_settings
+from moml.jobs.lock import locked
+from moml.jobs.options import Gradients, check_method, oracle_of, wrap
+from moml.jobs.preflight import (
+    above_zero,
+    one_of,
+    positive,
+    read_reference,
+    usable_device,
+    width_of,
+    with_example,
+)
+from moml.jobs.probe import check_parts
+from moml.jobs.records import RunRecords, finished
 from moml.logging import Conflicts
 from moml.loop import fit
 from moml.method import Composition, Method, Setting

@@ -9,9 +9,6 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from moml._preflight import above_zero, positive, usable_device, width_of
-from moml._run_lock import locked
-from moml._run_records import RunRecords, finished
 from moml._support.files import write_json
 from moml._support.safetensors_file import save_weights
 from moml._support.steppable import steppable, stepping
@@ -20,13 +17,16 @@ from moml.data import BatchLoader, EpisodeBatch, FewShotSuite, TaskSpec, prefetc
 from moml.data.declared_bounds import BoundsOption, data_bounds, shown
 from moml.data.stream import LoaderStream
 from moml.data.suite import Split
+from moml.jobs.few_shot_goals import Goals, Norm, Threat
+from moml.jobs.lock import locked
+from moml.jobs.multitask import MakeOptimizer, MakeScheduler, wrap
+from moml.jobs.preflight import above_zero, positive, usable_device, width_of
+from moml.jobs.records import RunRecords, finished
 from moml.loop import fit
 from moml.meta import FewShot, judge
 from moml.meta.method import Composition, MetaMethod, Setup
-from moml.meta_goals import Goals, Norm, Threat
 from moml.optim import GradientStep
 from moml.oracle import Oracle
-from moml.trainer import MakeOptimizer, MakeScheduler, wrap
 from moml.training.validation import Scores, Validation, eval_record, evaluating
 from moml.weighting import Weighting
 from moml.weighting._normalization import Normalization

@@ -10,12 +10,12 @@ from pathlib import Path
 from shlex import quote
 from typing import Any, Protocol
 
-from moml._origin import look_up, origin, record
-from moml._run_lock import NAME as LOCK
-from moml._run_lock import locked
 from moml._support.files import write_json, write_text
 from moml._support.launch import Launch
-from moml.cli.parser import Parser, build, command_of, dump, read_config
+from moml.jobs.config import Parser, build, command_of, dump, read_config
+from moml.jobs.lock import NAME as LOCK
+from moml.jobs.lock import locked
+from moml.jobs.origin import look_up, origin, record
 
 Results = dict[str, Any]
 

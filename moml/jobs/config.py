@@ -11,11 +11,11 @@ from typing import Any, NoReturn
 import yaml
 from jsonargparse import SUPPRESS, ArgumentParser, Namespace
 
-from moml import catalog
-from moml.cli._jargon import explained, in_words, known_names
-from moml.cli._once_loader import OnceLoader
-from moml.cli._phrases import expected, phrased
-from moml.trainer import Trainer
+from moml.jobs import catalog
+from moml.jobs.jargon import explained, in_words, known_names
+from moml.jobs.multitask import Trainer
+from moml.jobs.once_loader import OnceLoader
+from moml.jobs.phrases import expected, phrased
 
 _CLASSES = {
     "suite": "suites",
@@ -216,7 +216,7 @@ def _reason(message: str) -> str:
 
 
 def train_parser() -> Parser:
-    """The parser of everything a `moml.trainer.Trainer` takes."""
+    """The parser of everything a `moml.jobs.multitask.Trainer` takes."""
     catalog.load("tasks")  # at run time only: makes the suites known by name
     parser = Parser(prog="moml train", description="Train one multi-task model.")
     parser.add_config()

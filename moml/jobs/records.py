@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
-from moml._preflight import positive
 from moml._support.files import read_json
+from moml.jobs.preflight import positive
 from moml.logging import Conflicts, Log, MetricsLog, Progress, TensorBoardLog, read_metrics
 from moml.training.callback import Callback
 from moml.training.checkpoint import Checkpoint

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from moml._preflight import positive
 from moml.gradients.rows import Strategy
 from moml.gradients.task_gradients import Heads
+from moml.jobs.preflight import positive
 from moml.method import Method
 from moml.oracle import Accumulated, Direct, Oracle, Representation
 from moml.weighting import Every, GradientNormalization, Weighting, WeightSum

@@ -9,9 +9,9 @@ import torch
 import yaml
 from torch import nn
 
-from moml._check_data import sources_of
 from moml._support import checks
 from moml.data import Suite
+from moml.jobs.check_data import sources_of
 from moml.training.validation import Metrics, directions
 
 

@@ -8,19 +8,19 @@ from typing import Any
 
 import torch
 
-from moml._preflight import above_zero, positive, usable_device
-from moml._run_lock import locked
-from moml._run_records import RunRecords, finished
 from moml._support.files import write_json
 from moml._support.safetensors_file import save_weights
 from moml.attack import PGD
 from moml.attack.card import MaskedGradients, robustness_card
 from moml.data import Suite
 from moml.data.declared_bounds import BoundsOption, data_bounds, shown
+from moml.jobs.lock import locked
+from moml.jobs.preflight import above_zero, positive, usable_device
+from moml.jobs.records import RunRecords, finished
+from moml.jobs.search import BALLS, Norm, only_classes
 from moml.nas.genotype import Genotype
 from moml.nas.robust_training import Classifier, Recipe, Schedule, accuracies
 from moml.nas.search_space import SearchSpace
-from moml.search_trainer import BALLS, Norm, only_classes
 
 
 class Retrainer:

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from moml import catalog
+from moml.jobs import catalog
 
 _TORCH = {"optimizer": "torch.optim", "scheduler": "torch.optim.lr_scheduler"}
 _TYPES = {"float": "a number", "int": "an integer", "bool": "true or false", "list": "a list",
@@ -25,7 +25,7 @@ def explained(message: str, key: str, value: str, classes: Mapping[str, str]) ->
         message: The parser's.
         key: Name of the option, such as ``weighting``.
         value: What was given for it, or its default.
-        classes: Kinds of `moml.catalog` by option.
+        classes: Kinds of `moml.jobs.catalog` by option.
     """
     text = " ".join(message.split())
     if found := re.search(f"Expected a dot import path string: {_REST}", text):

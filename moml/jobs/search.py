@@ -12,10 +12,6 @@ from typing import Any, Literal
 import torch
 from rich.console import Console
 
-from moml._options import wrap
-from moml._preflight import above_zero, positive, usable_device
-from moml._run_lock import locked
-from moml._run_records import RunRecords, finished
 from moml._support.files import write_json
 from moml._support.safetensors_file import save_weights
 from moml._support.signals import StopSignals
@@ -23,6 +19,10 @@ from moml.attack import L1, L2, Ball, Linf
 from moml.data import Suite
 from moml.data.declared_bounds import BoundsOption, data_bounds, shown
 from moml.errors import NonFiniteError
+from moml.jobs.lock import locked
+from moml.jobs.options import wrap
+from moml.jobs.preflight import above_zero, positive, usable_device
+from moml.jobs.records import RunRecords, finished
 from moml.loop import fit
 from moml.losses import CrossEntropy
 from moml.nas.genotype import Genotype

@@ -111,7 +111,7 @@ def load(package: str) -> ModuleType:
 
 def _folder(package: str) -> Path | None:
     """The folder of a package: beside moml if it is there, else wherever it is found."""
-    beside = Path(__file__).parent.parent.joinpath(*package.split("."))
+    beside = Path(__file__).parents[2].joinpath(*package.split("."))
     if (beside / "__init__.py").exists():
         return beside
     spec = find_spec(package)

@@ -1,0 +1,1 @@
+"""One run of any job: settings, folder, records, loading, sweeps."""
