@@ -39,7 +39,7 @@ from moml.bilevel import (
 from moml.bilevel.functional import Functional
 from moml.data import Batch, EpisodeBatch
 from moml.losses import CrossEntropy, Loss, MeanSquaredError
-from moml.meta import FewShot
+from moml.few_shot import FewShot
 
 Contenders = Mapping[str, Callable[[], object]]
 

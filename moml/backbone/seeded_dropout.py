@@ -20,7 +20,7 @@ class SeededDropout(nn.Module):
     The key is a buffer. It is part of the state dict, and whoever calls the module as a function
     may pass another: one per episode under `torch.func.vmap`, one per inner step. With the same key
     a forward pass is a pure function, so a meta-gradient is that of one thinned network, whichever
-    way it is computed. `moml.meta.FewShot` renews the keys of its network after every meta-step; a
+    way it is computed. `moml.few_shot.FewShot` renews its network's keys after every meta-step; a
     loop of one's own calls `renew_masks` once a step. Networks that are trained directly have no
     need of it: `torch.nn.Dropout` does.
 

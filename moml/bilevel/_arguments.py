@@ -35,6 +35,6 @@ def check_problem(problem: Any) -> None:
         "problem",
         problem,
         BilevelProblem,
-        "a bi-level problem such as `moml.meta.FewShot`",
+        "a bi-level problem such as `moml.few_shot.FewShot`",
         "Others take `moml.oracle.Direct()`.",
     )

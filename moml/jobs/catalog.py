@@ -15,11 +15,11 @@ from moml._support.hints import hint
 _ROOMS = {
     "weightings": "moml.weighting",
     "wrappers": "moml.weighting.wrappers",
-    "methods": "moml.method",
+    "methods": "moml.bilevel_mtl.method",
     "architectures": "moml.architecture",
     "suites": "tasks",
     "few_shot_suites": "tasks",
-    "meta_methods": "moml.meta.method",
+    "meta_methods": "moml.few_shot.method",
     "backbones": "moml.backbone",
     "problems": "moml.front.problems",
     "spaces": "search_spaces",

@@ -17,14 +17,14 @@ from moml.data import BatchLoader, EpisodeBatch, FewShotSuite, TaskSpec, prefetc
 from moml.data.declared_bounds import BoundsOption, data_bounds, shown
 from moml.data.stream import LoaderStream
 from moml.data.suite import Split
+from moml.few_shot import FewShot, judge
+from moml.few_shot.method import Composition, MetaMethod, Setup
 from moml.jobs.few_shot_goals import Goals, Norm, Threat
 from moml.jobs.lock import locked
 from moml.jobs.multitask import MakeOptimizer, MakeScheduler, wrap
 from moml.jobs.preflight import above_zero, positive, usable_device, width_of
 from moml.jobs.records import RunRecords, finished
 from moml.loop import fit
-from moml.meta import FewShot, judge
-from moml.meta.method import Composition, MetaMethod, Setup
 from moml.optim import GradientStep
 from moml.oracle import Oracle
 from moml.training.validation import Scores, Validation, eval_record, evaluating

@@ -9,8 +9,7 @@ from typing import Any, Literal
 from moml._support.hints import hint
 from moml.attack import FGSM, L1, L2, PGD, Attack, Ball, Linf
 from moml.data import Bounds, FewShotSuite, TaskSpec
-from moml.losses import CrossEntropy
-from moml.meta import (
+from moml.few_shot import (
     Calibration,
     CalibrationMetrics,
     Clean,
@@ -19,6 +18,7 @@ from moml.meta import (
     QueryObjective,
     Robust,
 )
+from moml.losses import CrossEntropy
 from moml.training.validation import Metrics
 
 Norm = Literal["Linf", "L2", "L1"]

@@ -18,6 +18,7 @@ from moml._support.launch import Launch
 from moml._support.schedules import Cosine
 from moml._support.steppable import steppable, stepping
 from moml.architecture import Architecture
+from moml.bilevel_mtl.method import Composition, Method, Setting
 from moml.data import BatchLoader, Suite, prefetched
 from moml.data.stream import LoaderStream
 from moml.data.subset import named
@@ -41,7 +42,6 @@ from moml.jobs.probe import check_parts
 from moml.jobs.records import RunRecords, finished
 from moml.logging import Conflicts
 from moml.loop import fit
-from moml.method import Composition, Method, Setting
 from moml.multitask import MultiTask, Precision
 from moml.optim import GradientStep, param_groups
 from moml.oracle import Distributed

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from moml.bilevel_mtl.method import Method
 from moml.gradients.rows import Strategy
 from moml.gradients.task_gradients import Heads
 from moml.jobs.preflight import positive
-from moml.method import Method
 from moml.oracle import Accumulated, Direct, Oracle, Representation
 from moml.weighting import Every, GradientNormalization, Weighting, WeightSum
 from moml.weighting._normalization import Normalization

@@ -19,7 +19,7 @@ from torch import nn
 import moml
 from moml.bilevel import Bilevel, FirstOrder, InnerSGD, Unrolled
 from moml.training.callback import Callback, Training
-from moml.meta import CosineClassifier, DomainAdaptation, MinimaxEntropy
+from moml.domain_adaptation import CosineClassifier, DomainAdaptation, MinimaxEntropy
 from moml.oracle import Direct, Oracle
 from moml.problem import Objectives
 from moml.report.html import cell, element, escape, section, table

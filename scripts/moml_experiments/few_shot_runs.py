@@ -17,7 +17,7 @@ import torch
 
 from moml.backbone import MLP
 from moml.errors import NonFiniteError
-from moml.meta.method import (
+from moml.few_shot.method import (
     ANIL,
     BOIL,
     FOMAML,

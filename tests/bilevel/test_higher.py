@@ -12,8 +12,8 @@ from torch.nn import functional
 from moml.backbone import Conv4
 from moml.bilevel import Bilevel, Checkpointed, HigherOptimizer, InnerAdam, InnerSGD, Unrolled
 from moml.data import Batch, EpisodeBatch
+from moml.few_shot import FewShot, adapted
 from moml.losses import CrossEntropy
-from moml.meta import FewShot, adapted
 
 
 def mlp():

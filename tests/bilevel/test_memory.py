@@ -8,8 +8,8 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from moml import fit
 from moml.bilevel import Bilevel, Checkpointed, FirstOrder, InnerSGD, Truncated, Unrolled
+from moml.few_shot import Clean, Distance, FewShot
 from moml.losses import CrossEntropy
-from moml.meta import Clean, Distance, FewShot
 from moml.weighting import EW, MGDA
 from tasks import QuadraticBilevel
 from tests.meta.test_few_shot import episodes, mlp

@@ -36,7 +36,7 @@ def test_a_run_folder_holds_what_it_should(tmp_path, capsys):
         "weights.safetensors", "best.safetensors", "checkpoints", "tensorboard",
     } <= {p.name for p in folder.iterdir()}  # fmt: skip
     config = yaml.safe_load((folder / "config.yaml").read_text())
-    assert config["method"]["class_path"] == "moml.meta.method.MetaSGD"
+    assert config["method"]["class_path"] == "moml.few_shot.method.MetaSGD"
     assert config["objectives"] == ["clean", "robust"]
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [x["step"] for x in lines if x["kind"] == "train"] == [2, 4, 6, 8, 10, 12]

@@ -138,7 +138,7 @@ def test_bad_options_get_one_sentence(options, message, tmp_path, capsys):
 def test_a_method_from_a_file(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text(
-        "method:\n  class_path: moml.method.MOML\n  init_args:\n    upper_rate: 0.1\n"
+        "method:\n  class_path: moml.bilevel_mtl.method.MOML\n  init_args:\n    upper_rate: 0.1\n"
         "    hypergradient: {class_path: moml.bilevel.Truncated, init_args: {k: 1}}\n"
     )
     assert train(tmp_path / "run", "--config", str(file)) == 0

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import moml
 from moml.bilevel import Bilevel, InnerSGD, Unrolled
 from moml.data import Batch, EpisodeBatch, as_batch
-from moml.meta import FewShot
+from moml.few_shot import FewShot
 from moml.oracle import Direct
 from moml.weighting import EW, Constant
 

@@ -25,8 +25,8 @@ from moml.bilevel import (
     Unrolled,
 )
 from moml.data import Batch, EpisodeBatch
+from moml.few_shot import Clean, FewShot, Prototypes, adapted
 from moml.losses import CrossEntropy
-from moml.meta import Clean, FewShot, Prototypes, adapted
 from moml.weighting import EW
 
 WAYS, RATE, STEPS = 3, 0.5, 2

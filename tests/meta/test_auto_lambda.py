@@ -7,8 +7,8 @@ from torch.func import functional_call
 
 from moml import fit
 from moml.bilevel import Alternate, Bilevel, FiniteDifference, InnerSGD, Unrolled, VirtualStep
+from moml.bilevel_mtl import Free, TaskWeights
 from moml.data import BilevelBatch
-from moml.meta import Free, TaskWeights
 from moml.weighting import EW
 from tests.helpers import TASKS, batch, network, problem
 from tests.meta.test_task_weights import levels

@@ -8,8 +8,8 @@ from torch.func import functional_call
 from moml import fit
 from moml.bilevel import Bilevel, Cholesky, FiniteDifference, FirstOrder, InnerSGD, Unrolled
 from moml.data import Batch, TaskInputs
-from moml.meta import CosineClassifier, DomainAdaptation, MinimaxEntropy
-from moml.meta.cosine_classifier import adversarial_entropy, reverse_gradient
+from moml.domain_adaptation import CosineClassifier, DomainAdaptation, MinimaxEntropy
+from moml.domain_adaptation.cosine_classifier import adversarial_entropy, reverse_gradient
 from moml.oracle import Direct
 from moml.weighting import EW, MGDA, GradientNormalization
 

@@ -23,8 +23,8 @@ from moml.bilevel import (
     Unrolled,
 )
 from moml.data import Batch, EpisodeBatch
+from moml.few_shot import Calibration, Clean, Distance, FewShot, Robust
 from moml.losses import CrossEntropy
-from moml.meta import Calibration, Clean, Distance, FewShot, Robust
 
 
 def episodes(shape=(6,), *, count=3, ways=3, seed=1):

@@ -16,10 +16,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from moml.bilevel import Bilevel, InnerSGD, Unrolled
 from moml.data import Batch, EpisodeBatch
+from moml.few_shot import Calibration, Clean, FewShot
 from moml.gradients.task_gradients import Evaluation
 from moml.loop import fit
 from moml.losses import CrossEntropy
-from moml.meta import Calibration, Clean, FewShot
 from moml.weighting import EW, MGDA, TrimmedMean
 from tests.networks import NETWORKS, RANDOM, build
 

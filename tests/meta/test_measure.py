@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from moml.attack import PGD, Linf
+from moml.few_shot import CalibrationMetrics, Query, QueryMetrics
 from moml.losses import CrossEntropy
-from moml.meta import CalibrationMetrics, Query, QueryMetrics
 from tasks import Glyphs
 
 

@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 from moml.backbone import MLP
 from moml.data import EpisodeLoader
 from moml.errors import NonFiniteError
+from moml.few_shot.method import IMAML, MAML, ProtoNet
 from moml.jobs.few_shot import MetaTrainer
 from moml.jobs.few_shot_goals import Goals, Threat
-from moml.meta.method import IMAML, MAML, ProtoNet
 from moml.weighting import EW, MGDA, RLW
 from tasks import Glyphs, Sinusoid
 

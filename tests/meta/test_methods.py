@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-import moml.meta.method as methods
+import moml.few_shot.method as methods
 from moml.backbone import MLP, norms
 from moml.bilevel import Bilevel, InnerSGD, Unrolled
 from moml.data import Batch, EpisodeBatch
+from moml.few_shot import Clean, FewShot, QueryMetrics, Robust, adapted, judge
+from moml.few_shot.method import IMAML, Composition, Setup
 from moml.jobs import catalog
 from moml.losses import CrossEntropy, MeanSquaredError
-from moml.meta import Clean, FewShot, QueryMetrics, Robust, adapted, judge
-from moml.meta.method import IMAML, Composition, Setup
 from tasks import Glyphs, Sinusoid
 
 METHODS = catalog.names("meta_methods")

@@ -8,8 +8,8 @@ from torch.func import functional_call
 import moml
 from moml.bilevel import Bilevel, InnerSGD, Unrolled
 from moml.data import Batch, EpisodeBatch
+from moml.few_shot import Calibration, Clean, FewShot
 from moml.losses import CrossEntropy
-from moml.meta import Calibration, Clean, FewShot
 
 RATE = 0.5
 

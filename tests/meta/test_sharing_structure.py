@@ -7,8 +7,8 @@ from torch.func import functional_call
 
 from moml.architecture import HPS, LTB, CrossStitch, SafeMTL
 from moml.bilevel import Bilevel, InnerSGD, Unrolled
+from moml.bilevel_mtl import SharingStructure
 from moml.data import BilevelBatch
-from moml.meta import SharingStructure
 from tests.helpers import batch, problem
 
 TASKS = ("a", "b")

@@ -14,9 +14,9 @@ from moml.bilevel import (
     InnerSGD,
     Unrolled,
 )
+from moml.few_shot import Clean, FewShot, adapted
+from moml.few_shot.method import MAMLPlusPlus, Setup
 from moml.losses import CrossEntropy
-from moml.meta import Clean, FewShot, adapted
-from moml.meta.method import MAMLPlusPlus, Setup
 from moml.training.validation import evaluating
 from tests.meta.test_few_shot import episodes, mlp
 

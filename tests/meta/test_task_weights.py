@@ -22,10 +22,10 @@ from moml.bilevel import (
     Unrolled,
     ValueFunction,
 )
+from moml.bilevel_mtl import Free, OneStepGramian, Softmax, TaskWeights
 from moml.data import Batch, BilevelBatch
 from moml.errors import NonFiniteError
 from moml.losses import CrossEntropy
-from moml.meta import Free, OneStepGramian, Softmax, TaskWeights
 from moml.weighting import EW, MGDA, GradientNormalization
 from tests.helpers import TASKS, batch, flat_grad, network, problem
 

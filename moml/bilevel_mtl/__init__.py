@@ -1,0 +1,15 @@
+"""Task weights and shared structure that held-out losses judge, on the bi-level engine."""
+
+from moml.bilevel_mtl.one_step_gramian import OneStepGramian
+from moml.bilevel_mtl.sharing_structure import SharingStructure
+from moml.bilevel_mtl.task_weights import TaskWeights
+from moml.bilevel_mtl.weight_form import Free, Softmax, WeightForm
+
+__all__ = [
+    "Free",
+    "OneStepGramian",
+    "SharingStructure",
+    "Softmax",
+    "TaskWeights",
+    "WeightForm",
+]
