@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from moml.multitask import MultiTask
     from moml.optim import Updater
     from moml.oracle import Oracle
-    from moml.own_loop._backward import backward
+    from moml.own_loop import backward
     from moml.problem import FactoredProblem, Objectives, Problem
     from moml.weighting import Weighting
 
@@ -48,7 +48,7 @@ _HOME = {
     "TaskSpec": "moml.data",
     "Updater": "moml.optim",
     "Weighting": "moml.weighting",
-    "backward": "moml.own_loop._backward",
+    "backward": "moml.own_loop",
     "fit": "moml.loop",
     "load_run": "moml.jobs.load",
 }

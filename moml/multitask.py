@@ -14,8 +14,7 @@ from torch.nn import Parameter
 from moml._support.nesting import tensors_in
 from moml._support.substitution import substituted
 from moml._support.task_names import by_task
-from moml.architecture import Architecture, WholeModel
-from moml.architecture._brought_network import GraphCheck, check_fit
+from moml.architecture import Architecture, GraphCheck, WholeModel, check_fit
 from moml.data.as_batch import as_batch
 from moml.data.batch import Batch
 from moml.data.inputs import mapped

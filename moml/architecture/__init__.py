@@ -1,6 +1,7 @@
 """Multi-task architectures: how tasks share a network, whatever the encoder."""
 
 from moml.architecture._base import Architecture
+from moml.architecture._brought_network import GraphCheck, check_fit
 from moml.architecture._stages import Stages
 from moml.architecture._whole_model import WholeModel
 from moml.architecture.cgc import CGC
@@ -27,9 +28,11 @@ __all__ = [
     "CrossStitch",
     "DSelectK",
     "DenseExchange",
+    "GraphCheck",
     "MMoE",
     "SafeMTL",
     "SharingTable",
     "Stages",
     "WholeModel",
+    "check_fit",
 ]

@@ -15,7 +15,8 @@ tensor([ True, False])
 """
 
 from moml.attack._ascent import Ascent, TotalLoss, input_gradient
-from moml.attack._base import Attack
+from moml.attack._base import Attack, Bounds, check_bounds, inside
+from moml.attack._judge import Judge, find_judges
 from moml.attack._model_objective import ModelObjective
 from moml.attack._objective import Measured, Objective
 from moml.attack.apgd import APGD
@@ -58,7 +59,9 @@ __all__ = [
     "Ascent",
     "Attack",
     "Ball",
+    "Bounds",
     "Card",
+    "Judge",
     "Linf",
     "MaskedGradients",
     "Measured",
@@ -68,12 +71,15 @@ __all__ = [
     "Square",
     "TotalLoss",
     "Victim",
+    "check_bounds",
     "classified_as",
     "cross_entropy",
     "dlr",
     "each_target",
+    "find_judges",
     "ignoring",
     "input_gradient",
+    "inside",
     "loss_above",
     "margin",
     "misclassified",

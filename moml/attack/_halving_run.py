@@ -10,8 +10,7 @@ from torch import Tensor
 
 from moml.attack._region import Region
 from moml.attack._run import Run
-from moml.attack.ball import Ball
-from moml.attack.ball._base import over
+from moml.attack.ball import Ball, over
 
 FIRST, SHRINK, LEAST = 22, 3, 6  # checkpoint intervals, in percent of all steps
 INCREASES, MOMENTUM = 0.75, 0.75

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from moml.attack.ball import Ball
-from moml.attack.ball._base import broadcasts, per_sample
+from moml.attack.ball import Ball, broadcasts, per_sample
 from moml.data import Bounds
 
 _LARGEST = sys.float_info.max

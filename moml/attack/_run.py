@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from moml.attack._region import Region
-from moml.attack.ball._base import over
+from moml.attack.ball import over
 
 
 @dataclass

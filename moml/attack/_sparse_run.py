@@ -14,8 +14,7 @@ from torch import Tensor
 
 from moml.attack._region import Region
 from moml.attack._run import Run
-from moml.attack.ball import Ball
-from moml.attack.ball._base import over
+from moml.attack.ball import Ball, over
 from moml.attack.ball.l1 import sparse_step
 
 FIRST_SHARE = 0.2  # of all entries that the first step moves

@@ -14,8 +14,7 @@ from moml.attack._assess import Assessment, assess
 from moml.attack._base import Attack, Bounds
 from moml.attack._objective import Loss, Objective, Success
 from moml.attack._region import Region
-from moml.attack.ball import Ball
-from moml.attack.ball._base import over
+from moml.attack.ball import Ball, over
 
 MOST = 0.1  # share of the step from the clean sample
 BEYOND = 1.05  # how far over the plane a step goes

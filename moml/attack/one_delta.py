@@ -14,8 +14,7 @@ from torch import Tensor
 from moml._support import checks
 from moml.attack._ascent import Ascent, input_gradient
 from moml.attack.ball import L2, Ball, Linf
-from moml.weighting import Weighting
-from moml.weighting._batched import batched_min_norm
+from moml.weighting import Weighting, batched_min_norm
 from moml.weighting.wrappers import GoalMask
 
 _ITERATIONS = 6  # of reweighted least squares for the L1 norm

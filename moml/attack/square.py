@@ -11,8 +11,7 @@ from moml.attack._base import Attack, Bounds
 from moml.attack._objective import Objective
 from moml.attack._region import Region
 from moml.attack._windows import Windows, area_share, bumps, window_size
-from moml.attack.ball import L2, Ball, Linf
-from moml.attack.ball._base import over
+from moml.attack.ball import L2, Ball, Linf, over
 
 
 class Square(Attack):

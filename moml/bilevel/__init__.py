@@ -1,6 +1,6 @@
 """The bi-level engine: lower solvers, hypergradients, and the oracle that joins them."""
 
-from moml.bilevel._lower import LowerLevel
+from moml.bilevel._lower import LowerLevel, Tensors, fresh
 from moml.bilevel._problem import BilevelProblem, Params
 from moml.bilevel.carry import Along, Alternate, Carry, Restart, WarmStart
 from moml.bilevel.compiled import Compiled
@@ -72,9 +72,11 @@ __all__ = [
     "Params",
     "Restart",
     "Stacked",
+    "Tensors",
     "Truncated",
     "Unrolled",
     "ValueFunction",
     "VirtualStep",
     "WarmStart",
+    "fresh",
 ]

@@ -23,10 +23,12 @@ them, itself the convex hull of one point per pair of signs.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from moml.bilevel._simplex_qp import simplex_minimum
-from moml.weighting._gramian import Array
-from moml.weighting._min_norm import min_norm_weights
+from moml.weighting import min_norm_weights
+
+Array = NDArray[np.float64]
 
 
 def constrained_min_norm_weights(

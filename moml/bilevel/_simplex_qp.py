@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from moml.weighting._gramian import Array
+Array = NDArray[np.float64]
+
 
 _ROUNDING = 1e-12
 

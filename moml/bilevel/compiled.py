@@ -19,7 +19,7 @@ from moml.bilevel.oracle import Bilevel
 from moml.data.structure import tensors_of, with_tensors
 from moml.gradients.live import ParameterRows
 from moml.gradients.task_gradients import Evaluation, Given
-from moml.oracle._base import Oracle, positions
+from moml.oracle import Oracle, positions
 
 _TRACED = (Unrolled, Truncated, Checkpointed, FirstOrder)
 

@@ -22,7 +22,7 @@ from moml.gradients.graph import reach
 from moml.gradients.layout import Layout
 from moml.gradients.live import DirectRows, Live, ParameterRows, RepresentationRows
 from moml.gradients.rows import Plan
-from moml.oracle._base import Oracle, positions
+from moml.oracle import Oracle, positions
 from moml.problem import Losses
 
 

@@ -7,9 +7,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from moml.bilevel import Hypergradient, InnerSGD, InnerSolver, LowerLevel, LowerSolution
-from moml.bilevel._lower import Tensors, fresh
-from moml.bilevel.hypergradient._base import require_plain_look, solved
+from moml.bilevel import (
+    Hypergradient,
+    InnerSGD,
+    InnerSolver,
+    LowerLevel,
+    LowerSolution,
+    Tensors,
+    fresh,
+)
+from moml.bilevel.hypergradient import require_plain_look, solved
 from moml.bilevel_mtl._weighted_sum import WeightedSum, check_terms
 from moml.gradients.rows import Row, add_rows, combine_rows
 

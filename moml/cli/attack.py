@@ -13,10 +13,22 @@ from torch import Tensor
 
 from moml._support.files import versions, write_json, write_text
 from moml.architecture import HPS, Architecture
-from moml.attack import APGD, FAB, FGSM, L1, L2, PGD, UAP, Ball, Linf, Square
-from moml.attack._base import inside
-from moml.attack._judge import Judge, find_judges
-from moml.attack._model_objective import ModelObjective
+from moml.attack import (
+    APGD,
+    FAB,
+    FGSM,
+    L1,
+    L2,
+    PGD,
+    UAP,
+    Ball,
+    Judge,
+    Linf,
+    ModelObjective,
+    Square,
+    find_judges,
+    inside,
+)
 from moml.attack.generator import GAP, MTA, Aim, Generator, ImageDecoder, ImageEncoder
 from moml.attack.objectives import (
     classified_as,

@@ -28,8 +28,7 @@ from moml.loop import fit
 from moml.optim import GradientStep
 from moml.oracle import Oracle
 from moml.training.validation import Scores, Validation, eval_record, evaluating
-from moml.weighting import Weighting
-from moml.weighting._normalization import Normalization
+from moml.weighting import Normalization, Weighting
 
 
 class MetaTrainer:

@@ -55,8 +55,7 @@ from moml.training.validation import (
     evaluate,
     selection_score,
 )
-from moml.weighting import EW, Weighting
-from moml.weighting._normalization import Normalization
+from moml.weighting import EW, Normalization, Weighting
 
 _log = logging.getLogger("moml")
 

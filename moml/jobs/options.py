@@ -10,8 +10,7 @@ from moml.gradients.rows import Strategy
 from moml.gradients.task_gradients import Heads
 from moml.jobs.preflight import positive
 from moml.oracle import Accumulated, Direct, Oracle, Representation
-from moml.weighting import Every, GradientNormalization, Weighting, WeightSum
-from moml.weighting._normalization import Normalization
+from moml.weighting import Every, GradientNormalization, Normalization, Weighting, WeightSum
 
 Gradients = Literal["parameters", "representation"]
 

@@ -32,8 +32,7 @@ from moml.nas.robust_training import Recipe, accuracies
 from moml.nas.search_space import SearchSpace
 from moml.training.callback import Callback
 from moml.training.checkpoint import read_state, write_atomically
-from moml.weighting import Weighting
-from moml.weighting._normalization import Normalization
+from moml.weighting import Normalization, Weighting
 
 BALLS: dict[str, type[Ball]] = {"Linf": Linf, "L2": L2, "L1": L1}
 Norm = Literal["Linf", "L2", "L1"]

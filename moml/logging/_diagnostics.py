@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from moml.weighting._min_norm import min_norm_weights
+from moml.weighting import min_norm_weights
 
 
 def diagnostics(gramian: Tensor, weights: Tensor | None) -> dict[str, float | None]:

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from moml._support import checks
-from moml.nas.relaxation import Relaxation
-from moml.nas.relaxation._base import Moment
+from moml.nas.relaxation import Moment, Relaxation
 from moml.nas.search_space import SearchSpace
 
 SEPARATOR = ":"  # between the name of a cell and that of its parameters

@@ -8,14 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
-from moml.attack import Ball
-from moml.attack._base import Bounds, check_bounds, inside
+from moml.attack import Ball, Bounds, check_bounds, inside
 from moml.data import Batch
 from moml.losses import Loss
 from moml.nas.eager import eager
 from moml.nas.genotype import Genotype
-from moml.nas.relaxation import RandomMixtures
-from moml.nas.relaxation._base import Moment
+from moml.nas.relaxation import Moment, RandomMixtures
 from moml.nas.supernet import SuperNet
 from moml.problem import Losses, Problem
 

@@ -9,16 +9,14 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import Parameter
 
-from moml.attack import Ball
-from moml.attack._base import Bounds, check_bounds, inside
+from moml.attack import Ball, Bounds, check_bounds, inside
 from moml.bilevel import BilevelProblem, Params
 from moml.data import Batch, BilevelBatch
 from moml.losses import Loss
 from moml.nas.arch_parameters import ArchParameters
 from moml.nas.eager import eager
 from moml.nas.objective import Objective, View
-from moml.nas.relaxation import Relaxation
-from moml.nas.relaxation._base import Moment
+from moml.nas.relaxation import Moment, Relaxation
 from moml.nas.supernet import SuperNet
 from moml.problem import Losses
 

@@ -13,8 +13,18 @@ from torch.nn import Parameter
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
 
 from moml.architecture import Architecture
-from moml.attack import FGSM, PGD, Attack, Ball, Victim, cross_entropy, misclassified
-from moml.attack._base import Bounds, check_bounds, inside
+from moml.attack import (
+    FGSM,
+    PGD,
+    Attack,
+    Ball,
+    Bounds,
+    Victim,
+    check_bounds,
+    cross_entropy,
+    inside,
+    misclassified,
+)
 from moml.data import Batch, Suite
 from moml.data.inputs import Inputs, TaskInputs
 from moml.data.stream import LoaderStream

@@ -7,6 +7,9 @@ from moml.weighting._base import (
     Randomized,
     Weighting,
 )
+from moml.weighting._batched import batched_min_norm
+from moml.weighting._min_norm import min_norm_weights
+from moml.weighting._normalization import Normalization
 from moml.weighting.aligned_mtl import AlignedMTL
 from moml.weighting.cagrad import CAGrad
 from moml.weighting.config import ConFIG
@@ -99,6 +102,7 @@ __all__ = [
     "MoCo",
     "MoDo",
     "NashMTL",
+    "Normalization",
     "PCGrad",
     "Randomized",
     "SDMGrad",
@@ -108,4 +112,6 @@ __all__ = [
     "UPGrad",
     "WeightSum",
     "Weighting",
+    "batched_min_norm",
+    "min_norm_weights",
 ]

@@ -1,6 +1,12 @@
 """Hypergradients: how the lower solution depends on the upper parameters."""
 
-from moml.bilevel.hypergradient._base import Certificate, Hypergradient, LowerSolution
+from moml.bilevel.hypergradient._base import (
+    Certificate,
+    Hypergradient,
+    LowerSolution,
+    require_plain_look,
+    solved,
+)
 from moml.bilevel.hypergradient.block_conjugate_gradient import BlockConjugateGradient
 from moml.bilevel.hypergradient.checkpointed import Checkpointed
 from moml.bilevel.hypergradient.cholesky import Cholesky
@@ -32,4 +38,6 @@ __all__ = [
     "Truncated",
     "Unrolled",
     "ValueFunction",
+    "require_plain_look",
+    "solved",
 ]

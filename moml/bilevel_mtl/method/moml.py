@@ -10,8 +10,7 @@ from moml.bilevel_mtl.method._two_levels import check_rate, check_share, two_lev
 from moml.bilevel_mtl.one_step_gramian import OneStepGramian
 from moml.bilevel_mtl.task_weights import TaskWeights
 from moml.optim import GradientStep
-from moml.weighting import MGDA, GradientNormalization
-from moml.weighting._normalization import Normalization
+from moml.weighting import MGDA, GradientNormalization, Normalization
 
 
 class MOML(Method):

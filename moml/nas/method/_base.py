@@ -10,8 +10,7 @@ from typing import ClassVar, Literal
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from moml.attack import Ball
-from moml.attack._base import Bounds
+from moml.attack import Ball, Bounds
 from moml.bilevel import Alternate, Bilevel, FiniteDifference, FirstOrder, Hypergradient, InnerSGD
 from moml.data import Suite, TwoLevels, hold_out, loader_of
 from moml.data.stream import LoaderStream

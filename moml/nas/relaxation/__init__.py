@@ -1,6 +1,6 @@
 """How architecture parameters become weights of a mixture: one way a file."""
 
-from moml.nas.relaxation._base import Relaxation
+from moml.nas.relaxation._base import Moment, Relaxation
 from moml.nas.relaxation.dirichlet import Dirichlet
 from moml.nas.relaxation.edge_normalised import EdgeNormalised
 from moml.nas.relaxation.fair_paths import FairPaths
@@ -13,6 +13,7 @@ __all__ = [
     "EdgeNormalised",
     "FairPaths",
     "Gumbel",
+    "Moment",
     "RandomMixtures",
     "Relaxation",
     "Softmax",
