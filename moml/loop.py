@@ -14,7 +14,7 @@ from moml._support.signals import StopSignals
 from moml.data.stream import Stream
 from moml.errors import NoLabelsError, NonFiniteError
 from moml.gradients.task_gradients import Evaluation
-from moml.optim import Updater
+from moml.optim import Updater, as_updater
 from moml.oracle import Oracle
 from moml.problem import Objectives
 from moml.training.arguments import check_arguments
@@ -70,7 +70,7 @@ def fit(
     """
     check_arguments(problem, oracle, weighting, steps, callbacks, checkpoint)
     weighting.setup(problem.tasks)
-    updater = Updater.of(updater)
+    updater = as_updater(updater)
     updater.adopt(weighting.parameters())
     held = HeldParameters(problem, updater)
     training = Training(problem, oracle, weighting, updater, Stream.of(batches), steps)

@@ -10,7 +10,7 @@ from moml.architecture import HPS
 from moml.data import Batch
 from moml.errors import CheckpointError, NonFiniteError
 from moml.losses import MeanSquaredError
-from moml.optim import Updater
+from moml.optim import as_updater
 from moml.oracle import Accumulated, Direct
 from moml.training.checkpoint import Checkpoint
 from moml.weighting import EW
@@ -78,7 +78,7 @@ def test_an_optimizer_that_asks_for_a_closure_with_a_scheduler_attached():
     optimizer = torch.optim.LBFGS(network().parameters())
     StepLR(optimizer, 2)
     with pytest.raises(ValueError, match="asks for a closure"):
-        Updater.of(optimizer)
+        as_updater(optimizer)
 
 
 @pytest.mark.refused("the position of the stored run does not exist in the new batches")

@@ -1,8 +1,10 @@
 """The arrow between packages, found by reading imports."""
 
 import ast
+import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,14 +15,26 @@ FORBIDDEN = {
     "tasks": {"search_spaces", "tests", "scripts"},
     "search_spaces": {"tasks", "tests", "scripts"},
 }
-BELOW_THE_LOOP = {
-    "evaluation", "problem", "oracle", "weighting", "optim", "architecture", "losses",
-    "bilevel", "meta",
-}  # fmt: skip
-ABOVE = {
-    "trainer", "run", "cli", "report", "logging", "sweep", "catalog", "validation",
-    "meta_goals", "meta_trainer",
-}  # fmt: skip
+# Rooms by floor: a room imports rooms of lower floors only.
+FLOORS = (
+    ("_support", "errors", "metrics"),
+    ("backbone", "gradients", "losses"),
+    ("data", "optim", "weighting"),
+    ("problem",),
+    ("architecture", "oracle"),
+    ("bilevel", "multitask", "own_loop", "training"),
+    ("attack", "bilevel_mtl", "domain_adaptation", "logging", "loop"),
+    ("few_shot", "report"),
+    ("front", "nas"),
+    ("jobs",),
+    ("cli",),
+    ("__main__",),
+)
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+MODULES = {
+    ".".join(p for p in file.relative_to(ROOT).with_suffix("").parts if p != "__init__"): file
+    for file in (ROOT / "moml").rglob("*.py")
+}
 
 
 def imports(file):
@@ -42,14 +56,60 @@ def test_no_import_against_the_arrow(package):
             assert top not in FORBIDDEN[package], f"{name} imports {module}"
 
 
-def test_the_core_does_not_know_the_trainer():
-    for room in BELOW_THE_LOOP:
-        path = ROOT / "moml" / room
-        for file in path.rglob("*.py") if path.is_dir() else [path.with_suffix(".py")]:
-            for module in imports(file):
-                parts = module.split(".")
-                if parts[0] == "moml" and len(parts) > 1:
-                    assert parts[1] not in ABOVE, f"{file.name} imports {module}"
+def names_used(module, *, run_only=False):
+    """Every name that a file imports, with its whole path."""
+    tree = ast.parse(MODULES[module].read_text())
+    branches = [node for node in ast.walk(tree) if isinstance(node, ast.If)]
+    guards = [node for node in branches if "TYPE_CHECKING" in ast.dump(node.test)]
+    not_run = {node for guard in guards for node in ast.walk(guard)}
+    for node in set(ast.walk(tree)) - (not_run if run_only else set()):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def room_of(name):
+    return [*name.split("."), ""][1]
+
+
+def test_every_room_has_a_floor():
+    assert {room_of(module) for module in MODULES} - {""} == set(FLOOR)
+
+
+@pytest.mark.parametrize("room", sorted(FLOOR))
+def test_a_room_imports_lower_floors_only(room):
+    for module in (m for m in MODULES if room_of(m) == room):
+        for name in names_used(module):
+            other = room_of(name)
+            if name.startswith("moml.") and other in FLOOR and other != room:
+                assert FLOOR[other] < FLOOR[room], f"{module} imports {name}"
+
+
+def test_no_private_imports_across_rooms():
+    for module in MODULES:
+        package = module if MODULES[module].name == "__init__.py" else module.rpartition(".")[0]
+        for name in names_used(module):
+            parts = name.split(".")
+            private = [i for i, part in enumerate(parts) if re.match(r"_(?!_|support$)", part)]
+            if parts[0] == "moml" and private:
+                owner = ".".join(parts[: private[0]])
+                assert f"{package}.".startswith(f"{owner}."), f"{module} imports {name}"
+
+
+def test_no_cycles_between_files():
+    """An ``__init__`` hands names on; what it hands on is imported from the file itself."""
+    graph = {
+        module: {
+            name if name in MODULES else name.rpartition(".")[0]
+            for name in names_used(module, run_only=True)
+            if name.startswith("moml.")
+        }
+        - {module, "moml"}
+        for module in MODULES
+        if module != "moml"
+    }
+    TopologicalSorter(graph).prepare()  # raises a `CycleError` with the files
 
 
 def fresh(code):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
 from torch.nn import Parameter
-from torch.optim import Optimizer
 
 from moml.gradients.task_gradients import Evaluation
 
@@ -55,27 +54,3 @@ class Updater(ABC):
     @abstractmethod
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-
-    @classmethod
-    def of(cls, updater: Updater | Optimizer | Sequence[Updater | Optimizer]) -> Updater:
-        """Wrap a PyTorch optimizer, or several; an updater is returned as it is.
-
-        Raises:
-            ValueError: If it is something else.
-        """
-        from moml.optim.gradient_step import GradientStep
-        from moml.optim.several import Several
-
-        if isinstance(updater, Updater):
-            return updater
-        if isinstance(updater, (list, tuple)):
-            return Several(updater)
-        if isinstance(updater, Optimizer):
-            return GradientStep(updater)
-        found = type(updater).__name__
-        if isinstance(updater, type):
-            found = f"the class {updater.__name__}"
-        raise ValueError(
-            "`updater` should be an optimizer of `torch.optim`, an updater of `moml.optim`, or a "
-            f"list of them, found {found}."
-        )

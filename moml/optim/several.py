@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from moml._support import checks
 from moml.gradients.task_gradients import Evaluation
 from moml.optim._base import Updater
+from moml.optim.gradient_step import GradientStep
 
 
 class Several(Updater):
@@ -45,7 +46,7 @@ class Several(Updater):
             )
         if not updaters:
             raise ValueError("`updaters` should hold at least one optimizer, found none.")
-        self.updaters = [Updater.of(one) for one in updaters]
+        self.updaters = [as_updater(one) for one in updaters]
         seen: dict[Parameter, int] = {}
         for i, updater in enumerate(self.updaters):
             for parameter in updater.parameters():
@@ -99,3 +100,24 @@ class Several(Updater):
         """Restore each."""
         for updater, own in zip(self.updaters, state["updaters"], strict=True):
             updater.load_state_dict(own)
+
+
+def as_updater(updater: Updater | Optimizer | Sequence[Updater | Optimizer]) -> Updater:
+    """Wrap a PyTorch optimizer, or several; an updater is returned as it is.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    if isinstance(updater, Updater):
+        return updater
+    if isinstance(updater, (list, tuple)):
+        return Several(updater)
+    if isinstance(updater, Optimizer):
+        return GradientStep(updater)
+    found = type(updater).__name__
+    if isinstance(updater, type):
+        found = f"the class {updater.__name__}"
+    raise ValueError(
+        "`updater` should be an optimizer of `torch.optim`, an updater of `moml.optim`, or a "
+        f"list of them, found {found}."
+    )
