@@ -11,7 +11,7 @@ from torchmetrics.classification import MulticlassAccuracy
 import moml
 from moml.architecture import HPS
 from moml.data import Batch, TaskSpec, TensorSource
-from moml.jobs.multitask import Trainer
+from moml.jobs.multitask import MultiTaskJob
 from moml.losses import CrossEntropy
 from moml.oracle import Direct
 from moml.weighting import EW
@@ -38,7 +38,7 @@ class Changed(Small):
 
 def run(folder, suite, **options):
     settings = {"steps": 4, "batch_size": 16, "eval_every": 2, "schedule": "constant", **options}
-    return Trainer(suite, EW(), HPS, **settings).run(folder, quiet=True)
+    return MultiTaskJob(suite, EW(), HPS, **settings).run(folder, quiet=True)
 
 
 def spec(**changes):

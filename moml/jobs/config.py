@@ -13,7 +13,7 @@ from jsonargparse import SUPPRESS, ArgumentParser, Namespace
 
 from moml.jobs import catalog
 from moml.jobs.jargon import explained, in_words, known_names
-from moml.jobs.multitask import Trainer
+from moml.jobs.multitask import MultiTaskJob
 from moml.jobs.once_loader import OnceLoader
 from moml.jobs.phrases import expected, phrased
 
@@ -31,7 +31,7 @@ class Parser(ArgumentParser):
     """Reports what was expected and found in one sentence, with the nearest valid name."""
 
     given: Sequence[str] = ()
-    builds: type = Trainer  # what the options are arguments of
+    builds: type = MultiTaskJob  # what the options are arguments of
     classes: Mapping[str, str] = _CLASSES
     command = "train"  # that the options belong to
     takes: Sequence[str] = ()  # commands whose configurations will do as well
@@ -216,11 +216,11 @@ def _reason(message: str) -> str:
 
 
 def train_parser() -> Parser:
-    """The parser of everything a `moml.jobs.multitask.Trainer` takes."""
+    """The parser of everything a `moml.jobs.multitask.MultiTaskJob` takes."""
     catalog.load("tasks")  # at run time only: makes the suites known by name
     parser = Parser(prog="moml train", description="Train one multi-task model.")
     parser.add_config()
-    parser.add_class_arguments(Trainer, as_positional=False)
+    parser.add_class_arguments(MultiTaskJob, as_positional=False)
     parser.set_defaults({"architecture": "HPS", "optimizer": "Adam"})
     return parser
 
@@ -232,9 +232,9 @@ def completed(config: Namespace) -> Namespace:
     return config
 
 
-def build_trainer(parser: Parser, config: Namespace) -> Trainer:
+def build_trainer(parser: Parser, config: Namespace) -> MultiTaskJob:
     """Instantiate the classes of a configuration; the seed is set before any of them is built."""
-    trainer: Trainer = build(parser, config)
+    trainer: MultiTaskJob = build(parser, config)
     return trainer
 
 

@@ -9,7 +9,6 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from moml._support.files import write_json
 from moml._support.safetensors_file import save_weights
 from moml._support.steppable import steppable, stepping
 from moml.bilevel import Bilevel, Compiled
@@ -20,18 +19,19 @@ from moml.data.suite import Split
 from moml.few_shot import FewShot, judge
 from moml.few_shot.method import Composition, MetaMethod, Setup
 from moml.jobs.few_shot_goals import Goals, Norm, Threat
-from moml.jobs.lock import locked
+from moml.jobs.job import Results, TrainingJob
 from moml.jobs.multitask import MakeOptimizer, MakeScheduler, wrap
 from moml.jobs.preflight import above_zero, positive, usable_device, width_of
-from moml.jobs.records import RunRecords, finished
 from moml.loop import fit
 from moml.optim import GradientStep
 from moml.oracle import Oracle
-from moml.training.validation import Scores, Validation, eval_record, evaluating
+from moml.training.callback import Callback, History
+from moml.training.checkpoint import Checkpoint
+from moml.training.validation import Metrics, Scores, evaluating
 from moml.weighting import Normalization, Weighting
 
 
-class MetaTrainer:
+class FewShotJob(TrainingJob):
     """Meta-trains a few-shot method for several objectives, selecting on validation episodes.
 
     Validation and test episodes are fixed lists of classes that training never sees. Selection goes
@@ -266,72 +266,28 @@ class MetaTrainer:
 
     # Running -----------------------------------------------------------------------------------
 
-    def run(self, folder: Path, *, resume: bool = False, quiet: bool = False) -> dict[str, Any]:
-        """Meta-train, select on validation episodes, test the best weights, write the folder.
-
-        Args:
-            folder: The run folder.
-            resume: Continue from its last checkpoint; a finished run is left as it is, or trained
-                longer if there are more steps.
-            quiet: Print nothing while training.
-
-        Returns:
-            The results, also in ``results.json``; with key ``"stopped"`` if a signal came.
-        """
-        with locked(folder):
-            known = finished(folder, steps=self.steps) if resume else None
-            return self._run(folder, resume=resume, quiet=quiet) if known is None else known
-
-    def _run(self, folder: Path, *, resume: bool, quiet: bool) -> dict[str, Any]:
-        """The run in a folder of its own."""
-        records = RunRecords(
-            folder,
-            resume=resume,
-            quiet=quiet,
-            log_every=self.log_every,
-            checkpoint_every=self.checkpoint_every,
-            conflicts_every=self.conflicts_every,
-        )
-        validation = Validation(
-            self.module,
-            lambda: self.evaluate("val"),
-            self.goals.score,
-            best=records.best,
-            every=self.eval_every,
-            write=records.write,
-        )
-        history = fit(
+    def fit(self, callbacks: list[Callback], checkpoint: Checkpoint) -> History:
+        """Meta-train."""
+        return fit(
             self.composition.problem,
             self.oracle,
             self.weighting,
             self.updater(),
             LoaderStream(self.loader("train"), device=self.device),
             steps=self.steps,
-            callbacks=records.callbacks(validation),
-            checkpoint=records.checkpoint,
+            callbacks=callbacks,
+            checkpoint=checkpoint,
         )
-        if history.stopped:
-            return {"stopped": history.stopped}
-        seconds = records.checkpoint.cpu_seconds
-        save_weights(self.module, folder / "weights.safetensors")
-        validation.load_best()
-        save_weights(self.module, folder / "best.safetensors")
-        val, test = self.evaluate("val"), self.evaluate("test")
-        score = self.goals.score(test.metrics)
-        records.write(eval_record("test", validation.best_step, test, score, best=True))
-        results = self._facts() | {
-            "best_step": validation.best_step,
-            "val_score": self.goals.score(val.metrics),
-            "val": val.metrics,
-            "test": test.metrics,
-            "val_intervals": val.intervals,
-            "test_intervals": test.intervals,
-            "cpu_seconds": round(seconds, 2),
-        }
-        write_json(folder / "results.json", results)
-        return results
 
-    def _facts(self) -> dict[str, Any]:
+    def score(self, metrics: Metrics) -> float:
+        """Mean of the objectives' main metrics, each by its typical size."""
+        return self.goals.score(metrics)
+
+    def save(self, file: Path) -> None:
+        """Write the weights of the network and of everything learned beside it."""
+        save_weights(self.module, file)
+
+    def facts(self, score: float) -> Results:
         """What results hold besides numbers found."""
         measures = self.goals.measures()
         several = len(self.goals.names) > 1

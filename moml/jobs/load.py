@@ -16,8 +16,8 @@ from moml._support.safetensors_file import load_weights
 from moml.architecture import Architecture
 from moml.data import FewShotSuite, Suite
 from moml.data.suite import Split
-from moml.jobs.few_shot import MetaTrainer
-from moml.jobs.multitask import Trainer
+from moml.jobs.few_shot import FewShotJob
+from moml.jobs.multitask import MultiTaskJob
 from moml.logging import read_metrics
 from moml.training.validation import Scores
 
@@ -56,7 +56,7 @@ class Run(RunFolder):
         trainer: Suite, network and everything else as the run had them, with the weights loaded.
     """
 
-    trainer: Trainer
+    trainer: MultiTaskJob
 
     @property
     def model(self) -> Architecture:
@@ -81,7 +81,7 @@ class MetaRun(RunFolder):
         trainer: Suite, learner and everything else as the run had them, with the weights loaded.
     """
 
-    trainer: MetaTrainer
+    trainer: FewShotJob
 
     @property
     def model(self) -> nn.Module:
@@ -152,7 +152,7 @@ def load_multi_task_run(path: str | Path, *, weights: Weights = "best") -> Run:
             f"`path` should be a multi-task run, found one of `moml {found}` in '{folder}'."
         )
     file = _weights_file(folder, weights, "train")
-    trainer: Trainer = COMMAND.from_file(config)
+    trainer: MultiTaskJob = COMMAND.from_file(config)
     load_model(trainer.architecture, str(file))
     trainer.architecture.eval()
     return Run(folder, read_config(config), trainer)
@@ -164,7 +164,7 @@ def _load_meta_run(folder: Path, weights: Weights) -> MetaRun:
 
     file = _weights_file(folder, weights, "meta")
     config = folder / "config.yaml"
-    trainer: MetaTrainer = COMMAND.from_file(config)
+    trainer: FewShotJob = COMMAND.from_file(config)
     load_weights(trainer.module, file)
     trainer.module.eval()
     trainer.network.eval()

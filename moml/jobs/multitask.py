@@ -13,7 +13,6 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from moml._support.files import write_json
 from moml._support.launch import Launch
 from moml._support.schedules import Cosine
 from moml._support.steppable import steppable, stepping
@@ -27,7 +26,7 @@ from moml.gradients.rows import Strategy
 from moml.gradients.task_gradients import Heads
 from moml.jobs.check_data import check_labels, check_metrics, sources_of
 from moml.jobs.group_settings import check_settings
-from moml.jobs.lock import locked
+from moml.jobs.job import Results, TrainingJob
 from moml.jobs.options import Gradients, check_method, oracle_of, wrap
 from moml.jobs.preflight import (
     above_zero,
@@ -39,7 +38,6 @@ from moml.jobs.preflight import (
     with_example,
 )
 from moml.jobs.probe import check_parts
-from moml.jobs.records import RunRecords, finished
 from moml.logging import Conflicts
 from moml.loop import fit
 from moml.multitask import MultiTask, Precision
@@ -47,14 +45,7 @@ from moml.optim import GradientStep, param_groups
 from moml.oracle import Distributed
 from moml.training.callback import Callback, History
 from moml.training.checkpoint import Checkpoint
-from moml.training.validation import (
-    Scores,
-    Validation,
-    directions,
-    eval_record,
-    evaluate,
-    selection_score,
-)
+from moml.training.validation import Metrics, Scores, directions, evaluate, selection_score
 from moml.weighting import EW, Normalization, Weighting
 
 _log = logging.getLogger("moml")
@@ -64,7 +55,7 @@ MakeOptimizer = Callable[[Iterable[Parameter]], Optimizer]
 MakeScheduler = Callable[[Optimizer], LRScheduler]
 
 
-class Trainer:
+class MultiTaskJob(TrainingJob):
     """Trains an architecture on a suite with a weighting, selecting on validation data.
 
     Args:
@@ -290,55 +281,12 @@ class Trainer:
 
     # Running -----------------------------------------------------------------------------------
 
-    def run(self, folder: Path, *, resume: bool = False, quiet: bool = False) -> dict[str, Any]:
-        """Train, select on validation data, test the best weights, write the folder.
-
-        Among several processes of ``torchrun`` this is what the first one does.
-
-        Args:
-            folder: The run folder.
-            resume: Continue from its last checkpoint; a finished run is left as it is, or trained
-                longer if there are more steps.
-            quiet: Print nothing while training.
-
-        Returns:
-            The results, also in ``results.json``; with key ``"stopped"`` if a signal came.
-
-        Raises:
-            ValueError: If data, network or folder cannot be used.
-        """
-        with locked(folder):
-            known = finished(folder, steps=self.steps) if resume else None
-            return self._run(folder, resume=resume, quiet=quiet) if known is None else known
-
-    def _run(self, folder: Path, *, resume: bool, quiet: bool) -> dict[str, Any]:
-        """The run in a folder of its own."""
+    def prepare(self) -> None:
+        """Look at labels, sizes, parts of the network and metrics."""
         check_labels(self.suite)
         self._say_sizes()
         check_parts(self.suite, self.architecture, self.device)
         check_metrics(self.architecture, self.suite, device=self.device)
-        records = RunRecords(
-            folder,
-            resume=resume,
-            quiet=quiet,
-            log_every=self.log_every,
-            checkpoint_every=self.checkpoint_every,
-            conflicts_every=self.conflicts_every,
-        )
-        validation = Validation(
-            self.architecture,
-            lambda: self.evaluate("val"),
-            lambda metrics: selection_score(metrics, self.suite.tasks, self.reference),
-            best=records.best,
-            every=self.eval_every,
-            write=records.write,
-            tasks=self.suite.tasks,
-        )
-        history = self._fit(records.callbacks(validation), records.checkpoint)
-        if history.stopped:
-            return {"stopped": history.stopped}
-        seconds = records.checkpoint.cpu_seconds
-        return self._conclude(folder, validation, records.write, seconds)
 
     def _say_sizes(self) -> None:
         """Tell where batches are smaller than asked for."""
@@ -359,10 +307,10 @@ class Trainer:
         """
         every = self.conflicts_every
         looks: list[Callback] = [] if every is None else [Conflicts(every)]
-        history = self._fit(looks, Checkpoint(Path(), writes=False))
+        history = self.fit(looks, Checkpoint(Path(), writes=False))
         return {"stopped": history.stopped} if history.stopped else {}
 
-    def _fit(self, callbacks: list[Callback], checkpoint: Checkpoint) -> History:
+    def fit(self, callbacks: list[Callback], checkpoint: Checkpoint) -> History:
         """The loop, alone or with other processes."""
         with self.launch.together(self.device):
             parts = self.composition()
@@ -373,24 +321,30 @@ class Trainer:
                 steps=self.steps, callbacks=callbacks, checkpoint=checkpoint,
             )  # fmt: skip
 
-    def _conclude(
-        self,
-        folder: Path,
-        validation: Validation,
-        write: Callable[[dict[str, Any]], None],
-        seconds: float,
-    ) -> dict[str, Any]:
-        """Store the weights, test the best ones, write results."""
+    @property
+    def module(self) -> Architecture:
+        """The architecture."""
+        return self.architecture
+
+    @property
+    def validated(self) -> Iterable[str]:
+        """All tasks."""
+        return self.suite.tasks
+
+    def score(self, metrics: Metrics) -> float:
+        """Improvement over the reference, or the mean of main metrics by their typical size."""
+        return selection_score(metrics, self.suite.tasks, self.reference)
+
+    def save(self, file: Path) -> None:
+        """Write the architecture's weights."""
         from safetensors.torch import save_model
 
-        save_model(self.architecture, str(folder / "weights.safetensors"))
-        validation.load_best()
-        save_model(self.architecture, str(folder / "best.safetensors"))
+        save_model(self.architecture, str(file))
+
+    def facts(self, score: float) -> Results:
+        """Results besides numbers found."""
         tasks = self.suite.tasks
-        val, test = self.evaluate("val"), self.evaluate("test")
-        score = selection_score(test.metrics, tasks, self.reference)
-        write(eval_record("test", validation.best_step, test, score, best=True))
-        results = {
+        return {
             "suite": self.suite_name,
             "architecture": type(self.architecture).__name__,
             "method": self.method and type(self.method).__name__,
@@ -398,16 +352,9 @@ class Trainer:
             "seed": self.seed,
             "steps": self.steps,
             "learning_rate": self.learning_rate,
-            "best_step": validation.best_step,
-            "val_score": selection_score(val.metrics, tasks, self.reference),
-            "val": val.metrics,
-            "test": test.metrics,
             "main": {task: spec.main for task, spec in tasks.items()},
             "units": {task: spec.unit for task, spec in tasks.items()},
             "higher_is_better": directions(tasks),
             "delta_percent": None if self.reference is None else score,
             "reference": None if self.reference_path is None else str(self.reference_path),
-            "cpu_seconds": round(seconds, 2),
         }
-        write_json(folder / "results.json", results)
-        return results

@@ -8,22 +8,21 @@ from typing import Any
 
 import torch
 
-from moml._support.files import write_json
 from moml._support.safetensors_file import save_weights
 from moml.attack import PGD
 from moml.attack.card import MaskedGradients, robustness_card
 from moml.data import Suite
 from moml.data.declared_bounds import BoundsOption, data_bounds, shown
-from moml.jobs.lock import locked
+from moml.jobs.job import Job, Results
 from moml.jobs.preflight import above_zero, positive, usable_device
-from moml.jobs.records import RunRecords, finished
+from moml.jobs.records import RunRecords
 from moml.jobs.search import BALLS, Norm, only_classes
 from moml.nas.genotype import Genotype
 from moml.nas.robust_training import Classifier, Recipe, Schedule, accuracies
 from moml.nas.search_space import SearchSpace
 
 
-class Retrainer:
+class RetrainJob(Job):
     """Trains the network of a genotype on the whole training split and judges its robustness.
 
     Judged are accuracies on validation and test data: clean, under FGSM, PGD with 10 steps, PGD
@@ -109,36 +108,17 @@ class Retrainer:
         self.log_every = positive("log_every", log_every)
         self.checkpoint_every = positive("checkpoint_every", checkpoint_every)
 
-    def run(self, folder: Path, *, resume: bool = False, quiet: bool = False) -> dict[str, Any]:
-        """Train, attack, write the folder.
-
-        Args:
-            folder: The run folder.
-            resume: Continue from its last checkpoint; a finished run is left as it is.
-            quiet: Print nothing while training.
-
-        Returns:
-            The results, also in ``results.json``; with key ``"stopped"`` if a signal came.
-        """
-        with locked(folder):
-            steps = self.recipe.steps(self.suite)
-            known = finished(folder, steps=steps) if resume else None
-            return self._run(folder, resume=resume, quiet=quiet) if known is None else known
+    @property
+    def goal(self) -> dict[str, int]:
+        """The number of steps."""
+        return {"steps": self.recipe.steps(self.suite)}
 
     def settings(self) -> dict[str, Any]:
         """Options with the values that are used, where they come from elsewhere."""
         return {"genotype": self.genotype.to_json()}
 
-    def _run(self, folder: Path, *, resume: bool, quiet: bool) -> dict[str, Any]:
-        """The run in a folder of its own."""
-        records = RunRecords(
-            folder,
-            resume=resume,
-            quiet=quiet,
-            log_every=self.log_every,
-            checkpoint_every=self.checkpoint_every,
-            conflicts_every=None,
-        )
+    def work(self, folder: Path, records: RunRecords, *, quiet: bool) -> Results:
+        """Train and attack."""
         network = self.space.network(self.genotype, seed=self.seed).to(self.device)
         history = self.recipe.train(
             network, self.suite, self.task, device=self.device,
@@ -151,7 +131,6 @@ class Retrainer:
         classifier = Classifier(network, self.task).eval()
         results = self._facts(self.recipe.steps(self.suite)) | self._judged(classifier)
         results["cpu_seconds"] = round(records.checkpoint.cpu_seconds, 2)
-        write_json(folder / "results.json", results)
         return results
 
     def _judged(self, classifier: Classifier) -> dict[str, Any]:

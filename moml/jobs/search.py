@@ -12,17 +12,16 @@ from typing import Any, Literal
 import torch
 from rich.console import Console
 
-from moml._support.files import write_json
 from moml._support.safetensors_file import save_weights
 from moml._support.signals import StopSignals
 from moml.attack import L1, L2, Ball, Linf
 from moml.data import Suite
 from moml.data.declared_bounds import BoundsOption, data_bounds, shown
 from moml.errors import NonFiniteError
-from moml.jobs.lock import locked
+from moml.jobs.job import Job, Results
 from moml.jobs.options import wrap
 from moml.jobs.preflight import above_zero, positive, usable_device
-from moml.jobs.records import RunRecords, finished
+from moml.jobs.records import RunRecords
 from moml.loop import fit
 from moml.losses import CrossEntropy
 from moml.nas.genotype import Genotype
@@ -38,7 +37,7 @@ BALLS: dict[str, type[Ball]] = {"Linf": Linf, "L2": L2, "L1": L1}
 Norm = Literal["Linf", "L2", "L1"]
 
 
-class SearchTrainer:
+class SearchJob(Job):
     """Searches for architectures that are accurate, robust and small, and trains what it proposes.
 
     A search has two phases: what the method learns by gradients, if anything, and the training of
@@ -141,36 +140,13 @@ class SearchTrainer:
 
     # Phases ------------------------------------------------------------------------------------
 
-    def run(self, folder: Path, *, resume: bool = False, quiet: bool = False) -> dict[str, Any]:
-        """Search, train what is proposed, and write the folder.
+    @property
+    def goal(self) -> dict[str, int]:
+        """The number of architectures to train."""
+        return {"budget": self.budget}
 
-        Args:
-            folder: The run folder.
-            resume: Continue where it was stopped; what has been trained is not trained again. A
-                finished search is left as it is, or goes on if there is more budget.
-            quiet: Print nothing.
-
-        Returns:
-            The results, also in ``results.json``; with key ``"stopped"`` if a signal came.
-        """
-        with locked(folder):
-            known = finished(folder, budget=self.budget) if resume else None
-            return self._run(folder, resume=resume, quiet=quiet) if known is None else known
-
-    def settings(self) -> dict[str, Any]:
-        """Options with the values that are used, where they come from elsewhere."""
-        return {}
-
-    def _run(self, folder: Path, *, resume: bool, quiet: bool) -> dict[str, Any]:
-        """The run in a folder of its own."""
-        records = RunRecords(
-            folder,
-            resume=resume,
-            quiet=quiet,
-            log_every=self.log_every,
-            checkpoint_every=self.checkpoint_every,
-            conflicts_every=None,
-        )
+    def work(self, folder: Path, records: RunRecords, *, quiet: bool) -> Results:
+        """Search, train what is proposed, and test the front."""
         learnt = self.method.compose(self.setting)
         if learnt is not None:
             history = fit(
@@ -227,7 +203,7 @@ class SearchTrainer:
             test = self._accuracies(network, "test")
             front.append({**record, "test": test, "file": f"front/{number:02d}.json"})
         spent = sum(record["cpu_seconds"] for record in trainings.records.values())
-        results = {
+        return {
             "suite": type(self.suite).__name__,
             "space": type(self.space).__name__,
             "method": type(self.method).__name__,
@@ -244,8 +220,6 @@ class SearchTrainer:
             "search_cpu_seconds": round(seconds, 2),
             "cpu_seconds": round(seconds + spent, 2),
         }
-        write_json(folder / "results.json", results)
-        return results
 
 
 class Trainings:

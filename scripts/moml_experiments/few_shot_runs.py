@@ -29,7 +29,7 @@ from moml.few_shot.method import (
     ProtoNet,
     Reptile,
 )
-from moml.jobs.few_shot import MetaTrainer
+from moml.jobs.few_shot import FewShotJob
 from moml.weighting import (
     EW,
     MGDA,
@@ -99,7 +99,7 @@ def train(
     torch.manual_seed(seed)
     glyphs = suite == "Glyphs"
     front = weighting != "-"
-    trainer = MetaTrainer(
+    trainer = FewShotJob(
         Glyphs() if glyphs else Sinusoid(),
         METHODS[method][variant](),
         weighting_of(weighting) if front else EW(),

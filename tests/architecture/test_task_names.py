@@ -11,7 +11,7 @@ from moml import architecture
 from moml.architecture import HPS, MMoE, WholeModel
 from moml.backbone import MLP
 from moml.data import Batch, TaskInputs
-from moml.jobs.multitask import Trainer
+from moml.jobs.multitask import MultiTaskJob
 from moml.logging import MetricsLog
 from moml.losses import CrossEntropy
 from moml.oracle import Direct
@@ -120,8 +120,9 @@ class Strange(Small):
 
 @pytest.mark.supported
 def test_a_run_folder_and_its_page_of_tasks_with_any_name(tmp_path):
-    trainer = Trainer(Strange(), UW(), MMoE, encoder=MLP(6, hidden=(8, 8)), steps=4, eval_every=2)
-    results = trainer.run(tmp_path / "run", quiet=True)
+    encoder = MLP(6, hidden=(8, 8))
+    job = MultiTaskJob(Strange(), UW(), MMoE, encoder=encoder, steps=4, eval_every=2)
+    results = job.run(tmp_path / "run", quiet=True)
     assert set(results["test"]) == {"a.b", "type"}
     write_report(tmp_path / "run")
     assert "a.b" in (tmp_path / "run" / "report.html").read_text()

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from moml.__main__ import main
 from moml._support.launch import Launch
 from moml.architecture import HPS
-from moml.jobs.multitask import Trainer
+from moml.jobs.multitask import MultiTaskJob
 from tasks import TwoDigits
 
 SMALL = [
@@ -91,7 +91,7 @@ def test_other_commands_are_refused(one_of, capsys):
 
 def test_a_batch_has_a_sample_for_every_process(one_of):
     one_of(0, 64)
-    trainer = Trainer(TwoDigits(), None, HPS, batch_size=32)
+    trainer = MultiTaskJob(TwoDigits(), None, HPS, batch_size=32)
     with pytest.raises(ValueError, match=r"at least the number of processes \(64\), found 32"):
         trainer.loader("train")
 
@@ -106,11 +106,11 @@ def test_methods_with_two_levels_are_refused_before_anything_is_written(one_of, 
 
 
 def test_processes_read_parts_of_the_same_batches(one_of):
-    whole = Trainer(TwoDigits(), None, HPS, batch_size=32).loader("train").batch(3)
+    whole = MultiTaskJob(TwoDigits(), None, HPS, batch_size=32).loader("train").batch(3)
     parts = []
     for rank in range(3):
         one_of(rank, 3)
-        parts.append(Trainer(TwoDigits(), None, HPS, batch_size=32).loader("train").batch(3))
+        parts.append(MultiTaskJob(TwoDigits(), None, HPS, batch_size=32).loader("train").batch(3))
     assert [len(part.inputs) for part in parts] == [11, 11, 10]
     assert torch.equal(torch.cat([part.inputs for part in parts]), whole.inputs)
     assert torch.equal(torch.cat([p.targets["left"] for p in parts]), whole.targets["left"])

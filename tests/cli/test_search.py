@@ -8,7 +8,7 @@ import torch
 
 from moml.__main__ import main
 from moml.errors import NonFiniteError
-from moml.jobs.search import SearchTrainer, Trainings
+from moml.jobs.search import SearchJob, Trainings
 from moml.nas import Genotype
 from moml.report.search import draw_cell
 
@@ -85,7 +85,7 @@ def test_an_interrupted_search_says_how_to_go_on(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.supported
 def test_a_search_goes_on_when_a_training_diverges(tmp_path, monkeypatch, capsys):
-    kept, seen = SearchTrainer._train, []
+    kept, seen = SearchJob._train, []
 
     def diverges(self, genotype):
         seen.append(genotype)
@@ -93,7 +93,7 @@ def test_a_search_goes_on_when_a_training_diverges(tmp_path, monkeypatch, capsys
             raise NonFiniteError("loss", ["digit"])
         return kept(self, genotype)
 
-    monkeypatch.setattr(SearchTrainer, "_train", diverges)
+    monkeypatch.setattr(SearchJob, "_train", diverges)
     folder = tmp_path / "run"
     assert main([*SMALL, "--method", "RandomSearch", "--run_dir", str(folder)]) == 0
     assert "2 networks trained, 1 trainings failed" in capsys.readouterr().out
@@ -107,7 +107,7 @@ def test_a_search_in_which_every_training_diverges(tmp_path, monkeypatch, capsys
     def diverges(self, genotype):
         raise NonFiniteError("loss", ["digit"])
 
-    monkeypatch.setattr(SearchTrainer, "_train", diverges)
+    monkeypatch.setattr(SearchJob, "_train", diverges)
     assert main([*SMALL, "--method", "RandomSearch", "--run_dir", str(tmp_path / "run")]) == 2
     assert "found that all 3 failed. The last one: The loss" in capsys.readouterr().err
 

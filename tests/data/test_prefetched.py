@@ -12,7 +12,7 @@ from moml.architecture import HPS
 from moml.data import Loader, Prefetched, Source, TensorSource, TwoLevels
 from moml.data.batch import Batch
 from moml.data.stream import LoaderStream
-from moml.jobs.multitask import Trainer
+from moml.jobs.multitask import MultiTaskJob
 from tasks import TwoDigits
 
 
@@ -119,7 +119,7 @@ def test_the_trainer_reads_ahead_if_asked_to(monkeypatch, workers):
         return read(self, number)
 
     monkeypatch.setattr(Loader, "batch", noted)
-    trainer = Trainer(TwoDigits(), None, HPS, batch_size=32, steps=2, workers=workers)
+    trainer = MultiTaskJob(TwoDigits(), None, HPS, batch_size=32, steps=2, workers=workers)
     parts = trainer.composition()
     moml.fit(parts.problem, parts.oracle, parts.weighting, parts.updater, parts.stream, steps=2)
     assert readers == {workers == 0}

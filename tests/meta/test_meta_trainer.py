@@ -11,7 +11,7 @@ from moml.backbone import MLP
 from moml.data import EpisodeLoader
 from moml.errors import NonFiniteError
 from moml.few_shot.method import IMAML, MAML, ProtoNet
-from moml.jobs.few_shot import MetaTrainer
+from moml.jobs.few_shot import FewShotJob
 from moml.jobs.few_shot_goals import Goals, Threat
 from moml.weighting import EW, MGDA, RLW
 from tasks import Glyphs, Sinusoid
@@ -27,7 +27,7 @@ def trainer(**changes):
     options |= changes
     suite, method = options.pop("suite", Sinusoid()), options.pop("method", MAML())
     weighting = options.pop("weighting", MGDA)()
-    return MetaTrainer(suite, method, weighting, **options)
+    return FewShotJob(suite, method, weighting, **options)
 
 
 def everything(folder):

@@ -9,8 +9,8 @@ import moml
 from moml.attack import Linf
 from moml.bilevel import Bilevel, FiniteDifference, FirstOrder, InnerSGD, Unrolled
 from moml.data import Batch, BilevelBatch, TensorSource
-from moml.jobs.retrain import Retrainer
-from moml.jobs.search import SearchTrainer
+from moml.jobs.retrain import RetrainJob
+from moml.jobs.search import SearchJob
 from moml.losses import CrossEntropy
 from moml.nas import (
     ArchParameters,
@@ -340,7 +340,7 @@ class Standardised(Digits):
 
 @pytest.mark.supported
 def test_a_search_on_standardised_data_keeps_to_the_bounds_of_its_suite():
-    trainer = SearchTrainer(space(), Standardised(), DARTS(), steps=2, batch_size=8, eps=0.5)
+    trainer = SearchJob(space(), Standardised(), DARTS(), steps=2, batch_size=8, eps=0.5)
     assert trainer.recipe.bounds == trainer.setting.bounds == (-3.0, 3.0)
     parts = trainer.method.compose(trainer.setting)
     batch = next(iter(Standardised().loader("train", batch_size=8)))
@@ -350,7 +350,7 @@ def test_a_search_on_standardised_data_keeps_to_the_bounds_of_its_suite():
     run(parts, steps=1)
     unbounded = Standardised()
     unbounded.bounds = None
-    assert Retrainer(space(), "|conv3~0|+|skip~0|conv1~1|", unbounded).recipe.bounds is None
+    assert RetrainJob(space(), "|conv3~0|+|skip~0|conv1~1|", unbounded).recipe.bounds is None
 
 
 @pytest.mark.refused("the inputs leave the bounds that the suite declares")
@@ -358,8 +358,8 @@ def test_a_search_whose_data_leave_their_bounds():
     suite = Standardised()
     suite.bounds = (0.0, 1.0)
     for make in (
-        lambda: SearchTrainer(space(), suite, DARTS()),
-        lambda: Retrainer(space(), "|conv3~0|+|skip~0|conv1~1|", suite),
+        lambda: SearchJob(space(), suite, DARTS()),
+        lambda: RetrainJob(space(), "|conv3~0|+|skip~0|conv1~1|", suite),
     ):
         with pytest.raises(ValueError, match=r"should hold all inputs .* found .* inputs of -"):
             make()

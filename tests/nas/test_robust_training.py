@@ -6,7 +6,7 @@ from torch import nn
 
 from moml.attack import Linf
 from moml.data import TensorSource
-from moml.jobs.retrain import Retrainer
+from moml.jobs.retrain import RetrainJob
 from moml.nas import decode, decode_sizes
 from moml.nas.auxiliary_head import AuxiliaryHead
 from moml.nas.cutout import cutout
@@ -143,7 +143,7 @@ def test_the_rate_warms_up_and_falls_to_zero():
 )
 def test_retraining_options_that_make_no_sense(options, message):
     with pytest.raises(ValueError, match=message):
-        Retrainer(space(), space().sample(torch.Generator()).to_json(), Few(), epochs=5, **options)
+        RetrainJob(space(), space().sample(torch.Generator()).to_json(), Few(), epochs=5, **options)
 
 
 @pytest.mark.refused("the network gives no features of its middle to an auxiliary head")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import moml
-from moml.jobs.multitask import Trainer
+from moml.jobs.multitask import MultiTaskJob
 from moml.optim import GradientStep, Several, param_groups
 from moml.oracle import Direct
 from moml.training.checkpoint import Checkpoint
@@ -75,7 +75,7 @@ def test_parameter_groups_by_name_with_rates_of_their_own():
 @pytest.mark.supported
 def test_parameter_groups_of_a_training_run_keep_their_rates_under_a_schedule(tmp_path):
     settings = {"encoder": {"lr": 1e-4}, "heads.left": {"weight_decay": 0.1}}
-    trainer = Trainer(
+    trainer = MultiTaskJob(
         Small(), EW(), moml.architecture.HPS, optimizer=torch.optim.AdamW, learning_rate=1e-2,
         param_groups=settings, steps=4, batch_size=16, eval_every=4,
     )  # fmt: skip
@@ -102,7 +102,7 @@ def test_groups_that_name_nothing(settings, sentence):
 
 def test_groups_that_name_nothing_are_refused_before_a_run_begins():
     with pytest.raises(ValueError, match="found 'body', which matches none"):
-        Trainer(Small(), EW(), moml.architecture.HPS, param_groups={"body": {"lr": 1e-4}})
+        MultiTaskJob(Small(), EW(), moml.architecture.HPS, param_groups={"body": {"lr": 1e-4}})
 
 
 def test_a_parameter_in_two_optimizers():

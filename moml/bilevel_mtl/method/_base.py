@@ -66,7 +66,7 @@ class Composition:
 class Method(ABC):
     """A named problem, oracle, weighting, updater and stream.
 
-    `moml.jobs.multitask.Trainer` trains any of them by the loop of weightings; at equal ``steps``
+    `moml.jobs.multitask.MultiTaskJob` trains any as it trains weightings; at equal ``steps``
     the network's parameters move equally often, and what a method computes besides shows as time.
     """
 

@@ -9,14 +9,14 @@ from jsonargparse import Namespace
 
 from moml.jobs import catalog
 from moml.jobs.config import Parser
-from moml.jobs.retrain import Retrainer
+from moml.jobs.retrain import RetrainJob
 from moml.jobs.start import Results, RunCommand
 
 
 class RetrainParser(Parser):
-    """Options of a `moml.jobs.retrain.Retrainer`."""
+    """Options of a `moml.jobs.retrain.RetrainJob`."""
 
-    builds = Retrainer
+    builds = RetrainJob
     command = "retrain"
     classes = {"space": "spaces", "suite": "suites"}  # noqa: RUF012 - as in the base class
 
@@ -28,7 +28,7 @@ class RetrainParser(Parser):
 
 
 def retrain_parser() -> RetrainParser:
-    """The parser of everything a `moml.jobs.retrain.Retrainer` takes."""
+    """The parser of everything a `moml.jobs.retrain.RetrainJob` takes."""
     for package in ("tasks", "search_spaces"):  # at run time only: makes names known
         catalog.load(package)
     parser = RetrainParser(
@@ -37,7 +37,7 @@ def retrain_parser() -> RetrainParser:
         description="Train one architecture from scratch and attack it.",
     )
     parser.add_config()
-    parser.add_class_arguments(Retrainer, as_positional=False)
+    parser.add_class_arguments(RetrainJob, as_positional=False)
     parser.set_defaults({"suite": "Digits"})
     return parser
 

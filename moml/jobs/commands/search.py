@@ -7,15 +7,15 @@ from pathlib import Path
 
 from moml.jobs import catalog
 from moml.jobs.config import Parser
-from moml.jobs.search import SearchTrainer, describe
+from moml.jobs.search import SearchJob, describe
 from moml.jobs.start import Results, RunCommand
 from moml.nas.genotype import Genotype
 
 
 class SearchParser(Parser):
-    """Options of a `moml.jobs.search.SearchTrainer`."""
+    """Options of a `moml.jobs.search.SearchJob`."""
 
-    builds = SearchTrainer
+    builds = SearchJob
     command = "search"
     classes = {  # noqa: RUF012 - as in the base class
         "space": "spaces",
@@ -26,14 +26,14 @@ class SearchParser(Parser):
 
 
 def search_parser() -> SearchParser:
-    """The parser of everything a `moml.jobs.search.SearchTrainer` takes."""
+    """The parser of everything a `moml.jobs.search.SearchJob` takes."""
     for package in ("tasks", "search_spaces"):  # at run time only: makes names known
         catalog.load(package)
     parser = SearchParser(
         prog="moml search", description="Search for accurate, robust and small architectures."
     )
     parser.add_config()
-    parser.add_class_arguments(SearchTrainer, as_positional=False)
+    parser.add_class_arguments(SearchJob, as_positional=False)
     parser.set_defaults({"suite": "Digits", "method": "ParetoSearch"})
     return parser
 
