@@ -138,7 +138,9 @@ def every_weighting() -> dict[str, Callable[[], Weighting]]:
     found = dict(METHODS)
     for name in room.__all__:
         cls = getattr(room, name)
-        if name in found or inspect.isabstract(cls) or not issubclass(cls, Weighting):
+        if name in found or not inspect.isclass(cls) or inspect.isabstract(cls):
+            continue
+        if not issubclass(cls, Weighting):
             continue
         if ".wrappers." not in cls.__module__:
             found[name] = cls

@@ -60,7 +60,8 @@ class ToldOfAllOthers(OuterSearch):
         super().__init__(space, candidates=candidates, seed=seed)
         self.foretold = foretold
 
-    def _propose(self) -> Genotype:
+    def propose(self) -> Genotype:
+        """An architecture that is new."""
         new, told = self.new_pool(), self.foretold
         if not self.history:
             return new[self.below(len(new))]

@@ -1,8 +1,9 @@
 """Multi-task architectures: how tasks share a network, whatever the encoder."""
 
-from moml.architecture._base import Architecture
+from moml.architecture._base import Architecture, PerInput, head_dict
 from moml.architecture._brought_network import GraphCheck, check_fit
-from moml.architecture._stages import Stages
+from moml.architecture._gate import Gate
+from moml.architecture._stages import Stages, towers
 from moml.architecture._whole_model import WholeModel
 from moml.architecture.cgc import CGC
 from moml.architecture.cross_stitch import CrossStitch
@@ -28,11 +29,15 @@ __all__ = [
     "CrossStitch",
     "DSelectK",
     "DenseExchange",
+    "Gate",
     "GraphCheck",
     "MMoE",
+    "PerInput",
     "SafeMTL",
     "SharingTable",
     "Stages",
     "WholeModel",
     "check_fit",
+    "head_dict",
+    "towers",
 ]

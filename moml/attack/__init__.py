@@ -19,6 +19,7 @@ from moml.attack._base import Attack, Bounds, check_bounds, inside
 from moml.attack._judge import Judge, find_judges
 from moml.attack._model_objective import ModelObjective
 from moml.attack._objective import Measured, Objective
+from moml.attack._region import Region
 from moml.attack.apgd import APGD
 from moml.attack.ball import L1, L2, Ball, Linf
 from moml.attack.card import Card, MaskedGradients, robustness_card
@@ -68,6 +69,7 @@ __all__ = [
     "ModelObjective",
     "Objective",
     "OneDelta",
+    "Region",
     "Square",
     "TotalLoss",
     "Victim",

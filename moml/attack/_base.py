@@ -96,10 +96,10 @@ class Attack(ABC):
             goal = goal if self.eot == 1 else Expected(goal, self.eot)
             if x.dtype not in HALF:
                 with goal.held():
-                    return self._perturb(goal, Region.around(x, self.ball, self.bounds))
+                    return self.perturb_within(goal, Region.around(x, self.ball, self.bounds))
             region = Region.around(x.float(), self.ball, self.bounds)
             with goal.held():
-                return towards(self._perturb(Rounded(goal, x), region), x).detach()
+                return towards(self.perturb_within(Rounded(goal, x), region), x).detach()
 
     def among(self, x: Tensor, kept: Tensor) -> Self:
         """The same attack for the samples of ``x`` at ``kept``: their radii and bounds."""
@@ -111,7 +111,7 @@ class Attack(ABC):
         return other
 
     @abstractmethod
-    def _perturb(self, goal: Objective, region: Region) -> Tensor:
+    def perturb_within(self, goal: Objective, region: Region) -> Tensor:
         """Perturbed inputs; samples are detached, valid, not empty, gradients are enabled."""
 
     def _check(self, goal: Objective, x: Tensor) -> None:

@@ -51,7 +51,7 @@ class Climbing(Attack):
         checks.whole("restarts", restarts, least=1)
         self.steps, self.restarts, self.early_stop = steps, restarts, early_stop
 
-    def _perturb(self, goal: Objective, region: Region) -> Tensor:
+    def perturb_within(self, goal: Objective, region: Region) -> Tensor:
         answer = Answer(region.x)
         for kept, start in self._starts(region, answer):
             self._climb(goal.select(kept), kept, region.select(kept), start, answer)

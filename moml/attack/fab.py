@@ -81,7 +81,8 @@ class FAB(Attack):
         other._anywhere = True
         return other.perturb(loss, x, success=success)
 
-    def _perturb(self, goal: Objective, region: Region) -> Tensor:
+    def perturb_within(self, goal: Objective, region: Region) -> Tensor:
+        """Perturbed inputs, see `Attack.perturb_within`."""
         nearest = Answer(region.x)  # whose loss is minus the distance
         first = assess(goal, region.x)
         nearest.offer(nearest.open(), region.x, 0 * first.total, _reached(first))

@@ -39,5 +39,6 @@ class FGSM(Attack):
             ball, steps=1, step_size=ball.eps, random_start=False, bounds=bounds, ascent=ascent
         )
 
-    def _perturb(self, goal: Objective, region: Region) -> Tensor:
-        return self._pgd._perturb(goal, region)
+    def perturb_within(self, goal: Objective, region: Region) -> Tensor:
+        """Perturbed inputs, see `Attack.perturb_within`."""
+        return self._pgd.perturb_within(goal, region)

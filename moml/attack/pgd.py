@@ -72,9 +72,10 @@ class PGD(Climbing):
             raise ValueError(f"`step_size` should be positive, found {step_size}.")
         self.random_start = random_start
 
-    def _perturb(self, goal: Objective, region: Region) -> Tensor:
+    def perturb_within(self, goal: Objective, region: Region) -> Tensor:
+        """Perturbed inputs, see `Attack.perturb_within`."""
         if self.restarts > 1:
-            return super()._perturb(goal, region)
+            return super().perturb_within(goal, region)
         return self._last(goal, region, self._start(region) if self.random_start else region.x)
 
     def _climb(

@@ -54,7 +54,8 @@ class Square(Attack):
         self.queries, self.share = queries, share
 
     @torch.no_grad()
-    def _perturb(self, goal: Objective, region: Region) -> Tensor:
+    def perturb_within(self, goal: Objective, region: Region) -> Tensor:
+        """Perturbed inputs, see `Attack.perturb_within`."""
         best = region.inside(region.x + self._first(region))
         result, rows = best.clone(), torch.arange(len(best), device=best.device)
         now = assess(goal, best)

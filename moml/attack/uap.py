@@ -103,7 +103,8 @@ class UAP(Attack):
         check_bounds(x, self.bounds)
         return self._applied(delta, x)
 
-    def _perturb(self, goal: Objective, region: Region) -> Tensor:
+    def perturb_within(self, goal: Objective, region: Region) -> Tensor:
+        """Perturbed inputs, see `Attack.perturb_within`."""
         return self._applied(self.fit([(goal, region.x)]), region.x)
 
     def _check(self, goal: Objective, x: Tensor) -> None:

@@ -172,7 +172,7 @@ def _kind(config: Any) -> str:
     kind = str(getattr(import_module(module), name).preference_is)
     if kind == "no argument":
         found = (getattr(weighting, each) for each in weighting.__all__)
-        classes = [c for c in found if issubclass(c, weighting.Weighting)]
+        classes = [c for c in found if isinstance(c, type) and issubclass(c, weighting.Weighting)]
         known = [c.__name__ for c in classes if c.preference_is != "no argument"]
         raise ValueError(
             f"`weighting` should take a preference, as {', '.join(known)} do, found {name}."

@@ -8,6 +8,7 @@ from moml.weighting._base import (
     Weighting,
 )
 from moml.weighting._batched import batched_min_norm
+from moml.weighting._gramian import solve_each
 from moml.weighting._min_norm import min_norm_weights
 from moml.weighting._normalization import Normalization
 from moml.weighting.aligned_mtl import AlignedMTL
@@ -114,4 +115,5 @@ __all__ = [
     "Weighting",
     "batched_min_norm",
     "min_norm_weights",
+    "solve_each",
 ]

@@ -11,6 +11,7 @@ from moml import architecture
 from moml.architecture import HPS, MMoE, WholeModel
 from moml.backbone import MLP
 from moml.data import Batch, TaskInputs
+from moml.jobs import catalog
 from moml.jobs.multitask import MultiTaskJob
 from moml.logging import MetricsLog
 from moml.losses import CrossEntropy
@@ -24,7 +25,7 @@ STRANGE = (
     "type", "values", "train", "forward", "a.b", "shared", "training", "keys", "_modules", "%2E",
     "a%", "", "self", "é ü", "a/b", "0", "heads.a", "<b>", "a: b",
 )  # fmt: skip
-KINDS = [n for n in architecture.__all__ if n not in ("Architecture", "Stages", "WholeModel")]
+KINDS = [entry.name for entry in catalog.entries("architectures")]
 
 
 def data(tasks, size=6):

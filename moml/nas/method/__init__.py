@@ -3,6 +3,7 @@
 from moml.nas.method._base import (
     Executor,
     GradientMethod,
+    OuterMethod,
     SearchComposition,
     SearchMethod,
     SearchSetting,
@@ -34,6 +35,7 @@ __all__ = [
     "FairPathSearch",
     "GatedSearch",
     "GradientMethod",
+    "OuterMethod",
     "ParetoSearch",
     "ProposedStart",
     "RandomSearch",

@@ -109,12 +109,12 @@ class OuterSearch(ABC):
                 f"A search should end when all {len(self._allowed or ())} architectures are "
                 f"trained, found another question with {len(self._pending)} of them pending."
             )
-        genotype = self._propose()
+        genotype = self.propose()
         self._pending[self.space.key(genotype)] = genotype
         return genotype
 
     @abstractmethod
-    def _propose(self) -> Genotype:
+    def propose(self) -> Genotype:
         """An architecture that is new; there is one."""
 
     @final

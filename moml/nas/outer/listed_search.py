@@ -33,6 +33,7 @@ class ListedSearch(OuterSearch):
         super().__init__(space, candidates=kept, **arguments)
         self.cost = cost
 
-    def _propose(self) -> Genotype:
+    def propose(self) -> Genotype:
+        """An architecture that is new."""
         assert self.pool is not None
         return next(genotype for genotype in self.pool if self.is_new(genotype))

@@ -82,7 +82,8 @@ class NSGA2(OuterSearch):
         self._open, self._events = {}, []
         self._values: dict[str, tuple[float, ...]] = {}
 
-    def _propose(self) -> Genotype:
+    def propose(self) -> Genotype:
+        """An architecture that is new."""
         genotype = self._child() or self.any_new()
         self._events.append(("ask", "", []))
         return genotype

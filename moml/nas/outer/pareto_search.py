@@ -125,7 +125,8 @@ class ParetoSearch(OuterSearch):
             )
         return values
 
-    def _propose(self) -> Genotype:
+    def propose(self) -> Genotype:
+        """An architecture that is new."""
         if (given := next(filter(self.is_new, self.first), None)) is not None:
             return given
         if len(self.history) < self.start:

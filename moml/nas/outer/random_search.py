@@ -14,5 +14,6 @@ class RandomSearch(OuterSearch):
     equally likely instead.
     """
 
-    def _propose(self) -> Genotype:
+    def propose(self) -> Genotype:
+        """An architecture that is new."""
         return self.any_new()

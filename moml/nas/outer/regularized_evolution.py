@@ -43,7 +43,8 @@ class RegularizedEvolution(OuterSearch):
             )
         self.population, self.sample = population, sample
 
-    def _propose(self) -> Genotype:
+    def propose(self) -> Genotype:
+        """An architecture that is new."""
         begun = len(self.history) + len(self.pending)
         if begun < self.population or len(self.history) < self.sample:
             return self.any_new()

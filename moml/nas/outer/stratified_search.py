@@ -35,7 +35,8 @@ class StratifiedSearch(OuterSearch):
         checks.whole("strata", strata, least=2)
         self._strata = Strata(self, strata)
 
-    def _propose(self) -> Genotype:
+    def propose(self) -> Genotype:
+        """An architecture that is new."""
         options = self._strata.options(self.proposed, most=1)
         return options[self.below(len(options))]
 
