@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from moml.data import Batch, Suite, TaskSpec
     from moml.gradients.task_gradients import Evaluation
     from moml.jobs.load import load_run
+    from moml.jobs.run import run
     from moml.loop import History, fit
     from moml.multitask import MultiTask
     from moml.optim import Updater
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from moml.problem import FactoredProblem, Objectives, Problem
     from moml.weighting import Weighting
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "Architecture": "moml.architecture",
@@ -51,6 +52,7 @@ _HOME = {
     "backward": "moml.own_loop",
     "fit": "moml.loop",
     "load_run": "moml.jobs.load",
+    "run": "moml.jobs.run",
 }
 _ROOMS = ("architecture", "bilevel", "data", "optim", "oracle", "weighting")
 
@@ -77,6 +79,7 @@ __all__ = [
     "load_run",
     "optim",
     "oracle",
+    "run",
     "weighting",
 ]
 

@@ -49,7 +49,7 @@ def test_foreign_files(tmp_path, content):
 
 def test_tensors_of_someone_else(tmp_path):
     torch.save({"weights": torch.ones(1)}, tmp_path / "last.pt")
-    with pytest.raises(CheckpointError, match="should have format 'moml checkpoint 1'"):
+    with pytest.raises(CheckpointError, match="should have format 'moml checkpoint 2'"):
         Checkpoint(tmp_path, resume=True).load()
 
 
@@ -59,7 +59,7 @@ class Evil:
 
 
 def test_code_is_never_executed(tmp_path, capsys):
-    torch.save({"format": "moml checkpoint 1", "x": Evil()}, tmp_path / "last.pt")
+    torch.save({"format": "moml checkpoint 2", "x": Evil()}, tmp_path / "last.pt")
     with pytest.raises(CheckpointError):
         Checkpoint(tmp_path, resume=True).load()
     assert "executed" not in capsys.readouterr().out

@@ -33,3 +33,14 @@ def replayed(state: RandomState) -> Iterator[None]:
         yield
     finally:
         restore_random_state(now)
+
+
+@contextmanager
+def untouched() -> Iterator[None]:
+    """Leave PyTorch's global generators and number of threads as they were."""
+    now, threads = random_state(), torch.get_num_threads()
+    try:
+        yield
+    finally:
+        restore_random_state(now)
+        torch.set_num_threads(threads)

@@ -175,7 +175,7 @@ def _generated(attempt: _Attempt) -> dict[str, Tensor]:
         universal=universal,
         seed=options.seed,
     )
-    generator.to(victim.trainer.device)
+    generator.to(victim.job.device)
     aims = {task: _aim(judge, options) for task, judge in judges.items()}
     problem = MTA(generator, aims)
     loader = victim.suite.loader("train", batch_size=options.batch_size, seed=options.seed)
@@ -184,7 +184,7 @@ def _generated(attempt: _Attempt) -> dict[str, Tensor]:
         Direct(),
         attempt.weighting,
         torch.optim.Adam(generator.parameters(), lr=options.learning_rate, betas=(0.5, 0.999)),
-        LoaderStream(loader, device=victim.trainer.device),
+        LoaderStream(loader, device=victim.job.device),
         steps=options.steps,
         callbacks=[MetricsLog(attempt.folder / "metrics.jsonl", every=20), Progress()],
         checkpoint=Checkpoint(attempt.folder / "checkpoints", resume=True),
@@ -343,7 +343,7 @@ def _hits(
 
 def _judges(victim: Run, split: Split, samples: int, bounds: Bounds | None) -> dict[str, Judge]:
     losses = {task: spec.loss for task, spec in victim.suite.tasks.items()}
-    loader, device = victim.trainer.loader(split), victim.trainer.device
+    loader, device = victim.job.loader(split), victim.job.device
     return find_judges(victim.model, loader, losses, bounds, samples, device)[0]
 
 

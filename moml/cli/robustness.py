@@ -31,14 +31,14 @@ def run(argv: Sequence[str]) -> int:
         warnings.simplefilter("ignore", MaskedGradients)  # printed below
         card = robustness_card(
             trained.model,
-            trained.trainer.loader(options.split),
+            trained.job.loader(options.split),
             {task: spec.loss for task, spec in trained.suite.tasks.items()},
             _NORMS[options.norm](options.eps),
             bounds=bounds,
             samples=options.samples,
             steps=options.steps,
             eot=options.eot,
-            device=trained.trainer.device,
+            device=trained.job.device,
             seed=options.seed,
             announce=lambda line: print(f"  {line}", flush=True),
         )

@@ -53,7 +53,7 @@ class TaskSubset(Suite):
                 f"its own batches, found the `loader` of {type(suite).__name__}."
             )
         self.suite, self.defaults, self.bounds = suite, suite.defaults, suite.bounds
-        self.references = suite.references
+        self.references, self.example = suite.references, suite.example
         self.kept: dict[str, Any] = {name: key for name, key in known.items() if name in wanted}
 
     @property

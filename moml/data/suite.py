@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from moml._support import checks
 from moml.data.batch import Batch
@@ -86,11 +86,14 @@ class Suite(ABC):
             tensors that broadcast with one input (``(C, 1, 1)`` for bounds per channel). ``None``
             if inputs are not bounded.
         references: Files of single-task results of the literature, by name.
+        example: Inputs of one sample, ``(1, ...)``, where they are known before any data are read:
+            architectures size layers by it. ``None`` where a sample is to be looked at.
     """
 
     defaults: Defaults = Defaults()
     bounds: Bounds | None = None
     references: Mapping[str, Path] = MappingProxyType({})
+    example: Tensor | None = None
 
     @property
     @abstractmethod

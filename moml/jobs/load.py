@@ -6,20 +6,26 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from shlex import quote
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from torch import nn
 
 from moml._support import checks
 from moml._support.files import read_json
+from moml._support.random_state import untouched
 from moml._support.safetensors_file import load_weights
 from moml.architecture import Architecture
 from moml.data import FewShotSuite, Suite
 from moml.data.suite import Split
+from moml.jobs.example import read_example
 from moml.jobs.few_shot import FewShotJob
 from moml.jobs.multitask import MultiTaskJob
+from moml.jobs.version import check_version
 from moml.logging import read_metrics
 from moml.training.validation import Scores
+
+if TYPE_CHECKING:
+    from moml.jobs.start import RunCommand
 
 Weights = Literal["best", "last"]
 
@@ -53,24 +59,24 @@ class Run(RunFolder):
     """A multi-task run.
 
     Attributes:
-        trainer: Suite, network and everything else as the run had them, with the weights loaded.
+        job: Suite, network and everything else as the run had them, with the weights loaded.
     """
 
-    trainer: MultiTaskJob
+    job: MultiTaskJob
 
     @property
     def model(self) -> Architecture:
         """The trained network, in evaluation mode."""
-        return self.trainer.architecture
+        return self.job.architecture
 
     @property
     def suite(self) -> Suite:
         """The benchmark, restricted to the run's tasks."""
-        return self.trainer.suite
+        return self.job.suite
 
     def evaluate(self, split: Split = "test") -> Scores:
         """Losses and metrics on a split."""
-        return self.trainer.evaluate(split)
+        return self.job.evaluate(split)
 
 
 @dataclass(frozen=True)
@@ -78,20 +84,20 @@ class MetaRun(RunFolder):
     """A few-shot run.
 
     Attributes:
-        trainer: Suite, learner and everything else as the run had them, with the weights loaded.
+        job: Suite, learner and everything else as the run had them, with the weights loaded.
     """
 
-    trainer: FewShotJob
+    job: FewShotJob
 
     @property
     def model(self) -> nn.Module:
         """The network before adaptation, in evaluation mode."""
-        return self.trainer.network
+        return self.job.network
 
     @property
     def suite(self) -> FewShotSuite:
         """The distribution over episodes."""
-        return self.trainer.suite
+        return self.job.suite
 
     def evaluate(self, split: Split = "test") -> Scores:
         """Losses and metrics of adapted networks, with intervals over episodes.
@@ -104,11 +110,14 @@ class MetaRun(RunFolder):
                 "`split` should be 'val' or 'test' for a few-shot run, found 'train', of which "
                 "there is no fixed list of episodes."
             )
-        return self.trainer.evaluate(split)
+        return self.job.evaluate(split)
 
 
 def load_run(path: str | Path, *, weights: Weights = "best") -> Run | MetaRun:
     """Load a finished run of ``moml train`` or ``moml meta``.
+
+    No data are read before something is evaluated, and the global generator and PyTorch's number of
+    threads stay as they are.
 
     Args:
         path: The run folder.
@@ -152,10 +161,10 @@ def load_multi_task_run(path: str | Path, *, weights: Weights = "best") -> Run:
             f"`path` should be a multi-task run, found one of `moml {found}` in '{folder}'."
         )
     file = _weights_file(folder, weights, "train")
-    trainer: MultiTaskJob = COMMAND.from_file(config)
-    load_model(trainer.architecture, str(file))
-    trainer.architecture.eval()
-    return Run(folder, read_config(config), trainer)
+    job: MultiTaskJob = _job(COMMAND, config)
+    load_model(job.architecture, str(file))
+    job.architecture.eval()
+    return Run(folder, read_config(config), job)
 
 
 def _load_meta_run(folder: Path, weights: Weights) -> MetaRun:
@@ -164,14 +173,25 @@ def _load_meta_run(folder: Path, weights: Weights) -> MetaRun:
 
     file = _weights_file(folder, weights, "meta")
     config = folder / "config.yaml"
-    trainer: FewShotJob = COMMAND.from_file(config)
-    load_weights(trainer.module, file)
-    trainer.module.eval()
-    trainer.network.eval()
-    return MetaRun(folder, read_config(config), trainer)
+    job: FewShotJob = _job(COMMAND, config)
+    load_weights(job.module, file)
+    job.module.eval()
+    job.network.eval()
+    return MetaRun(folder, read_config(config), job)
+
+
+def _job(command: RunCommand, config: Path) -> Any:
+    """The job that a run folder's configuration describes, with a fresh network."""
+    with untouched():
+        kind, options = command.options(config)
+        example = read_example(config.parent)
+        if example is not None:
+            options["suite"].example = example
+        return kind(**options)
 
 
 def _weights_file(folder: Path, weights: Weights, command: str) -> Path:
+    check_version(folder)
     files = {"best": "best.safetensors", "last": "weights.safetensors"}
     checks.choice("weights", weights, list(files))
     file = folder / files[weights]

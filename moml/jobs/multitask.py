@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -25,6 +25,7 @@ from moml.data.suite import Schedule, Split
 from moml.gradients.rows import Strategy
 from moml.gradients.task_gradients import Heads
 from moml.jobs.check_data import check_labels, check_metrics, sources_of
+from moml.jobs.example import write_example
 from moml.jobs.group_settings import check_settings
 from moml.jobs.job import Results, TrainingJob
 from moml.jobs.options import Gradients, check_method, oracle_of, wrap
@@ -38,6 +39,7 @@ from moml.jobs.preflight import (
     with_example,
 )
 from moml.jobs.probe import check_parts
+from moml.jobs.records import RunRecords
 from moml.logging import Conflicts
 from moml.loop import fit
 from moml.multitask import MultiTask, Precision
@@ -198,6 +200,7 @@ class MultiTaskJob(TrainingJob):
         torch.manual_seed(seed)
         network = self.suite.encoder() if encoder is None else encoder
         network = with_example(network, self.suite)
+        self.example: Tensor | None = network.example_input  # type: ignore[assignment]
         self.architecture = architecture(network, self.suite.heads(width_of(network)))
         self.architecture.to(self.device)
         groups = self._groups()  # says now which patterns match nothing
@@ -280,6 +283,11 @@ class MultiTaskJob(TrainingJob):
         }
 
     # Running -----------------------------------------------------------------------------------
+
+    def work(self, folder: Path, records: RunRecords, *, quiet: bool) -> Results:
+        """Train, select, test; the example that layers were sized by is kept for loading."""
+        write_example(folder, self.example)
+        return super().work(folder, records, quiet=quiet)
 
     def prepare(self) -> None:
         """Look at labels, sizes, parts of the network and metrics."""

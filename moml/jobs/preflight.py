@@ -44,7 +44,9 @@ def with_example(encoder: nn.Module, suite: Suite) -> nn.Module:
             f"{type(encoder).__name__}."
         )
     if getattr(encoder, "example_input", None) is None:
-        inputs = sources_of(suite, "val")[0].batch(torch.tensor([0])).inputs
+        inputs: object = suite.example
+        if inputs is None:
+            inputs = sources_of(suite, "val")[0].batch(torch.tensor([0])).inputs
         encoder.example_input = inputs if isinstance(inputs, torch.Tensor) else None  # type: ignore[assignment]
     return encoder
 

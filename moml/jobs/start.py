@@ -8,26 +8,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
-from typing import Any, Protocol
+from typing import Any
 
 from moml._support.files import write_json, write_text
 from moml._support.launch import Launch
-from moml.jobs.config import Parser, build, command_of, dump, read_config
+from moml.jobs.config import Parser, arguments, build, command_of, dump, read_config
+from moml.jobs.job import Job, Results
 from moml.jobs.lock import NAME as LOCK
 from moml.jobs.lock import locked
 from moml.jobs.origin import look_up, origin, record
-
-Results = dict[str, Any]
-
-
-class Runnable(Protocol):
-    """What runs in a folder: a trainer of any kind."""
-
-    def run(self, folder: Path, *, resume: bool = False, quiet: bool = False) -> Results:
-        """Train in a folder, from scratch or on."""
-
-    def settings(self) -> dict[str, Any]:
-        """Options with the values that are used, where they come from elsewhere."""
+from moml.jobs.version import check_version
 
 
 @dataclass(frozen=True)
@@ -64,46 +54,63 @@ class RunCommand:
             "--resume", type=str, help=f"Run folder to continue; its own settings apply{further}."
         )
         config = parser.parse(argv)
+        job, text = self._made(config)
+        if not Launch.current().first:
+            return _status(job.follow())
+        folder = self._new_folder(config)
+        return self._outcome(folder, start_run(job, text, folder, command=self.name))
+
+    def start(self, argv: Sequence[str], folder: Path, *, quiet: bool) -> Results:
+        """Run in a new folder, without a word on the terminal if asked for; return the results."""
+        job, text = self._made(self.parser().parse(argv))
+        return start_run(job, text, folder, quiet=quiet, command=self.name)
+
+    def resume(self, folder: Path, argv: Sequence[str], *, quiet: bool) -> Results:
+        """Continue a run, or make a finished one longer; return the results."""
+        return finish_run(self._changed(folder, argv), folder, resume=True, quiet=quiet)
+
+    def _made(self, config: Any) -> tuple[Job, str]:
+        """The job that options describe, and the text of its ``config.yaml``."""
         settings, plain = config.clone(), self.parser()
         for key in ("run_dir", "resume", "config"):  # belong to this call only
             settings.pop(key, None)
-        trainer = build(plain, settings)
-        if not Launch.current().first:
-            return _status(trainer.follow())
-        folder = self._new_folder(config)
-        text = dump(plain, settings, trainer.settings())
-        return self._outcome(folder, start_run(trainer, text, folder, command=self.name))
+        job: Job = build(plain, settings)
+        return job, dump(plain, settings, job.settings())
 
     def _resume(self, folder: Path, argv: Sequence[str]) -> int:
-        """Continue a run, or make a finished one longer."""
-        path = self._config_of(folder)
-        changes = self._changes(argv)
-        parser = self.parser()
-        start = origin(folder)
-        config = parser.parse(["--config", str(path), *changes])
-        look_up(config, start)
-        trainer = build(parser, config)
+        job = self._changed(folder, argv)
         if not Launch.current().first:
-            return _status(trainer.follow())
-        if changes:
+            return _status(job.follow())
+        if not self._changes(argv) and (folder / "results.json").exists():
+            more = f" `--{self.further}` makes it longer." if self.further else ""
+            print(f"The run in '{folder}' is finished.{more}")
+        return self._outcome(folder, finish_run(job, folder, resume=True))
+
+    def _changed(self, folder: Path, argv: Sequence[str]) -> Job:
+        """The job of a run folder, to go as far as it was to, or further."""
+        path, changes = self._config_of(folder), self._changes(argv)
+        parser, config = self._read(path, changes)
+        job: Job = build(parser, config)
+        if changes and Launch.current().first:
             before = read_config(path).get(self.further)
             if before is not None and (asked := config[self.further]) < before:
                 raise ValueError(
                     f"`{self.further}` should be at least the run's {before}, found {asked}."
                 )
             config.pop("config", None)
-            write_text(path, dump(parser, config, trainer.settings()))
-        elif (folder / "results.json").exists():
-            more = f" `--{self.further}` makes it longer." if self.further else ""
-            print(f"The run in '{folder}' is finished.{more}")
-        return self._outcome(folder, finish_run(trainer, folder, resume=True))
+            write_text(path, dump(parser, config, job.settings()))
+        return job
 
-    def from_file(self, path: Path) -> Any:
-        """What a run folder's ``config.yaml`` describes."""
+    def options(self, path: Path) -> tuple[type, dict[str, Any]]:
+        """The kind of job that a run folder's ``config.yaml`` describes, and its arguments."""
+        parser, config = self._read(path)
+        return parser.builds, arguments(parser, config)
+
+    def _read(self, path: Path, changes: Sequence[str] = ()) -> tuple[Parser, Any]:
         parser, start = self.parser(), origin(path.parent)
-        config = parser.parse(["--config", str(path)])
+        config = parser.parse(["--config", str(path), *changes])
         look_up(config, start)
-        return build(parser, config)
+        return parser, config
 
     def _changes(self, argv: Sequence[str]) -> list[str]:
         """The one option that a run may be continued with, if it is given.
@@ -127,6 +134,7 @@ class RunCommand:
         Raises:
             ValueError: If it is not a run of this command.
         """
+        check_version(folder)
         path = folder / "config.yaml"
         if not path.exists():
             raise ValueError(
@@ -171,7 +179,7 @@ def _status(results: Results) -> int:
 
 
 def start_run(
-    trainer: Runnable, config: str, folder: Path, *, quiet: bool = False, command: str = "train"
+    job: Job, config: str, folder: Path, *, quiet: bool = False, command: str = "train"
 ) -> Results:
     """Make a run folder and train in it.
 
@@ -187,7 +195,7 @@ def start_run(
             write_text(folder / "config.yaml", config)
             write_json(folder / "versions.json", record())
             try:
-                return finish_run(trainer, folder, resume=False, quiet=quiet)
+                return finish_run(job, folder, resume=False, quiet=quiet)
             except BaseException:
                 if not _begun(folder):
                     _clear(folder)
@@ -221,11 +229,11 @@ def _clear(folder: Path) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
 
 
-def finish_run(trainer: Runnable, folder: Path, *, resume: bool, quiet: bool = False) -> Results:
+def finish_run(job: Job, folder: Path, *, resume: bool, quiet: bool = False) -> Results:
     """Train to the end and write the page."""
     from moml.report import write_report
 
-    results = trainer.run(folder, resume=resume, quiet=quiet)
+    results = job.run(folder, resume=resume, quiet=quiet)
     if "stopped" not in results:
         write_report(folder)
     return results

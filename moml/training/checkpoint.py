@@ -19,7 +19,7 @@ from moml.errors import CheckpointError
 
 __all__ = ["Checkpoint"]
 
-_FORMAT = "moml checkpoint 1"
+_FORMAT = "moml checkpoint 2"
 
 
 class Checkpoint:
@@ -156,9 +156,16 @@ def read_state(path: Path, *, map_location: str = "cpu") -> dict[str, Any]:
         ) from e
     if not isinstance(state, dict) or state.get("format") != _FORMAT:
         raise CheckpointError(
-            f"`{path.name}` should have format '{_FORMAT}', found another file in '{path.parent}'."
+            f"`{path.name}` should have format '{_FORMAT}', found {_other(state)} in "
+            f"'{path.parent}'."
         )
     return state
+
+
+def _other(state: Any) -> str:
+    """What a file is that is no checkpoint of this version."""
+    found = state.get("format") if isinstance(state, dict) else None
+    return "another file" if found is None else f"'{found}', of another version of moml,"
 
 
 def make_folder(folder: Path) -> None:
