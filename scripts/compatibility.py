@@ -23,10 +23,10 @@ AREAS = {
         "optim", "tasks", "metrics",
     ),
     "Weightings": ("weighting",),
-    "Few-shot learning and bi-level problems": ("meta", "bilevel"),
+    "Few-shot learning and bi-level problems": ("few_shot", "bilevel", "domain_adaptation"),
     "Attacks": ("attack", "cli/test_attack", "cli/test_robustness"),
     "Architecture search": ("nas", "search_spaces", "cli/test_search", "front"),
-    "Runs, files and the command line": ("cli", "logging", "report", "test_"),
+    "Runs, files and the command line": ("cli", "extension", "jobs", "logging", "report", "test_"),
 }  # fmt: skip
 HEAD = """# Compatibility
 

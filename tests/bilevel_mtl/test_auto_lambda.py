@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tests.meta.test_task_weights import levels
 from torch import nn
 from torch.func import functional_call
 
@@ -11,7 +12,6 @@ from moml.bilevel_mtl import Free, TaskWeights
 from moml.data import BilevelBatch
 from moml.weighting import EW
 from tests.helpers import TASKS, batch, network, problem
-from tests.meta.test_task_weights import levels
 
 OPTIMIZERS = {
     "sgd": lambda p: torch.optim.SGD(p, 0.2, momentum=0.9, weight_decay=0.05),

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tests.meta.test_few_shot import episodes, mlp
 from torch import nn
 from torch.func import functional_call
 
@@ -18,7 +19,6 @@ from moml.few_shot import Clean, FewShot, adapted
 from moml.few_shot.method import MAMLPlusPlus, Setup
 from moml.losses import CrossEntropy
 from moml.training.validation import evaluating
-from tests.meta.test_few_shot import episodes, mlp
 
 STEPS, RATE = 2, 0.2
 
