@@ -12,7 +12,7 @@ from moml.few_shot import Clean, Distance, FewShot
 from moml.losses import CrossEntropy
 from moml.weighting import EW, MGDA
 from tasks import QuadraticBilevel
-from tests.meta.test_few_shot import episodes, mlp
+from tests.few_shot.test_few_shot import episodes, mlp
 
 
 class Saved:

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from tests.meta.test_task_weights import levels
 from torch import nn
 from torch.func import functional_call
 
@@ -11,6 +10,7 @@ from moml.bilevel import Alternate, Bilevel, FiniteDifference, InnerSGD, Unrolle
 from moml.bilevel_mtl import Free, TaskWeights
 from moml.data import BilevelBatch
 from moml.weighting import EW
+from tests.bilevel_mtl.test_task_weights import levels
 from tests.helpers import TASKS, batch, network, problem
 
 OPTIMIZERS = {

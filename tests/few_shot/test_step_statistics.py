@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from tests.meta.test_few_shot import episodes, mlp
 from torch import nn
 from torch.func import functional_call
 
@@ -19,6 +18,7 @@ from moml.few_shot import Clean, FewShot, adapted
 from moml.few_shot.method import MAMLPlusPlus, Setup
 from moml.losses import CrossEntropy
 from moml.training.validation import evaluating
+from tests.few_shot.test_few_shot import episodes, mlp
 
 STEPS, RATE = 2, 0.2
 
