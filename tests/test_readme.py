@@ -106,8 +106,9 @@ LARGE = (
     "cityscapes_segnet", "moml_nyuv2", "moml_office31", "moml_office_home", "mta_nyuv2",
     "mta_office31", "nyuv2_deeplab", "nyuv2_segnet", "office_home",
 )  # fmt: skip
+SLOW = (*LARGE, "meta_cifar_fs", "meta_mini_imagenet", "search_cifar10")
 RUNS = [
-    pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in LARGE else [])
+    pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in SLOW else [])
     for path in RECIPES
 ]
 

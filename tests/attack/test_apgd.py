@@ -21,7 +21,11 @@ BALLS = [Linf(0.1), L2(0.6), L1(4.0)]
 
 
 @pytest.mark.parametrize("ball", BALLS, ids=str)
-@pytest.mark.parametrize("loss", [cross_entropy, margin], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "loss",
+    [margin, pytest.param(cross_entropy, marks=pytest.mark.slow)],
+    ids=lambda f: f.__name__,
+)
 def test_not_weaker_than_pgd_with_as_many_gradients(ball, loss, robust, samples):
     x, labels = samples
     goal = Victim(robust).objective(labels, loss=loss)

@@ -47,6 +47,7 @@ def test_suite_architecture_and_weighting_of_another_package_train(lab, tmp_path
 
 
 @pytest.mark.supported
+@pytest.mark.slow
 def test_a_search_method_of_another_package_searches(lab, tmp_path):
     lab("-m", "moml", "search", "--space", "NBDigits", "--space.channels", "4", "--method",
         "otherlab.SmallestFirst", "--budget", "2", "--epochs", "1", "--run_dir", "found",
