@@ -35,7 +35,7 @@ from moml import weighting as room
 from moml.training.further_batches import Draws, finite_losses
 from moml.architecture import HPS
 from moml.backbone import MLP, ResNet8
-from moml.data import Batch
+from moml.data import Batch, TaskInputs
 from moml.data.stream import IterableStream
 from moml.losses import CrossEntropy
 from moml.optim import GradientStep
@@ -73,7 +73,9 @@ class Setting:
         names = [f"t{i}" for i in range(self.tasks)]
         network = HPS(encoder, {name: self.head(encoder.out_features) for name in names})
         first = self.inputs()
-        inputs = {name: self.inputs() for name in names} if self.multi_input else first
+        inputs: torch.Tensor | TaskInputs = first
+        if self.multi_input:
+            inputs = TaskInputs({name: self.inputs() for name in names})
         targets = {name: torch.randint(10, (len(first),)) for name in names}
         return network, Batch(inputs, targets)
 
