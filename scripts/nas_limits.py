@@ -22,7 +22,7 @@ from bench_nas import SPACES, numbers
 from moml.nas import Genotype, SearchSpace
 from moml.nas.outer import OuterSearch
 from moml.nas.outer._expected_improvement import expected_improvement
-from moml.nas.outer._features import Features
+from moml.nas.outer._features import GenotypeFeatures
 from moml.nas.outer._gaussian_process import GaussianProcess
 from tasks import NBDigits as Tables
 
@@ -76,7 +76,7 @@ def foretold_in(name: str, seeds: int) -> Foretold:
     """The predictions of a table, clean protocol."""
     space = SPACES[name]()
     table = numbers(Tables(name), space, "clean", seeds, 0)
-    features = Features(space, table.genotypes)
+    features = GenotypeFeatures(space, table.genotypes)
     rows = features.of(table.genotypes)
     kernels = features.kernels(rows, rows)
     logs = np.log(np.maximum(table.seen[:, :2], 1e-3))

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -110,6 +111,20 @@ def test_no_cycles_between_files():
         if module != "moml"
     }
     TopologicalSorter(graph).prepare()  # raises a `CycleError` with the files
+
+
+# A search is a method by the name that its proposals have: one line of `moml.nas.method` each.
+TWICE = {"NSGA2", "ParetoSearch", "RandomSearch", "RegularizedEvolution", "StratifiedSearch"}
+
+
+def test_public_classes_have_a_name_of_their_own():
+    found = Counter(
+        node.name
+        for file in MODULES.values()
+        for node in ast.parse(file.read_text()).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert {name for name, number in found.items() if number > 1} == TWICE
 
 
 def fresh(code):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from moml.attack._region import Region
-from moml.attack._run import Run
+from moml.attack._run import AscentRun
 from moml.attack.ball import Ball, over
 
 FIRST, SHRINK, LEAST = 22, 3, 6  # checkpoint intervals, in percent of all steps
@@ -17,7 +17,7 @@ INCREASES, MOMENTUM = 0.75, 0.75
 
 
 @dataclass
-class HalvingRun(Run):
+class HalvingRun(AscentRun):
     """Steps from ``2 eps`` on, halved where losses rise too rarely.
 
     Attributes:

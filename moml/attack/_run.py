@@ -14,7 +14,7 @@ from moml.attack.ball import over
 
 
 @dataclass
-class Run(ABC):
+class AscentRun(ABC):
     """Points, gradients and step sizes, ``(B, ...)``; subclasses say how steps adapt.
 
     Attributes:

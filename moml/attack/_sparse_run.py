@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from moml.attack._region import Region
-from moml.attack._run import Run
+from moml.attack._run import AscentRun
 from moml.attack.ball import Ball, over
 from moml.attack.ball.l1 import sparse_step
 
@@ -25,7 +25,7 @@ EVERY = 0.04  # share of the steps between two checkpoints
 
 
 @dataclass
-class SparseRun(Run):
+class SparseRun(AscentRun):
     """Steps from ``eps`` on, shorter as long as the number of changed entries stays the same.
 
     Attributes:

@@ -12,7 +12,7 @@ from moml.attack._climbing import Climbing
 from moml.attack._halving_run import HalvingRun
 from moml.attack._objective import Objective
 from moml.attack._region import Region
-from moml.attack._run import Run
+from moml.attack._run import AscentRun
 from moml.attack._sparse_run import SparseRun
 from moml.attack.ball import Ball
 
@@ -83,7 +83,7 @@ class APGD(Climbing):
     ) -> None:  # fmt: skip
         """One run; every point is offered to the answer."""
         kind = SparseRun if region.ball.sparse else HalvingRun
-        run: Run = kind.started(rows, region.x, region.inside(start), region.ball)
+        run: AscentRun = kind.started(rows, region.x, region.inside(start), region.ball)
         checkpoints = run.checkpoints(steps)
         for step in range(steps + 1):
             now = assess(goal, run.x_adv)

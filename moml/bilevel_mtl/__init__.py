@@ -3,13 +3,13 @@
 from moml.bilevel_mtl.one_step_gramian import OneStepGramian
 from moml.bilevel_mtl.sharing_structure import SharingStructure
 from moml.bilevel_mtl.task_weights import TaskWeights
-from moml.bilevel_mtl.weight_form import Free, Softmax, WeightForm
+from moml.bilevel_mtl.weight_form import FreeWeights, SoftmaxWeights, WeightForm
 
 __all__ = [
-    "Free",
+    "FreeWeights",
     "OneStepGramian",
     "SharingStructure",
-    "Softmax",
+    "SoftmaxWeights",
     "TaskWeights",
     "WeightForm",
 ]

@@ -11,7 +11,7 @@ from torch.nn import Parameter
 from moml.architecture import Architecture
 from moml.bilevel import Params
 from moml.bilevel_mtl._weighted_sum import WeightedSum
-from moml.bilevel_mtl.weight_form import Softmax, WeightForm
+from moml.bilevel_mtl.weight_form import SoftmaxWeights, WeightForm
 from moml.data import Batch
 from moml.multitask import MultiTask
 from moml.problem import Losses
@@ -50,7 +50,7 @@ class TaskWeights(WeightedSum):
                 f"`objectives` should be among {list(problem.tasks)}, found "
                 f"{list(objectives or [])}."
             )
-        self.problem, self.form = problem, form or Softmax()
+        self.problem, self.form = problem, form or SoftmaxWeights()
         self._objectives = tuple(t for t in problem.tasks if objectives is None or t in objectives)
         self._module = _Levels(problem.architecture, self.form.initial(len(problem.tasks)))
 

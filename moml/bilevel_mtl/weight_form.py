@@ -22,7 +22,7 @@ class WeightForm(ABC):
         """Weights of the tasks, ``(m,)``, differentiable."""
 
 
-class Softmax(WeightForm):
+class SoftmaxWeights(WeightForm):
     """Weights on the simplex: softmax of logits that start at 1/m, as in MOML's released code."""
 
     def initial(self, count: int) -> Tensor:
@@ -34,7 +34,7 @@ class Softmax(WeightForm):
         return omega.softmax(0)
 
 
-class Free(WeightForm):
+class FreeWeights(WeightForm):
     """The numbers themselves, as in Auto-Lambda; one below zero counts as zero.
 
     The derivative is passed on there too, so that a weight can come back.

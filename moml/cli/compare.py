@@ -25,7 +25,7 @@ from moml.cli.single import single_task_reference
 from moml.jobs import catalog
 from moml.jobs.config import dump
 from moml.jobs.lock import locked
-from moml.jobs.sweep import Job, at_edge, check_settings, run_jobs, tune, workers
+from moml.jobs.sweep import SweepRun, at_edge, check_settings, run_jobs, tune, workers
 
 
 def run(argv: Sequence[str]) -> int:
@@ -88,7 +88,7 @@ def compare(
 ) -> list[dict[str, Any]]:
     """Results of every method on every seed, at a learning rate chosen on validation data."""
 
-    def execute(jobs: list[Job]) -> dict[Job, dict[str, Any]]:
+    def execute(jobs: list[SweepRun]) -> dict[SweepRun, dict[str, Any]]:
         return run_jobs(jobs, common, folder, pool=pool)
 
     chosen, edge = dict.fromkeys(settings, rates[0]), dict.fromkeys(settings, False)
@@ -101,7 +101,7 @@ def compare(
         edge = {label: at_edge(found, label, rates) for label in settings}
     print("Learning rates: " + ", ".join(f"{k} {v:g}" for k, v in chosen.items()))
     jobs = [
-        Job(label, {**settings[label], "learning_rate": chosen[label], "seed": seed})
+        SweepRun(label, {**settings[label], "learning_rate": chosen[label], "seed": seed})
         for label in settings
         for seed in seeds
     ]

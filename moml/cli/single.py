@@ -21,7 +21,7 @@ from moml.cli._sweep_options import (
 from moml.data.subset import named
 from moml.jobs.config import dump, train_parser
 from moml.jobs.lock import locked
-from moml.jobs.sweep import Job, at_edge, run_jobs, tune, workers
+from moml.jobs.sweep import SweepRun, at_edge, run_jobs, tune, workers
 
 
 def run(argv: Sequence[str]) -> int:
@@ -62,7 +62,7 @@ def single_task_reference(
     plain = {key: value for key, value in common.items() if key != "tasks"}
     settings = {name: {"weighting": "EW", "tasks": [name]} for name in names}
 
-    def execute(jobs: list[Job]) -> dict[Job, dict[str, Any]]:
+    def execute(jobs: list[SweepRun]) -> dict[SweepRun, dict[str, Any]]:
         return run_jobs(jobs, plain, folder, pool=pool)
 
     print(f"Training {len(names)} tasks alone, tuning the learning rate on seed {seeds[0]}:")
@@ -70,7 +70,7 @@ def single_task_reference(
     for name in names:
         at_edge(chosen, name, rates)
     jobs = [
-        Job(name, {**settings[name], "learning_rate": chosen[name], "seed": seed})
+        SweepRun(name, {**settings[name], "learning_rate": chosen[name], "seed": seed})
         for name in names
         for seed in seeds
     ]

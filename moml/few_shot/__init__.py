@@ -2,7 +2,7 @@
 
 from moml.few_shot.adaptation import adapted
 from moml.few_shot.few_shot import FewShot
-from moml.few_shot.measure import CalibrationMetrics, Measure, Measured, QueryMetrics, judge
+from moml.few_shot.measure import CalibrationMetrics, Measure, MeasuredScore, QueryMetrics, judge
 from moml.few_shot.objectives import Calibration, Clean, Distance, QueryObjective, Robust
 from moml.few_shot.prototypes import Prototypes
 from moml.few_shot.query import Query
@@ -15,7 +15,7 @@ __all__ = [
     "Distance",
     "FewShot",
     "Measure",
-    "Measured",
+    "MeasuredScore",
     "Prototypes",
     "Query",
     "QueryMetrics",

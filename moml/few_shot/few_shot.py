@@ -167,7 +167,9 @@ class FewShot(BilevelProblem):
         if not isinstance(batch, EpisodeBatch):
             return [self._one(support, query) for support, query in batch]
         if self._stacks(batch):
-            support, query = (Together(b.inputs, b.targets) for b in (batch.support, batch.query))
+            support, query = (
+                StackedEpisodes(b.inputs, b.targets) for b in (batch.support, batch.query)
+            )
             return [BilevelBatch((support,), (query, support))]
         found = [batch.episode(i) for i in range(len(batch))]
         return [self._one(one.lower[0], one.upper) for one in found]
@@ -202,7 +204,7 @@ class FewShot(BilevelProblem):
     ) -> Params:
         """The learnt start, once per episode."""
         start = self.learner.start(omega)
-        if not isinstance(batch.lower[0], Together):
+        if not isinstance(batch.lower[0], StackedEpisodes):
             return start
         episodes = self.lower_blocks(batch)
         return {name: p.expand(episodes, *p.shape) for name, p in start.items()}
@@ -210,7 +212,7 @@ class FewShot(BilevelProblem):
     def lower_blocks(self, batch: BilevelBatch) -> int:
         """One per stacked episode."""
         support = batch.lower[0]
-        return len(support.inputs) if isinstance(support, Together) else 1
+        return len(support.inputs) if isinstance(support, StackedEpisodes) else 1
 
     def lower_loss(self, theta: Params, omega: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """The support loss at the first lower step."""
@@ -225,7 +227,7 @@ class FewShot(BilevelProblem):
         inputs, targets = self._flat(batch)
         weights = batch.labelled_weights(self.target)
         loss = loss_value(self.loss, predict(inputs), targets, weights, task=self.target)
-        if isinstance(batch, Together):
+        if isinstance(batch, StackedEpisodes):
             loss = loss * len(batch.inputs)
         if self.proximal:
             start = self.learner.start(omega)
@@ -340,7 +342,7 @@ class FewShot(BilevelProblem):
         """The network's prediction at a lower step, for inputs ``(B, ...)`` of all episodes."""
         params = {**self.learner.rest(omega, step), **theta}
         call: Callable[[Tensor], Tensor] = partial(self.function, params)
-        if isinstance(batch, Together):
+        if isinstance(batch, StackedEpisodes):
             shape = batch.inputs.shape[:2]
             call = partial(self._stacked, params, frozenset(theta), shape)
         elif self.learner.statistics is not None:
@@ -371,13 +373,13 @@ class FewShot(BilevelProblem):
         """Inputs and targets ``(B, ...)``; stacked episodes are one after the other."""
         inputs, targets = batch.inputs, batch.targets[self.target]
         assert isinstance(inputs, Tensor)
-        if isinstance(batch, Together):
+        if isinstance(batch, StackedEpisodes):
             return inputs.flatten(0, 1), targets.flatten(0, 1)
         return inputs, targets
 
 
 @dataclass(frozen=True)
-class Together(Batch):
+class StackedEpisodes(Batch):
     """Several episodes that are computed as one: inputs ``(E, B, ...)``."""
 
 

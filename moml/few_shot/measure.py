@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredScore:
     """A measure over all episodes.
 
     Attributes:
@@ -55,7 +55,7 @@ class Measure(ABC):
         """Take in some episodes, one after the other in ``query``."""
 
     @abstractmethod
-    def result(self) -> Measured:
+    def result(self) -> MeasuredScore:
         """What was found."""
 
 
@@ -86,7 +86,7 @@ class QueryMetrics(Measure):
             for name, metric in self.metrics.items():
                 self.values[name].append(_value(metric, one, target))
 
-    def result(self) -> Measured:
+    def result(self) -> MeasuredScore:
         """Means over episodes."""
         return _means(self.losses, self.values)
 
@@ -117,11 +117,11 @@ class CalibrationMetrics(Measure):
         confidence, said = probabilities.max(1)
         self.error.to(confidence.device).update(confidence, (said == query.targets).long())
 
-    def result(self) -> Measured:
+    def result(self) -> MeasuredScore:
         """Mean score, and the error."""
         brier = _means(self.scores, {"brier": self.scores})
         metrics = {**brier.metrics, "calibration_error": float(self.error.compute())}
-        return Measured(brier.loss, metrics, brier.intervals)
+        return MeasuredScore(brier.loss, metrics, brier.intervals)
 
 
 def judge(
@@ -130,7 +130,7 @@ def judge(
     measures: Mapping[str, Measure],
     *,
     device: torch.device | str = "cpu",
-) -> dict[str, Measured]:
+) -> dict[str, MeasuredScore]:
     """Adapt to every episode and measure the answers.
 
     Args:
@@ -160,11 +160,11 @@ def _value(metric: Metric, prediction: Tensor, target: Tensor) -> float:
     return float(metric.compute())
 
 
-def _means(losses: Sequence[float], values: Mapping[str, Sequence[float]]) -> Measured:
+def _means(losses: Sequence[float], values: Mapping[str, Sequence[float]]) -> MeasuredScore:
     intervals = {}
     if len(losses) > 1:
         intervals = {n: _half_width(v) for n, v in values.items()}
-    return Measured(fmean(losses), {n: fmean(v) for n, v in values.items()}, intervals)
+    return MeasuredScore(fmean(losses), {n: fmean(v) for n, v in values.items()}, intervals)
 
 
 def _half_width(values: Sequence[float]) -> float:

@@ -16,7 +16,7 @@ from moml.errors import NonFiniteError
 Heads = Literal["unit", "weighted"]
 
 
-class Source(Protocol):
+class FurtherBatches(Protocol):
     """Where a step's evaluation comes from, for methods that need more than one of them."""
 
     def further(self, i: int) -> Evaluation:
@@ -41,7 +41,7 @@ class Evaluation(ABC):
 
     names: tuple[str, ...]
     tasks: Tensor
-    source: Source | None = None
+    source: FurtherBatches | None = None
     _step: int | None = 0
     _epoch: int | None = 0
 
@@ -115,7 +115,7 @@ class Evaluation(ABC):
 
     def scaled(self, factors: Tensor) -> Evaluation:
         """The same step with every loss multiplied by a constant factor ``(m,)``."""
-        return Scaled(self, factors)
+        return ScaledGradients(self, factors)
 
     def reweighted(self, transform: Callable[[Tensor], Tensor]) -> Evaluation:
         """The same step, where applied weights pass through ``transform`` first."""
@@ -377,7 +377,7 @@ class Reweighted(_Wrapped):
         return self.base.task_gradients()
 
 
-class Scaled(Reweighted):
+class ScaledGradients(Reweighted):
     """Every loss, hence every gradient, times a constant."""
 
     def __init__(self, base: Evaluation, factors: Tensor) -> None:
@@ -402,7 +402,7 @@ class Scaled(Reweighted):
 
     def select(self, rows: Tensor) -> Evaluation:
         """Some of the tasks, with their factors."""
-        return Scaled(self.base.select(rows), self.factors[rows])
+        return ScaledGradients(self.base.select(rows), self.factors[rows])
 
     def task_gradients(self) -> tuple[Sequence[Parameter], list[list[Tensor | None]]]:
         """The shared parameters and the scaled gradients."""
@@ -416,11 +416,13 @@ class Scaled(Reweighted):
             return self
         further = self.base.draw(i)
         known = dict(zip(self.tasks.tolist(), self.factors.tolist(), strict=True))
-        return Scaled(further, torch.tensor([known.get(t, 1.0) for t in further.tasks.tolist()]))
+        return ScaledGradients(
+            further, torch.tensor([known.get(t, 1.0) for t in further.tasks.tolist()])
+        )
 
     def cross(self, other: Evaluation) -> Tensor:
         """Inner products of scaled gradients."""
-        if not isinstance(other, Scaled):
+        if not isinstance(other, ScaledGradients):
             return self.factors[:, None] * self.base.cross(other)
         return self.base.cross(other.base) * self.factors.outer(other.factors)
 

@@ -17,7 +17,7 @@ from moml.data.declared_bounds import BoundsOption, data_bounds, shown
 from moml.data.stream import LoaderStream
 from moml.data.suite import Split
 from moml.few_shot import FewShot, judge
-from moml.few_shot.method import Composition, MetaMethod, Setup
+from moml.few_shot.method import FewShotComposition, MetaMethod, Setup
 from moml.jobs.few_shot_goals import Goals, Norm, Threat
 from moml.jobs.job import Results, TrainingJob
 from moml.jobs.multitask import MakeOptimizer, MakeScheduler, wrap
@@ -177,7 +177,7 @@ class FewShotJob(TrainingJob):
 
     # Pieces ------------------------------------------------------------------------------------
 
-    def _compose(self, stacked: bool | None) -> Composition:
+    def _compose(self, stacked: bool | None) -> FewShotComposition:
         """What the method makes of the network and the objectives."""
         made = self.method.compose(
             Setup(

@@ -22,7 +22,7 @@ from moml.jobs import catalog
 
 
 @dataclass(frozen=True)
-class Job:
+class SweepRun:
     """One run of a sweep.
 
     Attributes:
@@ -89,13 +89,13 @@ def check_settings(methods: Mapping[str, Mapping[str, Any]], common: Mapping[str
 
 
 def run_jobs(
-    jobs: Iterable[Job],
+    jobs: Iterable[SweepRun],
     common: Mapping[str, Any],
     folder: Path,
     *,
     pool: Executor,
     announce: Callable[[str], None] = print,
-) -> dict[Job, dict[str, Any]]:
+) -> dict[SweepRun, dict[str, Any]]:
     """Run what is not finished yet; a run that was interrupted is continued.
 
     Args:
@@ -109,7 +109,7 @@ def run_jobs(
         The results of every job.
     """
     unique = {job.folder: job for job in jobs}
-    results: dict[Job, dict[str, Any]] = {}
+    results: dict[SweepRun, dict[str, Any]] = {}
     open_jobs = []
     for name, job in unique.items():
         file = folder / name / "results.json"
@@ -164,11 +164,11 @@ def tune(
     labels: Mapping[str, Mapping[str, Any]],
     rates: Sequence[float],
     seed: int,
-    run: Callable[[list[Job]], dict[Job, dict[str, Any]]],
+    run: Callable[[list[SweepRun]], dict[SweepRun, dict[str, Any]]],
 ) -> dict[str, float]:
     """The learning rate with the best validation score, per method, on one seed."""
     jobs = [
-        Job(label, {**settings, "learning_rate": rate, "seed": seed})
+        SweepRun(label, {**settings, "learning_rate": rate, "seed": seed})
         for label, settings in labels.items()
         for rate in rates
     ]

@@ -15,7 +15,7 @@ from moml.data import Batch, BilevelBatch
 from moml.losses import Loss
 from moml.nas.arch_parameters import ArchParameters
 from moml.nas.eager import eager
-from moml.nas.objective import Objective, View
+from moml.nas.objective import SearchObjective, View
 from moml.nas.relaxation import Moment, Relaxation
 from moml.nas.supernet import SuperNet
 from moml.problem import Losses
@@ -59,7 +59,7 @@ class RobustSearch(BilevelProblem):
         self,
         supernet: SuperNet,
         arch: ArchParameters,
-        objectives: Mapping[str, Objective],
+        objectives: Mapping[str, SearchObjective],
         *,
         loss: Loss,
         task: str,

@@ -21,10 +21,10 @@ _JOINED = (
     "Several losses come from one compiled function: all its parameters count as shared, heads "
     "inside it too. Compile the encoder alone, or name the shared parameters by `shared=`."
 )
-_MEMORIES: WeakKeyDictionary[Weighting, Memory] = WeakKeyDictionary()
+_MEMORIES: WeakKeyDictionary[Weighting, KnownParameters] = WeakKeyDictionary()
 
 
-class Memory:
+class KnownParameters:
     """The shared parameters met so far, in an order that stays, and the layouts of graphs.
 
     Methods with a number per parameter entry (`moml.weighting.MoCo`) rely on the order. It follows
@@ -43,7 +43,7 @@ class Memory:
         self._said = False
 
     @classmethod
-    def of(cls, weighting: Weighting) -> Memory:
+    def of(cls, weighting: Weighting) -> KnownParameters:
         """The memory that goes with a weighting."""
         return _MEMORIES.setdefault(weighting, cls())
 

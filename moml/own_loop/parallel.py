@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from moml._support.collectives import Processes
-from moml.own_loop.memory import Memory, parameters_reached
+from moml.own_loop.memory import KnownParameters, parameters_reached
 from moml.weighting import Weighting
 
 
-class Together:
+class Agreement:
     """What processes agree on before a step: present tasks, shares, and shared parameters.
 
     Args:
@@ -63,7 +63,7 @@ class Together:
         """Tasks that have a loss in any process."""
         return tuple(n for n, c in zip(self.names, self.counts.tolist(), strict=True) if c > 0)
 
-    def shared(self, losses: Mapping[str, Tensor], memory: Memory) -> list[Tensor]:
+    def shared(self, losses: Mapping[str, Tensor], memory: KnownParameters) -> list[Tensor]:
         """Parameters that at least two tasks reach, in any process."""
         reached, joined = parameters_reached(losses, None, self.inputs) if losses else ({}, False)
         memory.notice(joined)

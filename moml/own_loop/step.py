@@ -20,8 +20,8 @@ from moml.oracle.distributed import Combined, OfRepresentation
 from moml.own_loop.arguments import by_name
 from moml.own_loop.freeing import free
 from moml.own_loop.further import FurtherLosses
-from moml.own_loop.memory import Memory
-from moml.own_loop.parallel import Leaves, Together
+from moml.own_loop.memory import KnownParameters
+from moml.own_loop.parallel import Agreement, Leaves
 from moml.own_loop.rescaled import Rescaled
 from moml.weighting import Weighting
 
@@ -58,7 +58,7 @@ class Step:
         further: Callable[[int], Any] | None,
         processes: Processes | None,
     ) -> None:
-        self.weighting, self.memory = weighting, Memory.of(weighting)
+        self.weighting, self.memory = weighting, KnownParameters.of(weighting)
         self.shared, self.inputs, self.representation = shared, inputs, representation
         self.heads, self.rows, self.retain_graph = heads, rows, retain_graph
         self.factor, self.further, self.processes = factor, further, processes
@@ -134,7 +134,7 @@ class Step:
         """The losses of all processes."""
         assert self.processes is not None
         assert self.inputs is not None
-        together = Together(self.processes, self.weighting.names, self.inputs)
+        together = Agreement(self.processes, self.weighting.names, self.inputs)
         if not self.memory.started:
             together.start(self.weighting)
             self.memory.started = True

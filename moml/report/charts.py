@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from moml.report.heat_map import heat_map
 from moml.report.html import element, escape, section
 from moml.report.line_chart import Series, line_chart
-from moml.report.run import Points, Run
+from moml.report.run import Points, StoredRun
 from moml.report.scale import fit_scale
 from moml.report.text import arrow, number, words
 
 MOST_LINES = 6
 
 
-def loss_section(run: Run) -> str:
+def loss_section(run: StoredRun) -> str:
     """Training and validation loss, one chart per task; empty without any."""
     charts = []
     for task in run.tasks:
@@ -29,7 +29,7 @@ def loss_section(run: Run) -> str:
     return section("Losses", _legend(names, best=has_val), _grid(charts))
 
 
-def metric_section(run: Run) -> str:
+def metric_section(run: StoredRun) -> str:
     """Every validation metric over steps; empty without any."""
     charts = []
     for task, metric in run.metrics:
@@ -44,7 +44,7 @@ def metric_section(run: Run) -> str:
     return section("Validation metrics", _legend([("validation", 1)], best=True), _grid(charts))
 
 
-def weight_section(run: Run) -> str:
+def weight_section(run: StoredRun) -> str:
     """Weights of the objectives over steps."""
     curves = {task: run.curve(run.train, "weights", task) for task in run.tasks}
     curves = {task: points for task, points in curves.items() if points}
@@ -54,7 +54,7 @@ def weight_section(run: Run) -> str:
     return _lines_section(run, title, curves)
 
 
-def curve_sections(run: Run) -> str:
+def curve_sections(run: StoredRun) -> str:
     """Whatever else the problem has reported over steps, a section per chart."""
     return "\n".join(
         _lines_section(
@@ -64,7 +64,7 @@ def curve_sections(run: Run) -> str:
     )
 
 
-def _lines_section(run: Run, title: str, curves: Mapping[str, Points]) -> str:
+def _lines_section(run: StoredRun, title: str, curves: Mapping[str, Points]) -> str:
     """Lines over steps: in one chart if they can be told apart, else one each."""
     if len(curves) > MOST_LINES:
         scale = fit_scale([0.0, *(y for points in curves.values() for _, y in points)])
@@ -85,7 +85,7 @@ def _lines_section(run: Run, title: str, curves: Mapping[str, Points]) -> str:
     )
 
 
-def conflict_section(run: Run) -> str:
+def conflict_section(run: StoredRun) -> str:
     """Cosines between the tasks' gradients over time, or how to get them; empty for one task."""
     if len(run.objectives) < 2:
         return ""
@@ -113,7 +113,7 @@ GRADIENTS = {
 }
 
 
-def gradient_section(run: Run) -> str:
+def gradient_section(run: StoredRun) -> str:
     """What the Gramian says about the steps; empty where none was known."""
     charts = []
     for name, meaning in GRADIENTS.items():
@@ -129,7 +129,7 @@ def gradient_section(run: Run) -> str:
     return section("Gradients", _grid(charts), note=note)
 
 
-def _figure(run: Run, title: str, corner: str, series: Sequence[Series]) -> str:
+def _figure(run: StoredRun, title: str, corner: str, series: Sequence[Series]) -> str:
     chart = line_chart(series, title=title, last_step=run.last_step, best_step=run.best_step)
     return _card(title, corner, chart)
 

@@ -10,7 +10,7 @@ from moml.report.text import arrow, duration, percent, spread, words
 
 
 @dataclass(frozen=True)
-class Entry:
+class ComparedEntry:
     """A number with its spread.
 
     Attributes:
@@ -27,7 +27,7 @@ class Table:
     """Titles of the columns, each in up to two lines, and one row of entries per method."""
 
     titles: list[tuple[str, str]]
-    rows: list[list[Entry]]
+    rows: list[list[ComparedEntry]]
 
 
 def comparison_table(comparison: Comparison, columns: Sequence[Column] | None = None) -> Table:
@@ -45,17 +45,17 @@ def comparison_table(comparison: Comparison, columns: Sequence[Column] | None = 
     rows = []
     for method in comparison.methods:
         seeds = len(comparison.groups[method])
-        row = [Entry(method), Entry(str(seeds))]
+        row = [ComparedEntry(method), ComparedEntry(str(seeds))]
         row += [
-            Entry(_text(comparison.cell(method, c), seeds), method in comparison.best(c))
+            ComparedEntry(_text(comparison.cell(method, c), seeds), method in comparison.best(c))
             for c in chosen
         ]
         if delta:
             cell = comparison.figure(method, "delta_percent")
             top = comparison.best_figure("delta_percent", higher=True)
             text = percent(cell.mean, cell.std).removesuffix(" %")  # the title has it
-            row.append(Entry(text, method in top))
-        row.append(Entry(duration(comparison.figure(method, "cpu_seconds").mean)))
+            row.append(ComparedEntry(text, method in top))
+        row.append(ComparedEntry(duration(comparison.figure(method, "cpu_seconds").mean)))
         rows.append(row)
     return Table(titles, rows)
 

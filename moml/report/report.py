@@ -20,7 +20,7 @@ from moml.report.heat_map import heat_style
 from moml.report.html import details, element, escape
 from moml.report.page import page
 from moml.report.results import fact_tiles, result_section
-from moml.report.run import Run, read_run
+from moml.report.run import StoredRun, read_run
 from moml.report.search import search_section
 
 __all__ = ["write_report", "write_reports"]
@@ -80,7 +80,7 @@ def write_reports(
     return [*paths, *pages, write_comparison(rows, output)]
 
 
-def report_page(run: Run) -> str:
+def report_page(run: StoredRun) -> str:
     """The page as HTML."""
     method = "weighting" if run.setting("method") is None else "method"
     names = [
@@ -103,7 +103,7 @@ def report_page(run: Run) -> str:
     )
 
 
-def _configuration(run: Run) -> str:
+def _configuration(run: StoredRun) -> str:
     if not run.config_text:
         return ""
     return element(

@@ -7,11 +7,11 @@ from itertools import groupby
 from typing import Any
 
 from moml.report.html import cell, element, escape, facts, section, table
-from moml.report.run import Run
+from moml.report.run import StoredRun
 from moml.report.text import arrow, duration, percent, spread, words
 
 
-def fact_tiles(run: Run) -> str:
+def fact_tiles(run: StoredRun) -> str:
     """What was run, and the versions it ran with."""
     done, planned = run.last_step, run.setting("steps")
     finished = bool(run.results)
@@ -33,7 +33,7 @@ def fact_tiles(run: Run) -> str:
     )
 
 
-def result_section(run: Run) -> str:
+def result_section(run: StoredRun) -> str:
     """Every task and metric: validation at the best step, and test once the run is finished."""
     best = run.best or {}
     val = run.results.get("val") or best.get("metrics", {})
@@ -56,23 +56,23 @@ def result_section(run: Run) -> str:
     return section("Results", table(head, rows), *_delta(run), note=_note(run, bool(test)))
 
 
-def _note(run: Run, tested: bool) -> str:
+def _note(run: StoredRun, tested: bool) -> str:
     if tested:
         ranges = " ± is half a 95 % interval over episodes." if _has_intervals(run) else ""
         return f"Weights of step {run.best_step}, selected on validation data only.{ranges}"
     return f"The run is unfinished: validation at step {run.best_step}, the best so far."
 
 
-def _has_intervals(run: Run) -> bool:
+def _has_intervals(run: StoredRun) -> bool:
     return "test_intervals" in run.results
 
 
-def _interval(run: Run, split: str, value: float | None, task: str, metric: str) -> str:
+def _interval(run: StoredRun, split: str, value: float | None, task: str, metric: str) -> str:
     """A number, with its confidence interval where there is one."""
     return spread(value, _value(run.results.get(f"{split}_intervals", {}), task, metric))
 
 
-def _delta(run: Run) -> list[str]:
+def _delta(run: StoredRun) -> list[str]:
     delta = run.results.get("delta_percent")
     if delta is None:
         return []
@@ -81,13 +81,13 @@ def _delta(run: Run) -> list[str]:
     return [element("p", text)]
 
 
-def _task(run: Run, task: str, rows: int) -> str:
+def _task(run: StoredRun, task: str, rows: int) -> str:
     unit = run.unit(task)
     tail = " " + element("span", f"({escape(unit)})", class_="unit") if unit else ""
     return cell(escape(task) + tail, tag="th", rows=rows)
 
 
-def _metric(run: Run, task: str, metric: str) -> str:
+def _metric(run: StoredRun, task: str, metric: str) -> str:
     direction = arrow(run.higher_is_better(task, metric))
     return escape(words(metric)) + (
         " " + element("span", direction, class_="dim") if direction else ""

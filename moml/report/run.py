@@ -17,7 +17,7 @@ Points = list[tuple[float, float]]
 
 
 @dataclass(frozen=True)
-class Run:
+class StoredRun:
     """What a run folder holds so far.
 
     Attributes:
@@ -114,7 +114,7 @@ class Run:
         return [(step, float(value)) for step, value in points if value is not None]
 
 
-def read_run(folder: str | Path) -> Run:
+def read_run(folder: str | Path) -> StoredRun:
     """Read what a run folder holds so far.
 
     Raises:
@@ -128,7 +128,7 @@ def read_run(folder: str | Path) -> Run:
             "Give the folder that `moml train --run_dir` has written."
         )
     config_text = _text(folder / "config.yaml")
-    return Run(
+    return StoredRun(
         folder,
         config_text,
         config=_mapping(folder / "config.yaml"),

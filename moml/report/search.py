@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from moml.report.html import cell, element, escape, section, table
-from moml.report.run import Run
+from moml.report.run import StoredRun
 from moml.report.scale import fit_scale
 
 WIDTH, HEIGHT, MARGIN = 640, 300, 46
 STEP, ARC = 92, 24  # between nodes of a drawn cell, and height of an arc per node it spans
 
 
-def search_section(run: Run) -> str:
+def search_section(run: StoredRun) -> str:
     """The front on test data and its cells; empty if the run is no finished search."""
     front = run.results.get("front")
     if not front:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from moml.report.comparison import Comparison
-from moml.report.comparison_table import Entry, comparison_table
+from moml.report.comparison_table import ComparedEntry, comparison_table
 
 MOST_TASKS = 4
 
@@ -53,7 +53,7 @@ def _title(first: str, second: str) -> Text:
     return Text(f"{first}\n{second}" if second else first)
 
 
-def _entry(entry: Entry) -> Text:
+def _entry(entry: ComparedEntry) -> Text:
     return Text(entry.text, style="bold" if entry.best else "")
 
 

@@ -7,7 +7,7 @@ from torch.func import functional_call
 
 from moml import fit
 from moml.bilevel import Alternate, Bilevel, FiniteDifference, InnerSGD, Unrolled, VirtualStep
-from moml.bilevel_mtl import Free, TaskWeights
+from moml.bilevel_mtl import FreeWeights, TaskWeights
 from moml.data import BilevelBatch
 from moml.weighting import EW
 from tests.bilevel_mtl.test_task_weights import levels
@@ -71,7 +71,7 @@ def test_the_scheme_as_a_plain_loop(name):
     data = [levels(seed) for seed in range(3)]
     plain, mine = network(), network()
     expected = reference(plain, data, optimizer=OPTIMIZERS[name], steps=10, upper_rate=0.3)
-    weights = TaskWeights(problem(mine), form=Free(0.1), objectives=PRIMARY)
+    weights = TaskWeights(problem(mine), form=FreeWeights(0.1), objectives=PRIMARY)
     real = Alternate(OPTIMIZERS[name], scheduler=schedule)
     oracle = Bilevel(VirtualStep(real), FiniteDifference(), alternate=real)
     upper = torch.optim.SGD([weights.module.omega], 0.3)
@@ -83,7 +83,7 @@ def test_the_scheme_as_a_plain_loop(name):
 
 
 def rows(inner, real, hypergradient):
-    weights = TaskWeights(problem(network()), form=Free(0.5))
+    weights = TaskWeights(problem(network()), form=FreeWeights(0.5))
     evaluation = Bilevel(inner, hypergradient, alternate=real)(weights, levels())
     return evaluation.jacobian
 

@@ -22,7 +22,7 @@ from moml.bilevel import (
     Unrolled,
     ValueFunction,
 )
-from moml.bilevel_mtl import Free, OneStepGramian, Softmax, TaskWeights
+from moml.bilevel_mtl import FreeWeights, OneStepGramian, SoftmaxWeights, TaskWeights
 from moml.data import Batch, BilevelBatch
 from moml.errors import NonFiniteError
 from moml.losses import CrossEntropy
@@ -59,7 +59,7 @@ def hypergradients(hypergradient, form, model, data, *, decay=0.0):
     return evaluation.jacobian, evaluation.losses
 
 
-@pytest.mark.parametrize("form", [Softmax(), Free(0.5)], ids=["softmax", "free"])
+@pytest.mark.parametrize("form", [SoftmaxWeights(), FreeWeights(0.5)], ids=["softmax", "free"])
 @pytest.mark.parametrize("make", [network, with_norm, gated])
 @pytest.mark.parametrize("multi_input", [False, True])
 @pytest.mark.parametrize("decay", [0.0, 0.1])
@@ -77,21 +77,21 @@ def test_the_closed_form_with_missing_labels():
     lower = Batch(full.inputs, {t: full.targets[t] for t in ("a", "c")})
     upper = Batch(upper.inputs, upper.targets, {"b": torch.arange(12) < 5})
     data = BilevelBatch((lower,), upper)
-    closed, _ = hypergradients(OneStepGramian(), Softmax(), network(), data)
-    exact, _ = hypergradients(Unrolled(), Softmax(), network(), data)
+    closed, _ = hypergradients(OneStepGramian(), SoftmaxWeights(), network(), data)
+    exact, _ = hypergradients(Unrolled(), SoftmaxWeights(), network(), data)
     torch.testing.assert_close(closed, exact, rtol=1e-12, atol=1e-12)
     assert closed.shape == (3, 3)
     absent = Batch(upper.inputs, {"b": upper.targets["b"]})
     closed, losses = hypergradients(
-        OneStepGramian(), Softmax(), network(), BilevelBatch((lower,), absent)
+        OneStepGramian(), SoftmaxWeights(), network(), BilevelBatch((lower,), absent)
     )
     assert closed.shape == (1, 3)
     assert len(losses) == 1
 
 
 def test_finite_differences_come_near():
-    exact, _ = hypergradients(Unrolled(), Free(0.5), network(), levels())
-    near, _ = hypergradients(FiniteDifference(1e-3), Free(0.5), network(), levels())
+    exact, _ = hypergradients(Unrolled(), FreeWeights(0.5), network(), levels())
+    near, _ = hypergradients(FiniteDifference(1e-3), FreeWeights(0.5), network(), levels())
     torch.testing.assert_close(near, exact, rtol=1e-5, atol=1e-7)
 
 
@@ -245,7 +245,7 @@ def test_schedules_of_the_network_go_on():
 
 
 def test_a_free_weight_below_zero_counts_as_zero_and_can_come_back():
-    form = Free(0.1)
+    form = FreeWeights(0.1)
     omega = torch.tensor([0.2, -0.3], requires_grad=True)
     weights = form.weights(omega)
     assert weights.tolist() == pytest.approx([0.2, 0.0])
@@ -296,7 +296,7 @@ def test_what_does_not_fit_is_said():
     with pytest.raises(ValueError, match="a label of at least one task"):
         Bilevel(InnerSGD(0.1), OneStepGramian())(levels_, BilevelBatch((nothing,), batch()))
     with pytest.raises(ValueError, match="`start` should be positive"):
-        Free(0.0)
+        FreeWeights(0.0)
 
 
 def test_gradients_reach_the_weights_only():

@@ -10,7 +10,7 @@ import yaml
 
 from moml.__main__ import main
 from moml.cli._sweep_options import around
-from moml.jobs.sweep import Job, at_edge
+from moml.jobs.sweep import SweepRun, at_edge
 
 SMALL = ["--suite", "tests.small_suite.Small", "--batch_size", "32", "--steps", "4"]
 
@@ -160,7 +160,7 @@ def test_a_task_alone_has_no_weighting(tmp_path, capsys):
 
 
 def test_a_label_is_no_way_out_of_the_folder():
-    job = Job("../a/b", {"learning_rate": 0.1, "seed": 0})
+    job = SweepRun("../a/b", {"learning_rate": 0.1, "seed": 0})
     assert job.folder == ".._a_b-lr0.1-seed0"
 
 

@@ -12,7 +12,7 @@ from moml.backbone import MLP, norms
 from moml.bilevel import Bilevel, InnerSGD, Unrolled
 from moml.data import Batch, EpisodeBatch
 from moml.few_shot import Clean, FewShot, QueryMetrics, Robust, adapted, judge
-from moml.few_shot.method import IMAML, Composition, Setup
+from moml.few_shot.method import IMAML, FewShotComposition, Setup
 from moml.jobs import catalog
 from moml.losses import CrossEntropy, MeanSquaredError
 from tasks import Glyphs, Sinusoid
@@ -48,7 +48,7 @@ def setup_for(name, **changes):
     return Setup(**{**own, **steps, "objectives": {"clean": Clean()}, **changes})
 
 
-def composed(name, **changes) -> tuple[Composition, EpisodeBatch]:
+def composed(name, **changes) -> tuple[FewShotComposition, EpisodeBatch]:
     options = {"on_invalid": "ignore"} if name == "IMAML" else {}
     made = getattr(methods, name)(**options).compose(setup_for(name, **changes))
     return made, glyphs() if name == "ProtoNet" else sinusoid()

@@ -33,7 +33,7 @@ from moml.nas.method import (
     GatedSearch,
     SearchSetting,
 )
-from moml.nas.objective import Adversarial, Clean, SizeLimits, SizeTarget
+from moml.nas.objective import AdversarialLoss, CleanLoss, SizeLimits, SizeTarget
 from moml.nas.relaxation import Dirichlet, EdgeNormalised, FairPaths, Gumbel, Softmax
 from moml.nas.relaxation._base import Moment
 from moml.nas.robust_training import Recipe
@@ -157,7 +157,7 @@ def smooth_problem(dtype=torch.float64, *, kinks=False):
                     setattr(module, name, nn.Softplus())
     arch = ArchParameters(space(), Softmax(), seed=1)
     problem = RobustSearch(
-        supernet.to(dtype), arch.to(dtype), {"clean": Clean()},
+        supernet.to(dtype), arch.to(dtype), {"clean": CleanLoss()},
         loss=CrossEntropy(10), task="digit", steps=1,
     )  # fmt: skip
     draw = torch.Generator().manual_seed(2)
@@ -221,7 +221,7 @@ def test_objectives_that_need_a_ball_say_so():
     supernet, arch = SuperNet(space(), seed=0), ArchParameters(space(), Softmax())
     with pytest.raises(ValueError, match="`ball` should be given"):
         RobustSearch(
-            supernet, arch, {"adversarial": Adversarial()}, loss=CrossEntropy(10), task="digit",
+            supernet, arch, {"adversarial": AdversarialLoss()}, loss=CrossEntropy(10), task="digit",
             steps=1,
         )  # fmt: skip
     with pytest.raises(ValueError, match="`target` should be positive"):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from moml import Evaluation
-from moml.gradients.task_gradients import Source
+from moml.gradients.task_gradients import FurtherBatches
 from moml.weighting import (
     CRMOGM,
     DBMTL,
@@ -134,7 +134,7 @@ def test_memory_refuses_rows_of_another_length():
         applied(method, rows_of(0, n=5))
 
 
-class Batches(Source):
+class Batches(FurtherBatches):
     """Further batches whose gradients are the true ones plus independent noise."""
 
     def __init__(self, true, noise, rng):

@@ -15,7 +15,7 @@ from moml.bilevel_mtl.method._two_levels import (
     two_level_stream,
 )
 from moml.bilevel_mtl.task_weights import TaskWeights
-from moml.bilevel_mtl.weight_form import Free
+from moml.bilevel_mtl.weight_form import FreeWeights
 from moml.optim import GradientStep
 from moml.weighting import EW
 
@@ -50,7 +50,7 @@ class AutoLambda(Method):
         reuse: bool = True,
     ) -> None:
         check_rate("upper_rate", upper_rate)
-        self.primary, self.form, self.upper_rate = primary, Free(start), upper_rate
+        self.primary, self.form, self.upper_rate = primary, FreeWeights(start), upper_rate
         self.held_out, self.reuse = check_share(held_out), reuse
 
     def compose(self, setting: Setting) -> Composition:

@@ -1,6 +1,6 @@
 """Few-shot methods by name, each a composition of a problem and an oracle."""
 
-from moml.few_shot.method._base import Composition, MetaMethod, Setup
+from moml.few_shot.method._base import FewShotComposition, MetaMethod, Setup
 from moml.few_shot.method.anil import ANIL
 from moml.few_shot.method.boil import BOIL
 from moml.few_shot.method.fomaml import FOMAML
@@ -17,7 +17,7 @@ __all__ = [
     "FOMAML",
     "IMAML",
     "MAML",
-    "Composition",
+    "FewShotComposition",
     "MAMLPlusPlus",
     "MetaMethod",
     "MetaSGD",

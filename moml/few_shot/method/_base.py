@@ -49,7 +49,7 @@ class Setup:
 
 
 @dataclass(frozen=True)
-class Composition:
+class FewShotComposition:
     """What a method makes of it.
 
     Attributes:
@@ -69,11 +69,11 @@ class MetaMethod(ABC):
     paper: ClassVar[str]
 
     @abstractmethod
-    def compose(self, setup: Setup) -> Composition:
+    def compose(self, setup: Setup) -> FewShotComposition:
         """The problem, the oracle and the adaptation."""
 
 
-def by_gradient(setup: Setup, hypergradient: Hypergradient, **options: Any) -> Composition:
+def by_gradient(setup: Setup, hypergradient: Hypergradient, **options: Any) -> FewShotComposition:
     """Gradient descent on the support loss.
 
     Args:
@@ -91,6 +91,6 @@ def by_gradient(setup: Setup, hypergradient: Hypergradient, **options: Any) -> C
     )
     inner = InnerSGD(setup.inner_lr, steps=setup.inner_steps)
     evaluation = InnerSGD(setup.inner_lr, steps=setup.eval_inner_steps)
-    return Composition(
+    return FewShotComposition(
         problem, Bilevel(inner, hypergradient), partial(adapted, problem, evaluation)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from moml.bilevel import Unrolled
-from moml.few_shot.method._base import Composition, MetaMethod, Setup, by_gradient
+from moml.few_shot.method._base import FewShotComposition, MetaMethod, Setup, by_gradient
 
 
 class ANIL(MetaMethod):
@@ -15,6 +15,6 @@ class ANIL(MetaMethod):
 
     paper = "Raghu et al., Rapid Learning or Feature Reuse?, ICLR 2020"
 
-    def compose(self, setup: Setup) -> Composition:
+    def compose(self, setup: Setup) -> FewShotComposition:
         """Lower steps move the child ``head``; the rest is learnt by the upper level."""
         return by_gradient(setup, Unrolled(), adapt="head")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from moml.bilevel import Unrolled
-from moml.few_shot.method._base import Composition, MetaMethod, Setup, by_gradient
+from moml.few_shot.method._base import FewShotComposition, MetaMethod, Setup, by_gradient
 
 
 class BOIL(MetaMethod):
@@ -15,6 +15,6 @@ class BOIL(MetaMethod):
 
     paper = "Oh et al., BOIL, ICLR 2021"
 
-    def compose(self, setup: Setup) -> Composition:
+    def compose(self, setup: Setup) -> FewShotComposition:
         """Lower steps move all but the child ``head``."""
         return by_gradient(setup, Unrolled(), adapt="body")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from moml.bilevel import FirstOrder
-from moml.few_shot.method._base import Composition, MetaMethod, Setup, by_gradient
+from moml.few_shot.method._base import FewShotComposition, MetaMethod, Setup, by_gradient
 
 
 class FOMAML(MetaMethod):
@@ -15,6 +15,6 @@ class FOMAML(MetaMethod):
 
     paper = "Nichol et al., On First-Order Meta-Learning Algorithms, 2018"
 
-    def compose(self, setup: Setup) -> Composition:
+    def compose(self, setup: Setup) -> FewShotComposition:
         """Every parameter is adapted; gradients of the adapted parameters move the start."""
         return by_gradient(setup, FirstOrder())

@@ -7,7 +7,7 @@ from typing import Literal
 
 from moml._support import checks
 from moml.bilevel import ConjugateGradient
-from moml.few_shot.method._base import Composition, MetaMethod, Setup, by_gradient
+from moml.few_shot.method._base import FewShotComposition, MetaMethod, Setup, by_gradient
 
 
 class IMAML(MetaMethod):
@@ -40,7 +40,7 @@ class IMAML(MetaMethod):
         self.proximal, self.inner_steps = proximal, inner_steps
         self.rounds, self.on_invalid = rounds, on_invalid
 
-    def compose(self, setup: Setup) -> Composition:
+    def compose(self, setup: Setup) -> FewShotComposition:
         """A proximal lower level, and linear systems by conjugate gradients."""
         setup = replace(setup, inner_steps=self.inner_steps, eval_inner_steps=self.inner_steps)
         method = ConjugateGradient(self.rounds, on_invalid=self.on_invalid)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from moml.bilevel import Unrolled
-from moml.few_shot.method._base import Composition, MetaMethod, Setup, by_gradient
+from moml.few_shot.method._base import FewShotComposition, MetaMethod, Setup, by_gradient
 
 
 class MAML(MetaMethod):
@@ -15,6 +15,6 @@ class MAML(MetaMethod):
 
     paper = "Finn et al., Model-Agnostic Meta-Learning, ICML 2017"
 
-    def compose(self, setup: Setup) -> Composition:
+    def compose(self, setup: Setup) -> FewShotComposition:
         """Every parameter is adapted; backpropagation through all lower steps."""
         return by_gradient(setup, Unrolled())

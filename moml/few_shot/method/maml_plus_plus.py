@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from moml._support import checks
 from moml.bilevel import Unrolled
-from moml.few_shot.method._base import Composition, MetaMethod, Setup, by_gradient
+from moml.few_shot.method._base import FewShotComposition, MetaMethod, Setup, by_gradient
 
 
 class MAMLPlusPlus(MetaMethod):
@@ -35,7 +35,7 @@ class MAMLPlusPlus(MetaMethod):
         self.multi_step, self.step_norms = multi_step, step_norms
         self.step_statistics = step_statistics
 
-    def compose(self, setup: Setup) -> Composition:
+    def compose(self, setup: Setup) -> FewShotComposition:
         """All of it at once."""
         return by_gradient(
             setup,

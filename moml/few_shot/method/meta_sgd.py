@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from moml.bilevel import Unrolled
-from moml.few_shot.method._base import Composition, MetaMethod, Setup, by_gradient
+from moml.few_shot.method._base import FewShotComposition, MetaMethod, Setup, by_gradient
 
 
 class MetaSGD(MetaMethod):
@@ -16,6 +16,6 @@ class MetaSGD(MetaMethod):
 
     paper = "Li et al., Meta-SGD, 2017"
 
-    def compose(self, setup: Setup) -> Composition:
+    def compose(self, setup: Setup) -> FewShotComposition:
         """Rates are upper parameters beside the start."""
         return by_gradient(setup, Unrolled(), rates="variable")

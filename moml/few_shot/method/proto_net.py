@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from moml.few_shot.method._base import Composition, MetaMethod, Setup
+from moml.few_shot.method._base import FewShotComposition, MetaMethod, Setup
 from moml.few_shot.prototypes import Prototypes
 from moml.losses import CrossEntropy
 from moml.oracle import Direct
@@ -20,7 +20,7 @@ class ProtoNet(MetaMethod):
 
     paper = "Snell et al., Prototypical Networks for Few-shot Learning, NeurIPS 2017"
 
-    def compose(self, setup: Setup) -> Composition:
+    def compose(self, setup: Setup) -> FewShotComposition:
         """An ordinary problem, differentiated directly.
 
         Raises:
@@ -34,4 +34,4 @@ class ProtoNet(MetaMethod):
         encoder = setup.network.get_submodule("encoder")
         assert isinstance(encoder, nn.Module)
         problem = Prototypes(encoder, setup.loss, objectives=setup.objectives, target=setup.target)
-        return Composition(problem, Direct(), problem.queries)
+        return FewShotComposition(problem, Direct(), problem.queries)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from moml.bilevel import FirstOrder
-from moml.few_shot.method._base import Composition, MetaMethod, Setup, by_gradient
+from moml.few_shot.method._base import FewShotComposition, MetaMethod, Setup, by_gradient
 from moml.few_shot.objectives import Clean, Distance
 
 
@@ -19,7 +19,7 @@ class Reptile(MetaMethod):
 
     paper = "Nichol et al., On First-Order Meta-Learning Algorithms, 2018"
 
-    def compose(self, setup: Setup) -> Composition:
+    def compose(self, setup: Setup) -> FewShotComposition:
         """The distance to the adapted parameters, which count as constants.
 
         Raises:

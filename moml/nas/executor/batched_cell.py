@@ -11,7 +11,7 @@ from torch.nn import functional
 from moml.nas.cell import CellSpec
 from moml.nas.executor._proven import plain, say_once
 from moml.nas.executor.mixed_cell import MixedCell, joined
-from moml.nas.executor.stacked import Stacked, looks_stackable, stackable
+from moml.nas.executor.stacked import StackedOperations, looks_stackable, stackable
 from moml.nas.ops import get_op
 
 
@@ -84,7 +84,7 @@ class _Source(nn.Module):
             if get_op(names[o]).is_zero:
                 continue
             if stackable(ops):
-                self.stacked[str(o)] = Stacked(ops)
+                self.stacked[str(o)] = StackedOperations(ops)
             elif _repeats(ops) and all(map(plain, ops)):
                 self.common[str(o)] = ops[0]
             else:
@@ -118,7 +118,7 @@ class _Source(nn.Module):
         rectified = functional.relu(x)
         total: Tensor | None = None
         for o, op in self.stacked.items():
-            assert isinstance(op, Stacked)
+            assert isinstance(op, StackedOperations)
             value = op(rectified if op.starts_with_relu else x, weights[:, int(o)])
             total = value if total is None else total + value
         assert total is not None

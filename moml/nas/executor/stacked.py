@@ -12,7 +12,7 @@ from torch.nn import functional
 from moml.nas.executor._proven import alike, plain
 
 
-class Stacked(nn.Module):
+class StackedOperations(nn.Module):
     """K chains of ReLU, convolution and batch normalisation of the same shapes on one input.
 
     Their parameters lie one behind the other, so that each stage is one grouped convolution or
@@ -64,7 +64,7 @@ def looks_stackable(module: nn.Module) -> bool:
 
 
 def stackable(chains: Sequence[nn.Module]) -> TypeGuard[Sequence[nn.Sequential]]:
-    """Whether `Stacked` computes what the chains do: they are plain, and alike."""
+    """Whether `StackedOperations` computes what the chains do: they are plain, and alike."""
     return all(looks_stackable(m) and plain(m) for m in chains) and alike(chains)  # type: ignore[arg-type]
 
 

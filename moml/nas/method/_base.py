@@ -17,7 +17,7 @@ from moml.data.stream import LoaderStream
 from moml.nas.arch_parameters import ArchParameters
 from moml.nas.decode import decode_sizes
 from moml.nas.executor import BatchedCell, MixedCell
-from moml.nas.objective import Objective
+from moml.nas.objective import SearchObjective
 from moml.nas.outer import ListedSearch, OuterSearch
 from moml.nas.relaxation import Relaxation, Softmax
 from moml.nas.robust_search import RobustSearch
@@ -163,7 +163,7 @@ class GradientMethod(SearchMethod):
 
 def composed(
     setting: SearchSetting,
-    objectives: Mapping[str, Objective],
+    objectives: Mapping[str, SearchObjective],
     weighting: Weighting,
     *,
     hypergradient: Hypergradient | None = None,

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from moml.nas.executor import BatchedCell
 from moml.nas.method._base import GradientMethod, SearchComposition, SearchSetting, composed
-from moml.nas.objective import Adversarial, Clean, Objective
+from moml.nas.objective import AdversarialLoss, CleanLoss, SearchObjective
 from moml.nas.relaxation import Relaxation
 from moml.nas.supernet import MakeCell
 from moml.weighting import EW
@@ -42,6 +42,10 @@ class FirstOrderMethod(GradientMethod):
         )
 
 
-def wanted(*, robust: bool) -> dict[str, Objective]:
+def wanted(*, robust: bool) -> dict[str, SearchObjective]:
     """The validation loss, and the same under attack."""
-    return {"clean": Clean(), "adversarial": Adversarial()} if robust else {"clean": Clean()}
+    return (
+        {"clean": CleanLoss(), "adversarial": AdversarialLoss()}
+        if robust
+        else {"clean": CleanLoss()}
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from moml.bilevel import FiniteDifference, Hypergradient
 from moml.nas.method._base import GradientMethod, SearchComposition, SearchSetting, composed
-from moml.nas.objective import Adversarial, Clean, Flops, Objective, SizeTarget
+from moml.nas.objective import AdversarialLoss, CleanLoss, Flops, SearchObjective, SizeTarget
 from moml.weighting import MGDA
 from moml.weighting.wrappers import GradientNormalization
 
@@ -42,9 +42,9 @@ class E2RNAS(GradientMethod):
     def compose(self, setting: SearchSetting) -> SearchComposition:
         """Four objectives, MGDA on unit gradients."""
         target = self.target or uniform_size(setting)
-        objectives: dict[str, Objective] = {
-            "clean": Clean(),
-            "adversarial": Adversarial(),
+        objectives: dict[str, SearchObjective] = {
+            "clean": CleanLoss(),
+            "adversarial": AdversarialLoss(),
             "size": SizeTarget(target),
             "flops": Flops(),
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from moml.bilevel import FiniteDifference, Hypergradient
 from moml.nas.method._base import GradientMethod, SearchComposition, SearchSetting, composed
 from moml.nas.method.e2rnas import uniform_size
-from moml.nas.objective import Clean, SizeLimits
+from moml.nas.objective import CleanLoss, SizeLimits
 from moml.weighting import MGDA
 from moml.weighting.wrappers import GradientNormalization
 
@@ -44,7 +44,7 @@ class E2RNASv1(GradientMethod):
         limits = SizeLimits(lowest=self.lowest, largest=largest)
         return composed(
             setting,
-            {"clean": Clean(), "size": limits},
+            {"clean": CleanLoss(), "size": limits},
             GradientNormalization(MGDA(), by="l2"),
             hypergradient=self.hypergradient or FiniteDifference(),
             adversarial_training=True,

@@ -76,7 +76,7 @@ class View:
         return self.search.space.expected_parameters(self.probabilities)
 
 
-class Objective(ABC):
+class SearchObjective(ABC):
     """One upper objective."""
 
     needs_input_gradient: bool = False

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from moml.nas.objective._base import Objective, View
+from moml.nas.objective._base import SearchObjective, View
 
 
-class Adversarial(Objective):
+class AdversarialLoss(SearchObjective):
     """Mean loss of held-out samples after one step of the fast gradient sign method.
 
     The direction comes out of the backward pass of the clean loss, so this costs one forward and

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from moml.nas.objective._base import Objective, View
+from moml.nas.objective._base import SearchObjective, View
 
 
-class Clean(Objective):
+class CleanLoss(SearchObjective):
     """Mean loss of held-out samples."""
 
     def __call__(self, view: View) -> Tensor:

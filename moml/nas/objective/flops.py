@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from moml.nas.objective._base import Objective, View
+from moml.nas.objective._base import SearchObjective, View
 
 
-class Flops(Objective):
+class Flops(SearchObjective):
     """Expected floating point operations per sample, relative to those of a uniform mixture."""
 
     def __init__(self) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from moml.nas.objective._base import Objective, View
+from moml.nas.objective._base import SearchObjective, View
 
 
-class SizeLimits(Objective):
+class SizeLimits(SearchObjective):
     r"""A constraint: how far the expected size is outside of its bounds, absent while inside.
 
     The hinge of E2RNAS's first form is zero, and so is its gradient, once it is satisfied; MGDA

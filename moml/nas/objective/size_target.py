@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from moml._support import checks
-from moml.nas.objective._base import Objective, View
+from moml.nas.objective._base import SearchObjective, View
 
 
-class SizeTarget(Objective):
+class SizeTarget(SearchObjective):
     r""":math:`|n(\alpha) - L| / L`: the size objective of E2RNAS's later form.
 
     Yue, Lin, Zhang & Liang, IJCNN 2022. Its gradient never vanishes, so that it takes part in the

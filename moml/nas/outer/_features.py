@@ -37,7 +37,7 @@ class Rows:
     paths: tuple[np.ndarray, ...]  # numbers of the paths of each
 
 
-class Features:
+class GenotypeFeatures:
     """Kernels between architectures of a space.
 
     Args:

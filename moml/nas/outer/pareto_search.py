@@ -13,7 +13,7 @@ from moml._support import checks
 from moml.nas.genotype import Genotype
 from moml.nas.outer._base import SIZES_FROM, OuterSearch
 from moml.nas.outer._expected_improvement import expected_improvement
-from moml.nas.outer._features import Features, Prior
+from moml.nas.outer._features import GenotypeFeatures, Prior
 from moml.nas.outer._gaussian_process import NOISE, GaussianProcess
 from moml.nas.outer.stratified_search import Strata
 
@@ -82,7 +82,7 @@ class ParetoSearch(OuterSearch):
         self.start, self.cost, self.proposals = start, prior_cost, proposals
         self.first = tuple(first)
         self._sample = self._all_or_some()
-        self._features = Features(space, self._sample, prior=prior)
+        self._features = GenotypeFeatures(space, self._sample, prior=prior)
         self._strata = Strata(self, start)
         self._declared = reference is not None
         if reference is None:
