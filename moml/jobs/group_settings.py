@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
+import torch
 from torch.optim import Optimizer
 
 from moml._support.hints import hint
+
+_KEY = "optimizer"
 
 
 def check_settings(optimizer: Optimizer, settings: Mapping[str, Mapping[str, Any]]) -> None:
@@ -33,6 +37,44 @@ def check_settings(optimizer: Optimizer, settings: Mapping[str, Mapping[str, Any
             wanted = _wanted(optimizer.defaults[name], value)
             if wanted:
                 raise ValueError(f"{place} should have {wanted} as '{name}', found {value!r}.")
+
+
+def by_optimizer(groups: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Groups by the optimizer that they ask for; under an empty name those that ask for none."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for group in groups:
+        rest = {key: value for key, value in group.items() if key != _KEY}
+        found.setdefault(str(group.get(_KEY, "")), []).append(rest)
+    return found
+
+
+def of_optimizer(settings: Mapping[str, Mapping[str, Any]], name: str) -> dict[str, dict[str, Any]]:
+    """Settings of the patterns that ask for this optimizer."""
+    return {
+        pattern: {key: value for key, value in values.items() if key != _KEY}
+        for pattern, values in settings.items()
+        if str(values.get(_KEY, "")) == name
+    }
+
+
+def optimizer_of(name: str) -> Callable[[Any], Optimizer]:
+    """The optimizer of `torch.optim` of this name, or the class of a class path.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    module, _, short = name.rpartition(".")
+    try:
+        found = getattr(import_module(module or "torch.optim"), short)
+    except (ImportError, AttributeError):
+        found = None
+    if isinstance(found, type) and issubclass(found, Optimizer) and found is not Optimizer:
+        return found
+    known = [n for n in torch.optim.__all__ if isinstance(getattr(torch.optim, n, None), type)]
+    raise ValueError(
+        f"`param_groups` should have an optimizer of `torch.optim` or a class path as "
+        f"'{_KEY}', found '{name}'.{hint(name, known)}"
+    )
 
 
 def _wanted(default: Any, value: Any) -> str:

@@ -26,7 +26,7 @@ from moml.gradients.rows import Strategy
 from moml.gradients.task_gradients import Heads
 from moml.jobs.check_data import check_labels, check_metrics, sources_of
 from moml.jobs.example import write_example
-from moml.jobs.group_settings import check_settings
+from moml.jobs.group_settings import by_optimizer, check_settings, of_optimizer, optimizer_of
 from moml.jobs.job import Results, TrainingJob
 from moml.jobs.options import Gradients, check_method, oracle_of, wrap
 from moml.jobs.preflight import (
@@ -43,7 +43,7 @@ from moml.jobs.records import RunRecords
 from moml.logging import Conflicts
 from moml.loop import fit
 from moml.multitask import MultiTask, Precision
-from moml.optim import GradientStep, param_groups
+from moml.optim import GradientStep, Several, Updater, param_groups
 from moml.oracle import Distributed
 from moml.training.callback import Callback, History
 from moml.training.checkpoint import Checkpoint
@@ -72,7 +72,8 @@ class MultiTaskJob(TrainingJob):
         learning_rate: The suite's unless given.
         param_groups: Settings of the optimizer for parts of the network, by pattern of parameter
             names: ``{encoder: {lr: 0.0001}, "heads.*": {weight_decay: 0}}``
-            (`moml.optim.param_groups`).
+            (`moml.optim.param_groups`). With ``optimizer: SGD`` among them, that part has an
+            optimizer of its own; ``clip_norm`` then holds for each one.
         steps: Optimizer steps; the suite's unless given.
         epochs: Passes over the training data, where `steps` is not given.
         batch_size: The suite's unless given.
@@ -203,9 +204,7 @@ class MultiTaskJob(TrainingJob):
         self.example: Tensor | None = network.example_input  # type: ignore[assignment]
         self.architecture = architecture(network, self.suite.heads(width_of(network)))
         self.architecture.to(self.device)
-        groups = self._groups()  # says now which patterns match nothing
-        if self.param_groups:
-            check_settings(self.optimizer(groups), self.param_groups)
+        self._optimizers()  # says now what does not fit
 
     # Pieces ------------------------------------------------------------------------------------
 
@@ -222,14 +221,24 @@ class MultiTaskJob(TrainingJob):
         made: Any = [{"lr": self.learning_rate, **group} for group in groups]
         return steppable(self.make_optimizer(made))
 
-    def updater(self) -> GradientStep:
-        """The optimizer on all trainable parameters."""
-        return GradientStep(
-            self.optimizer(self._groups()), scheduler=self.make_scheduler, clip_norm=self.clip_norm
-        )
+    def updater(self) -> Updater:
+        """The optimizer on all trainable parameters, or one for each kind that groups ask for."""
+        made = [
+            GradientStep(one, scheduler=self.make_scheduler, clip_norm=self.clip_norm)
+            for one in self._optimizers()
+        ]
+        return made[0] if len(made) == 1 else Several(made)
 
-    def _groups(self) -> list[dict[str, Any]]:
-        return param_groups(self.architecture, self.param_groups)
+    def _optimizers(self) -> list[Optimizer]:
+        groups = param_groups(self.architecture, self.param_groups)
+        made = []
+        for name, own in by_optimizer(groups).items():
+            make = optimizer_of(name) if name else self.make_optimizer
+            given: Any = [{"lr": self.learning_rate, **group} for group in own]
+            one = steppable(make(given))
+            check_settings(one, of_optimizer(self.param_groups, name))
+            made.append(one)
+        return made
 
     def composition(self) -> Composition:
         """What the loop runs: the weighting on the network's losses, or what the method says."""

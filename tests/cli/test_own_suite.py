@@ -148,6 +148,55 @@ def test_what_a_suite_lacks_is_said_before_any_step(options, message, tmp_path, 
     assert message in refused(capsys, tmp_path / "run", *options)
 
 
+GROUPS = "{encoder: {optimizer: SGD, lr: 0.05, momentum: 0.9}, '*.bias': {lr: 0.001}}"
+
+
+@pytest.mark.supported
+def test_several_optimizers_from_the_command_line(tmp_path):
+    assert train(tmp_path / "run", "--schedule", "constant", "--param_groups", GROUPS) == 0
+    job = moml.load_run(tmp_path / "run").job
+    step = job.updater()
+    kinds = [type(one.optimizer).__name__ for one in step.updaters]
+    assert kinds == ["Adam", "SGD"]
+    sgd = step.updaters[1].optimizer.param_groups[0]
+    assert (sgd["lr"], sgd["momentum"]) == (0.05, 0.9)
+
+    torch.manual_seed(0)
+    problem, batch = job.problem, next(iter(job.loader("train")))
+    evaluation = moml.oracle.Direct()(problem, batch)
+    weights = moml.weighting.EW().update(evaluation)
+    weight = problem.module.encoder[0].weight
+    expected = weight.detach() - 0.05 * weight.grad
+    step.step(evaluation, weights)
+    torch.testing.assert_close(weight.detach(), expected)
+
+
+@pytest.mark.supported
+def test_a_run_with_several_optimizers_resumes_to_the_same_bits(tmp_path):
+    options = ["--schedule", "constant", "--param_groups", GROUPS]
+    assert train(tmp_path / "parts", *options) == 0
+    assert main(["train", "--resume", str(tmp_path / "parts"), "--steps", "7"]) == 0
+    assert train(tmp_path / "whole", *options, "--steps", "7") == 0
+    whole = moml.load_run(tmp_path / "whole", weights="last").model.state_dict()
+    for name, value in moml.load_run(tmp_path / "parts", weights="last").model.state_dict().items():
+        assert torch.equal(value, whole[name]), name
+
+
+@pytest.mark.refused("the names are those of `torch.optim`, or class paths")
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("{optimizer: SDG}", "found 'SDG'. Did you mean 'SGD'?"),
+        ("{optimizer: nowhere.SGD}", "found 'nowhere.SGD'."),
+        ("{optimizer: LBFGS}", "should take steps without a closure"),
+        ("{optimizer: SGD, betas: [0.9, 0.99]}", "should have settings of SGD"),
+    ],
+)
+def test_a_parameter_group_with_an_optimizer_that_does_not_fit(settings, message, tmp_path, capsys):
+    error = refused(capsys, tmp_path / "run", "--param_groups", f"{{encoder: {settings}}}")
+    assert message in error
+
+
 def test_the_groups_stand_in_the_config(tmp_path):
     assert train(tmp_path / "run", "--param_groups", "{encoder: {lr: 1e-4}}") == 0
     stored = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
