@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from moml.__main__ import main
-from moml.jobs.config import build_trainer, train_parser
+from moml.jobs.config import build_job, train_parser
 from tests.forked import run_script
 from tests.trees import TREES, write
 
@@ -117,7 +117,7 @@ RUNS = [
 def test_recipes_of_large_networks_load_and_build(recipe, tmp_path):
     parser = train_parser()
     options = smallest(ROOT / f"moml/recipes/{recipe}.yaml", tmp_path / "data")
-    trainer = build_trainer(parser, parser.parse(["--config", recipe, *options]))
+    trainer = build_job(parser, parser.parse(["--config", recipe, *options]))
     assert sum(p.numel() for p in trainer.architecture.parameters()) > 10_000_000
 
 
@@ -152,7 +152,13 @@ def test_docstring_examples():
     from importlib import import_module
 
     tried = 0
-    for module in ("moml", "moml.own_loop._backward", "moml.data", "moml.weighting"):
+    for module in (
+        "moml",
+        "moml.own_loop._backward",
+        "moml.data",
+        "moml.weighting",
+        "moml.jobs.run",
+    ):
         result = doctest.testmod(import_module(module))
         assert result.failed == 0
         tried += result.attempted

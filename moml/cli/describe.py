@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moml.jobs.config import build_trainer, train_parser
+from moml.jobs.config import build_job, train_parser
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,17 +30,17 @@ def run(argv: Sequence[str]) -> int:
     config = parser.parse(argv)
     picture = config.pop("picture", None)
     plain = train_parser()
-    trainer = build_trainer(plain, config)
-    batch = next(iter(trainer.suite.loader("val", batch_size=SAMPLES)))
-    found = anatomy(trainer.architecture, batch.to(trainer.device).inputs)
+    job = build_job(plain, config)
+    batch = next(iter(job.suite.loader("val", batch_size=SAMPLES)))
+    found = anatomy(job.architecture, batch.to(job.device).inputs)
     console = Console()
     console.print(_parts(found))
     console.print(_costs(found))
     if picture is not None:
         from moml.report.anatomy_picture import save_anatomy
 
-        name = type(trainer.architecture).__name__
-        save_anatomy(Path(picture), found, title=f"{name} on {trainer.suite_name}")
+        name = type(job.architecture).__name__
+        save_anatomy(Path(picture), found, title=f"{name} on {job.suite_name}")
         print(f"Picture: {picture}")
     return 0
 

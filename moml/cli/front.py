@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from moml._support.files import write_json, write_text
-from moml.jobs.config import Parser, build_trainer, dump, train_parser
+from moml.jobs.config import Parser, build_job, dump, train_parser
 from moml.jobs.lock import locked
 
 
@@ -126,9 +126,9 @@ def _suite(parser: Parser, config: Any, folder: Path) -> Result:
     for number, preference in enumerate(preferences.tolist()):
         one = settings.clone()
         one["weighting.init_args.preference"] = preference
-        trainer = build_trainer(plain, one)
-        text = dump(plain, one, trainer.settings())
-        results = start_run(trainer, text, folder / f"{number:02d}", quiet=True)
+        job = build_job(plain, one)
+        text = dump(plain, one, job.settings())
+        results = start_run(job, text, folder / f"{number:02d}", quiet=True)
         if "stopped" in results:
             raise ValueError(f"The run was stopped by {results['stopped']}.")
         points.append([_error(results, task) for task in tasks])
@@ -143,7 +143,7 @@ def _suite(parser: Parser, config: Any, folder: Path) -> Result:
 
 def _tasks(parser: Parser, settings: Any) -> list[str]:
     one = settings.clone()
-    return list(build_trainer(parser, one).suite.tasks)
+    return list(build_job(parser, one).suite.tasks)
 
 
 def _error(results: dict[str, Any], task: str) -> float:

@@ -232,10 +232,10 @@ def completed(config: Namespace) -> Namespace:
     return config
 
 
-def build_trainer(parser: Parser, config: Namespace) -> MultiTaskJob:
+def build_job(parser: Parser, config: Namespace) -> MultiTaskJob:
     """Instantiate the classes of a configuration; the seed is set before any of them is built."""
-    trainer: MultiTaskJob = build(parser, config)
-    return trainer
+    job: MultiTaskJob = build(parser, config)
+    return job
 
 
 def build(parser: Parser, config: Namespace) -> Any:

@@ -201,7 +201,8 @@ class MultiTaskJob(TrainingJob):
         torch.manual_seed(seed)
         network = self.suite.encoder() if encoder is None else encoder
         network = with_example(network, self.suite)
-        self.example: Tensor | None = network.example_input  # type: ignore[assignment]
+        shown = network.example_input
+        self.example = shown if isinstance(shown, Tensor) else None
         self.architecture = architecture(network, self.suite.heads(width_of(network)))
         self.architecture.to(self.device)
         self._optimizers()  # says now what does not fit

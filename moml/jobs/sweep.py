@@ -139,20 +139,20 @@ def run_one(settings: Mapping[str, Any], folder: str) -> dict[str, Any]:
     Raises:
         ValueError: If it was stopped by a signal, or its settings are wrong.
     """
-    from moml.jobs.config import build_trainer, dump, read_config, train_parser
+    from moml.jobs.config import build_job, dump, read_config, train_parser
     from moml.jobs.start import finish_run, start_run
 
     path = Path(folder)
     parser = train_parser()
     config = parser.parse_object(dict(settings))
-    trainer = build_trainer(parser, config)
-    text = dump(parser, config, trainer.settings())
+    job = build_job(parser, config)
+    text = dump(parser, config, job.settings())
     file = path / "config.yaml"
     try:
         if file.exists() and read_config(file) == yaml.safe_load(text):
-            results = finish_run(trainer, path, resume=True, quiet=True)
+            results = finish_run(job, path, resume=True, quiet=True)
         else:
-            results = start_run(trainer, text, path, quiet=True)
+            results = start_run(job, text, path, quiet=True)
     except NonFiniteError as error:
         return {"failed": str(error)}
     if "stopped" in results:

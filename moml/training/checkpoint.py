@@ -163,7 +163,7 @@ def read_state(path: Path, *, map_location: str = "cpu") -> dict[str, Any]:
 
 
 def _other(state: Any) -> str:
-    """What a file is that is no checkpoint of this version."""
+    """Words for a file that is no checkpoint of this version."""
     found = state.get("format") if isinstance(state, dict) else None
     return "another file" if found is None else f"'{found}', of another version of moml,"
 

@@ -104,6 +104,22 @@ def test_a_run_is_loaded_without_its_data_and_without_touching_global_state(tmp_
     assert Unread.read > before
 
 
+class Paired(tasks.TwoDigits):
+    """An encoder that shows an example of another type than a tensor."""
+
+    def encoder(self):
+        made = super().encoder()
+        made.example_input = (torch.zeros(1, 1, 28, 28), torch.zeros(1))
+        return made
+
+
+@pytest.mark.supported
+def test_an_encoder_whose_example_is_no_tensor_trains_and_loads(tmp_path):
+    name = f"{__name__}.{Paired.__name__}"
+    moml.run("train", tmp_path / "run", **(SHORT | {"suite": name}))
+    assert isinstance(moml.load_run(tmp_path / "run").model, nn.Module)
+
+
 @pytest.mark.refused("names of classes and files have changed since")
 def test_run_folders_of_version_0_1(tmp_path, capsys):
     folder = tmp_path / "run"

@@ -1,6 +1,6 @@
 """Methods that are more than a weighting: a problem, an oracle, a weighting, an updater, a stream.
 
-A method is one file with one class that composes them; the loop, the trainer and the command line
+A method is one file with one class that composes them; the loop, the job and the command line
 run it without knowing it.
 """
 

@@ -1,4 +1,4 @@
-"""What ``moml meta`` runs: one few-shot run, from options to a run folder."""
+"""The command behind ``moml meta``: one few-shot run, from options to a run folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``moml retrain`` runs: one architecture from scratch, from options to a run folder."""
+"""The command behind ``moml retrain``: one architecture, from options to a run folder."""
 
 from __future__ import annotations
 

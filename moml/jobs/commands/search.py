@@ -1,4 +1,4 @@
-"""What ``moml search`` runs: one architecture search, from options to a run folder."""
+"""The command behind ``moml search``: one architecture search, from options to a run folder."""
 
 from __future__ import annotations
 

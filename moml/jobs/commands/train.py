@@ -1,4 +1,4 @@
-"""What ``moml train`` runs: one run, from options to a run folder."""
+"""The command behind ``moml train``: one run, from options to a run folder."""
 
 from __future__ import annotations
 
